@@ -1,0 +1,18 @@
+"""Mimi, Kyutai's streaming neural audio codec, on MLX."""
+
+from .blas import prefer_openblas
+
+prefer_openblas()
+
+from .config import MimiConfig  # noqa: E402
+from .mimi import DecoderState, EncoderState, Mimi  # noqa: E402
+from .streaming import DecoderStream, EncoderStream  # noqa: E402
+
+__all__ = [
+    "DecoderState",
+    "DecoderStream",
+    "EncoderState",
+    "EncoderStream",
+    "Mimi",
+    "MimiConfig",
+]

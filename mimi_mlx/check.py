@@ -1,0 +1,150 @@
+"""What is checked at the door: every error names the value, the rule and the remedy."""
+
+from collections.abc import Sequence
+
+import mlx.core as mx
+import numpy as np
+
+from .config import MimiConfig
+
+
+def pcm(pcm: mx.array | np.ndarray) -> mx.array | np.ndarray:
+    """Samples as ``[B, 1, T]`` float32, from ``[B, 1, T]``, ``[1, T]`` or ``[T]``."""
+    dtype = str(getattr(pcm, "dtype", type(pcm).__name__)).removeprefix("mlx.core.")
+    if dtype == "int16":
+        raise ValueError(
+            "pcm is int16; it must be float32 in [-1, 1]. Convert it to float32 and divide by 32768."
+        )
+    if dtype != "float32":
+        raise ValueError(
+            f"pcm is {dtype}; it must be float32 in [-1, 1]. Convert it with astype(numpy.float32)."
+        )
+    shape = tuple(pcm.shape)
+    full = (1,) * (3 - len(shape)) + shape
+    if len(full) != 3 or full[1] != 1 or full[0] == 0 or not shape:
+        raise ValueError(
+            f"pcm has shape {shape}; it must be [B, 1, T], [1, T] or [T], one channel. "
+            "Mix channels down, or give each as a row of a batch [B, 1, T]."
+        )
+    return pcm.reshape(full)
+
+
+def clip(clip: mx.array | np.ndarray) -> mx.array | np.ndarray:
+    """A whole clip: :func:`pcm` with at least one sample, all finite."""
+    clip = pcm(clip)
+    if clip.shape[2] == 0:
+        raise ValueError("pcm is empty; a clip has at least one sample. Leave it out.")
+    finite(np.asarray(clip))
+    return clip
+
+
+def finite(samples: np.ndarray) -> None:
+    """No sample is NaN or infinite."""
+    if samples.size and not (np.isfinite(samples.min()) and np.isfinite(samples.max())):
+        raise ValueError("pcm has NaN or infinite samples; all must be finite. Repair the source.")
+
+
+def batch_size(batch_size: int) -> int:
+    """The rows of a stream, at least one."""
+    if isinstance(batch_size, bool) or int(batch_size) != batch_size or batch_size < 1:
+        raise ValueError(
+            f"batch_size is {batch_size!r}; a stream has at least one row. Give 1 or more."
+        )
+    return int(batch_size)
+
+
+def rows(name: str, given: int, batch_size: int) -> None:
+    """A push has as many rows as its stream."""
+    if given != batch_size:
+        raise ValueError(
+            f"{name} has {given} rows; this stream has {batch_size}. Push every row, with a mask "
+            f"for those that wait, or make a stream with batch_size={given}."
+        )
+
+
+def mask(mask: Sequence[bool], batch_size: int) -> np.ndarray:
+    """One truth value for each row, ``[B]``."""
+    found = np.asarray(mask)
+    if found.shape != (batch_size,) or found.dtype != bool:
+        raise ValueError(
+            f"mask is {found.dtype} of shape {found.shape}; it must be {batch_size} booleans, "
+            "one for each row. Give True for the rows that take part."
+        )
+    return found
+
+
+def row_mask(rows: Sequence[int], batch_size: int) -> np.ndarray:
+    """Row numbers as a mask ``[B]``."""
+    found = np.zeros(batch_size, bool)
+    for row in rows:
+        if not 0 <= row < batch_size:
+            raise ValueError(
+                f"row {row} does not exist; this stream has rows 0 to {batch_size - 1}. "
+                "Give rows in that range."
+            )
+        found[row] = True
+    return found
+
+
+def num_codebooks(asked: int | None, config: MimiConfig) -> int:
+    """How many codebooks to use; None means all."""
+    if asked is None:
+        return config.num_quantizers
+    if isinstance(asked, bool) or int(asked) != asked or not 1 <= asked <= config.num_quantizers:
+        raise ValueError(
+            f"num_codebooks is {asked!r}; this model has 1 to {config.num_quantizers}. "
+            "Choose a number in that range, or None for all."
+        )
+    return int(asked)
+
+
+def codes(codes: mx.array | np.ndarray, config: MimiConfig) -> np.ndarray:
+    """Codes as ``[B, K, F]`` int32, from ``[B, K, F]`` or ``[K, F]``; every code in range."""
+    host = codes_or_ends(codes, config)
+    if host.size and host.min() < 0:
+        raise ValueError(
+            f"codes has -1; here every code must be from 0 to {config.codebook_size - 1}. "
+            "Cut the rows to their ends."
+        )
+    return host
+
+
+def codes_or_ends(codes: mx.array | np.ndarray, config: MimiConfig) -> np.ndarray:
+    """Like :func:`codes`, where a row may also end in frames of -1."""
+    host = np.asarray(codes)
+    if host.dtype.kind not in "iu":
+        raise ValueError(f"codes is {host.dtype}; codes are integers. Convert them with astype.")
+    if host.ndim == 2:
+        host = host[None]
+    if host.ndim != 3 or not 1 <= host.shape[1] <= config.num_quantizers or not host.shape[0]:
+        raise ValueError(
+            f"codes has shape {np.shape(codes)}; it must be [B, K, F] or [K, F] with K from 1 to "
+            f"{config.num_quantizers}. Check the order of the axes."
+        )
+    if not host.size:
+        return host.astype(np.int32)
+    if host.min() < -1 or host.max() >= config.codebook_size:
+        worst = host.max() if host.max() >= config.codebook_size else host.min()
+        raise ValueError(
+            f"codes has {worst}; a code is from 0 to {config.codebook_size - 1}, and -1 only "
+            "past a row's end. Check that they come from this model."
+        )
+    host = host.astype(np.int32)
+    ended = (host == -1).any(axis=1)  # [B, F]
+    if ended.any() and ((host == -1).all(axis=1) != np.maximum.accumulate(ended, axis=1)).any():
+        raise ValueError(
+            "codes has -1 inside a row; only whole frames at a row's end may be -1. "
+            "Remove or fill the frames that are missing."
+        )
+    return host
+
+
+def lengths(lengths: Sequence[int], rows: int, most: int) -> list[int]:
+    """The samples of each of ``rows`` rows: numbers from 1 to ``most``."""
+    found = [int(n) for n in lengths]
+    if len(found) != rows or any(not 1 <= n <= most for n in found):
+        raise ValueError(
+            f"the lengths are {found}; there must be {rows}, one for each row, from 1 to {most}. "
+            "Give the number of samples of each row."
+        )
+    return found

@@ -1,0 +1,158 @@
+"""Causal convolutions that carry their past: the tail and the overlap. Channels last.
+
+Every module here has ``step(x, state) -> (y, state)``; calling it is one step from a fresh state.
+A step whose length is not a multiple of the stride can only be a stream's last: the convolution
+then completes its own last window. That is what transformers does with the end of a clip.
+"""
+
+import mlx.core as mx
+import mlx.nn as nn
+
+
+class CausalConv1d(nn.Module):
+    """A convolution over ``[B, T, C_in]`` that sees only the past: ``[B, ceil(T / stride), C_out]``.
+
+    The state is the tail, the last ``(kernel_size - 1) * dilation + 1 - stride`` inputs.
+
+    Source: transformers' ``MimiConv1d`` with ``pad_mode="constant"``.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        dilation: int = 1,
+        bias: bool = True,
+    ):
+        super().__init__()
+        self.conv = nn.Conv1d(in_channels, out_channels, kernel_size, bias=bias)
+        self.stride = stride
+        self.dilation = dilation
+        self.tail = (kernel_size - 1) * dilation + 1 - stride
+
+    def init_state(self, batch_size: int) -> mx.array:
+        """The tail before the first sample: zeros, ``[B, tail, C_in]``."""
+        weight = self.conv.weight
+        return mx.zeros((batch_size, self.tail, weight.shape[-1]), weight.dtype)
+
+    def step(self, x: mx.array, state: mx.array) -> tuple[mx.array, mx.array]:
+        if self.tail == 0 and self.stride == 1:
+            return self._pointwise(x), state
+        missing = -x.shape[1] % self.stride
+        x = mx.concatenate([state, x], axis=1)
+        # A tail owns its memory: a plain slice would keep the whole step's input alive.
+        state = mx.contiguous(x[:, x.shape[1] - self.tail :])
+        if missing:
+            x = mx.pad(x, ((0, 0), (0, missing), (0, 0)))
+        return self._convolve(x), state
+
+    def __call__(self, x: mx.array) -> mx.array:
+        return self.step(x, self.init_state(x.shape[0]))[0]
+
+    def _pointwise(self, x: mx.array) -> mx.array:
+        weight = self.conv.weight[:, 0].T
+        return mx.addmm(self.conv.bias, x, weight) if "bias" in self.conv else x @ weight
+
+    def _convolve(self, x: mx.array) -> mx.array:
+        y = mx.conv1d(x, self.conv.weight, self.stride, dilation=self.dilation)
+        return y + self.conv.bias if "bias" in self.conv else y
+
+
+class Downsample(nn.Module):
+    """Halve the rate of ``[B, L, C]``: ``[B, ceil(L / 2), C]``, repeating the clip's edges.
+
+    The state is the tail of two inputs and, for each row, whether it has begun: before its first
+    input a row's tail is that input repeated.
+
+    Source: transformers' ``MimiConv1d`` with ``pad_mode="replicate"``.
+    """
+
+    def __init__(self, channels: int, stride: int):
+        super().__init__()
+        self.conv = nn.Conv1d(channels, channels, 2 * stride, bias=False)
+        self.stride = stride
+
+    def init_state(self, batch_size: int) -> tuple[mx.array, mx.array]:
+        """An empty tail ``[B, stride, C]``, and ``started [B, 1, 1]``: false."""
+        weight = self.conv.weight
+        tail = mx.zeros((batch_size, self.stride, weight.shape[-1]), weight.dtype)
+        return tail, mx.zeros((batch_size, 1, 1), mx.bool_)
+
+    def step(
+        self, x: mx.array, state: tuple[mx.array, mx.array]
+    ) -> tuple[mx.array, tuple[mx.array, mx.array]]:
+        tail, started = state
+        missing = -x.shape[1] % self.stride
+        x = mx.concatenate([mx.where(started, tail, x[:, :1]), x], axis=1)
+        state = (mx.contiguous(x[:, x.shape[1] - self.stride :]), mx.ones_like(started))
+        if missing:
+            x = mx.pad(x, ((0, 0), (0, missing), (0, 0)), mode="edge")
+        return mx.conv1d(x, self.conv.weight, self.stride), state
+
+    def __call__(self, x: mx.array) -> mx.array:
+        return self.step(x, self.init_state(x.shape[0]))[0]
+
+
+class CausalConvTranspose1d(nn.Module):
+    """A transposed convolution with kernel ``2 * stride``: ``[B, T, C_in]`` to ``[B, T * stride, C_out]``.
+
+    Each input makes two stretches of ``stride`` outputs; the second overlaps the next input's
+    first. The state is the last input's second stretch, without bias: ``[B, 1, stride * C_out]``.
+    One matmul and one addition: on Metal, ``mx.conv_transpose1d`` would unfold an input stuffed
+    with zeros.
+
+    Source: transformers' ``MimiConvTranspose1d``.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int):
+        super().__init__()
+        # weight [2 * stride * C_out, C_in], the kernel's taps outermost (weights.py lays it out)
+        self.conv = nn.Linear(in_channels, 2 * stride * out_channels, bias=False)
+        self.conv.bias = mx.zeros((out_channels,))
+        self.stride = stride
+
+    def init_state(self, batch_size: int) -> mx.array:
+        weight = self.conv.weight
+        return mx.zeros((batch_size, 1, weight.shape[0] // 2), weight.dtype)
+
+    def step(self, x: mx.array, state: mx.array) -> tuple[mx.array, mx.array]:
+        batch, length, _ = x.shape
+        first, second = mx.split(x @ self.conv.weight.T, 2, axis=-1)  # [B, T, stride * C_out]
+        y = first + mx.concatenate([state, second[:, :-1]], axis=1)
+        y = y.reshape(batch, length * self.stride, -1) + self.conv.bias
+        return y, mx.contiguous(second[:, -1:])
+
+    def __call__(self, x: mx.array) -> mx.array:
+        return self.step(x, self.init_state(x.shape[0]))[0]
+
+
+class Upsample(nn.Module):
+    """Double the rate of ``[B, F, C]``, each channel alone: ``[B, 2 F, C]``.
+
+    A depthwise transposed convolution of kernel ``2 * stride``, as two multiply-adds. The state is
+    the last input, ``[B, 1, C]``.
+
+    Source: transformers' ``MimiConvTranspose1d`` with ``groups == channels``.
+    """
+
+    def __init__(self, channels: int, stride: int):
+        super().__init__()
+        # weight [2, stride, C]: the taps of this input, then those of the one before
+        self.conv = nn.Module()
+        self.conv.weight = mx.zeros((2, stride, channels))
+
+    def init_state(self, batch_size: int) -> mx.array:
+        weight = self.conv.weight
+        return mx.zeros((batch_size, 1, weight.shape[-1]), weight.dtype)
+
+    def step(self, x: mx.array, state: mx.array) -> tuple[mx.array, mx.array]:
+        batch, length, channels = x.shape
+        now, before = self.conv.weight
+        past = mx.concatenate([state, x[:, :-1]], axis=1)
+        y = x[:, :, None] * now + past[:, :, None] * before  # [B, F, stride, C]
+        return y.reshape(batch, length * now.shape[0], channels), mx.contiguous(x[:, -1:])
+
+    def __call__(self, x: mx.array) -> mx.array:
+        return self.step(x, self.init_state(x.shape[0]))[0]
