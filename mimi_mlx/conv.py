@@ -7,6 +7,7 @@ then completes its own last window. That is what transformers does with the end 
 
 import mlx.core as mx
 import mlx.nn as nn
+import numpy as np
 
 
 class CausalConv1d(nn.Module):
@@ -86,7 +87,7 @@ class Downsample(nn.Module):
         tail, started = state
         missing = -x.shape[1] % self.stride
         x = mx.concatenate([mx.where(started, tail, x[:, :1]), x], axis=1)
-        state = (mx.contiguous(x[:, x.shape[1] - self.stride :]), mx.ones_like(started))
+        state = (mx.contiguous(x[:, x.shape[1] - self.stride :]), mx.array(np.ones(started.shape, bool)))
         if missing:
             x = mx.pad(x, ((0, 0), (0, missing), (0, 0)), mode="edge")
         return mx.conv1d(x, self.conv.weight, self.stride), state

@@ -6,6 +6,7 @@ dequantise to is added. Codebooks and distances are float32 whatever the rest is
 
 import mlx.core as mx
 import mlx.nn as nn
+import numpy as np
 
 from .config import MimiConfig
 
@@ -25,38 +26,38 @@ class SplitResidualVectorQuantizer(nn.Module):
         # then acoustic.
         self.input_proj = nn.Linear(config.hidden_size, 2 * width, bias=False)
         self.output_proj = nn.Linear(2 * width, config.hidden_size, bias=False)
-        shape = (config.num_quantizers, config.codebook_size)
-        self.codebooks = mx.zeros((*shape, width))
-        self.half_norms = mx.zeros(shape)  # |entry|^2 / 2
+        # Entries are columns, so that scores are one matmul by a codebook as it lies in memory.
+        self.codebooks = mx.zeros((config.num_quantizers, width, config.codebook_size))
+        self.biases = mx.zeros((config.num_quantizers, config.codebook_size))  # -|entry|^2 / 2
 
     def encode(self, x: mx.array, num_codebooks: int) -> mx.array:
         """The nearest entry of each of the first ``num_codebooks`` codebooks, level by level."""
+        # Splits are views; indexing by a level would copy its codebook.
+        books = mx.split(self.codebooks[:num_codebooks], num_codebooks)
+        biases = mx.split(self.biases[:num_codebooks], num_codebooks)
+        levels = [(book.squeeze(0), bias) for book, bias in zip(books, biases, strict=True)]
         semantic, acoustic = mx.split(self.input_proj(x).astype(mx.float32), 2, axis=-1)
-        split = min(self.num_semantic, num_codebooks)
-        codes = self._descend(semantic, 0, split) + self._descend(acoustic, split, num_codebooks)
-        return mx.stack(codes, axis=1)
-
-    def _descend(self, residual: mx.array, start: int, end: int) -> list[mx.array]:
-        """Codes ``[B, F]`` of codebooks start to end - 1, each on what the ones before left."""
-        codes = []
-        for level in range(start, end):
-            if codes:
-                residual = residual - self.codebooks[level - 1][codes[-1]]
-            codes.append(self._nearest(residual, level))
-        return codes
-
-    def _nearest(self, residual: mx.array, level: int) -> mx.array:
-        # |r - e|^2 is least where r.e - |e|^2 / 2 is greatest
-        entries = self.codebooks[level]
-        scores = mx.addmm(-self.half_norms[level], residual, entries.T)
-        return mx.argmax(scores, axis=-1).astype(mx.int32)
+        first = self.num_semantic
+        codes = _descend(semantic, levels[:first]) + _descend(acoustic, levels[first:])
+        return mx.stack(codes, axis=1).astype(mx.int32)
 
     def decode(self, codes: mx.array) -> mx.array:
         """The latents ``[B, F, hidden_size]`` that codes ``[B, K, F]`` stand for."""
-        levels, entries, width = self.codebooks.shape
-        offsets = mx.arange(codes.shape[1])[:, None] * entries
-        vectors = self.codebooks.reshape(levels * entries, width)[codes + offsets]  # [B, K, F, D]
+        levels = mx.array(np.arange(codes.shape[1])[:, None])
+        vectors = self.codebooks[levels, :, codes]  # [B, K, F, D]
         semantic = vectors[:, : self.num_semantic].sum(axis=1)
         acoustic = vectors[:, self.num_semantic :].sum(axis=1)
         x = mx.concatenate([semantic, acoustic], axis=-1)
         return self.output_proj(x.astype(self.output_proj.weight.dtype))
+
+
+def _descend(residual: mx.array, levels: list[tuple[mx.array, mx.array]]) -> list[mx.array]:
+    """The codes ``[B, F]`` of each level, chosen on what the levels before it left."""
+    codes: list[mx.array] = []
+    for entries, bias in levels:
+        if codes:
+            residual = residual - quantized
+        # |residual - entry|^2 is least where residual.entry - |entry|^2 / 2 is greatest
+        codes.append(mx.argmax(mx.addmm(bias, residual, entries), axis=-1))
+        quantized = mx.moveaxis(mx.take(entries, codes[-1], axis=1), 0, -1)  # [B, F, D]
+    return codes

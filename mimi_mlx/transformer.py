@@ -14,17 +14,14 @@ import numpy as np
 from .config import MimiConfig
 
 
-class LayerState(NamedTuple):
-    """One layer's past keys and values, both ``[B, heads, window - 1, head_dim]``, unrotated."""
-
-    keys: mx.array
-    values: mx.array
-
-
 class TransformerState(NamedTuple):
-    """Each layer's past, and how much of it is real: ``count [B]``, int32, at most window - 1."""
+    """Each layer's past, and how much of it is real.
 
-    layers: list[LayerState]
+    ``layers`` are keys and values before rotation, ``[B, 2, heads, window - 1, head_dim]`` each;
+    ``count [B]``, int32, is at most window - 1.
+    """
+
+    layers: list[mx.array]
     count: mx.array
 
 
@@ -53,36 +50,30 @@ class Attention(nn.Module):
         self.qkv_proj = nn.Linear(config.hidden_size, 3 * width, bias=False)
         self.o_proj = nn.Linear(width, config.hidden_size, bias=False)
 
-    def init_state(self, batch_size: int) -> LayerState:
-        shape = (batch_size, self.heads, self.past, self.head_dim)
-        dtype = self.qkv_proj.weight.dtype
-        return LayerState(mx.zeros(shape, dtype), mx.zeros(shape, dtype))
+    def init_state(self, batch_size: int) -> mx.array:
+        shape = (batch_size, 2, self.heads, self.past, self.head_dim)
+        return mx.zeros(shape, self.qkv_proj.weight.dtype)
 
     def step(
-        self, x: mx.array, residual: mx.array, state: LayerState, at: Positions
-    ) -> tuple[mx.array, LayerState]:
+        self, x: mx.array, residual: mx.array, state: mx.array, at: Positions
+    ) -> tuple[mx.array, mx.array]:
         """Attend from ``x [B, L, hidden]``, add to ``residual``."""
         batch, length, _ = x.shape
         qkv = self.qkv_proj(x).reshape(batch, length, 3, self.heads, self.head_dim)
-        q, k, v = qkv.transpose(2, 0, 3, 1, 4)  # each [B, heads, L, head_dim]
-        keys = mx.concatenate([state.keys, k], axis=2)  # [B, heads, T, head_dim]
-        values = mx.concatenate([state.values, v], axis=2)
+        qkv = qkv.transpose(0, 2, 3, 1, 4)  # [B, 3, heads, L, head_dim]
+        q, kv = qkv[:, 0], mx.concatenate([state, qkv[:, 1:]], axis=3)
         y = mx.fast.scaled_dot_product_attention(
             rotate(q, *at.queries),
-            rotate(keys, *at.keys),
-            values,
+            rotate(kv[:, 0], *at.keys),
+            kv[:, 1],
             scale=self.head_dim**-0.5,
             mask=at.mask,
         )
-        y = y.transpose(0, 2, 1, 3).reshape(batch, length, -1)
-        return mx.addmm(residual, y, self.o_proj.weight.T), LayerState(
-            self._last(keys), self._last(values)
-        )
-
-    def _last(self, past: mx.array) -> mx.array:
-        kept = past[:, :, past.shape[2] - self.past :]
-        # After a long step the slice is copied, so that it does not keep the whole step alive.
-        return mx.contiguous(kept) if past.shape[2] > 2 * self.past else kept
+        y = y.swapaxes(1, 2).reshape(batch, length, -1)
+        kept = kv[..., length:, :]
+        if length > self.past:  # a copy, so that it does not keep the whole step alive
+            kept = mx.contiguous(kept)
+        return mx.addmm(residual, y, self.o_proj.weight.T), kept
 
 
 class TransformerLayer(nn.Module):
@@ -98,10 +89,10 @@ class TransformerLayer(nn.Module):
         self.input_layernorm = nn.LayerNorm(config.hidden_size, eps=config.norm_eps)
         self.post_attention_layernorm = nn.LayerNorm(config.hidden_size, eps=config.norm_eps)
 
-    def init_state(self, batch_size: int) -> LayerState:
+    def init_state(self, batch_size: int) -> mx.array:
         return self.self_attn.init_state(batch_size)
 
-    def step(self, x: mx.array, state: LayerState, at: Positions) -> tuple[mx.array, LayerState]:
+    def step(self, x: mx.array, state: mx.array, at: Positions) -> tuple[mx.array, mx.array]:
         x, state = self.self_attn.step(self.input_layernorm(x), x, state, at)
         return self.mlp(self.post_attention_layernorm(x), x), state
 
@@ -153,7 +144,7 @@ class Transformer(nn.Module):
         total = past + length
         distance = np.arange(past, total)[:, None] - np.arange(total)  # [L, T]
         allowed = mx.array((distance >= 0) & (distance < self.window))
-        real = mx.arange(total) >= past - count[:, None, None, None]  # [B, 1, 1, T]
+        real = mx.array(np.arange(total)) >= past - count[:, None, None, None]  # [B, 1, 1, T]
         cos, sin = self._rotation.tables(total)
         return Positions(allowed & real, (cos, sin), (cos[past:], sin[past:]))
 

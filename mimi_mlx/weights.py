@@ -64,9 +64,9 @@ def load(paths: Iterable[Path], config: MimiConfig, only: str | None = None, dev
     with mx.stream(mx.cpu):  # exact division, whatever the model's device
         source = _Source(_hub_names(_read(paths), config, paths), only)
         parameters = [
-            parameter
+            (name, mx.contiguous(array))  # a step must not lay out a weight anew
             for path, module in mimi.named_modules()
-            for parameter in _parameters(path, module, source)
+            for name, array in _parameters(path, module, source)
         ]
         source.finish(paths)
         mimi.load_weights(parameters)
@@ -229,7 +229,7 @@ def _transformer_layer(path: str, module: TransformerLayer, source: _Source):
 
 def _quantizer(path: str, module: SplitResidualVectorQuantizer, source: _Source):
     """Both halves' projections become one matrix; each codebook's sums become its entries."""
-    levels, size, width = module.codebooks.shape
+    levels, width, size = module.codebooks.shape
     hidden = module.output_proj.weight.shape[0]
     inputs, outputs, entries = [], [], []
     for half, count in (
@@ -251,5 +251,5 @@ def _quantizer(path: str, module: SplitResidualVectorQuantizer, source: _Source)
     codebooks = mx.stack(entries)
     yield f"{path}.input_proj.weight", mx.concatenate(inputs)
     yield f"{path}.output_proj.weight", mx.concatenate(outputs, axis=1)
-    yield f"{path}.codebooks", codebooks
-    yield f"{path}.half_norms", codebooks.square().sum(axis=-1) / 2
+    yield f"{path}.codebooks", codebooks.swapaxes(1, 2)
+    yield f"{path}.biases", codebooks.square().sum(axis=-1) / -2
