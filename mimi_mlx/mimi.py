@@ -266,7 +266,7 @@ class Mimi(nn.Module):
 
         The first 8 bytes of the SHA-256 of all codebook entries, as little-endian float32.
         """
-        entries = np.array(self.quantizer.codebooks, dtype="<f4")
+        entries = np.array(self.quantizer.codebooks, dtype="<f4").swapaxes(1, 2)
         return hashlib.sha256(entries.tobytes()).hexdigest()[:16]
 
     @property
