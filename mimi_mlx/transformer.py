@@ -1,8 +1,9 @@
 """Windowed causal attention at 25 Hz: every position sees itself and the 249 before it.
 
-The state keeps the last ``window - 1`` keys and values before rotation. A step appends its own,
-rotates keys from position 0 on and queries from ``window - 1`` on. Scores depend on distances
-alone, so no position enters the state, nothing grows and nothing drifts, however long the stream.
+The state keeps the last ``window - 1`` keys and values. Keys are kept rotated by their position,
+so a step rotates only what is new. Positions are whole numbers that wrap around, and a rotation is
+a whole number of 2^-32 turns that wraps with them: between any two positions it is exactly that of
+their distance, after a minute or a year, so nothing grows and nothing drifts.
 """
 
 from typing import NamedTuple
@@ -11,30 +12,34 @@ import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 
-from .config import MimiConfig
+from .config import LATENTS_PER_FRAME, MimiConfig
+
+# The first half of a rotated pair takes the second's part with a minus. [2, 1]
+_SWAPPED = np.array([[-1.0], [1.0]], np.float32)
 
 
 class TransformerState(NamedTuple):
-    """Each layer's past, and how much of it is real.
+    """Each layer's past, how much of it is real, and where in the stream it ends.
 
-    ``layers`` are keys and values before rotation, ``[B, 2, heads, window - 1, head_dim]`` each;
-    ``count [B]``, int32, is at most window - 1.
+    ``layers`` are rotated keys and values, ``[B, 2, heads, window - 1, head_dim]`` each.
+    ``count [B]``, int32, is at most window - 1; ``position [B]``, uint32, is the next one's.
     """
 
     layers: list[mx.array]
     count: mx.array
+    position: mx.array
 
 
 class Positions(NamedTuple):
     """What all layers of a step of L positions share, for T = window - 1 + L keys.
 
-    ``mask [B, 1, L, T]`` is true where a query may look; a rotation is the pair of tables for
-    :func:`rotate`, each ``[positions, 2, head_dim / 2]``.
+    ``mask [B, 1, L, T]`` is true where a query may look. ``cos`` and ``sin`` are the rotation of
+    queries, keys and (by nothing) values, for :func:`rotate`: ``[B, 3, 1, L, 2, head_dim / 2]``.
     """
 
     mask: mx.array
-    keys: tuple[mx.array, mx.array]
-    queries: tuple[mx.array, mx.array]
+    cos: mx.array
+    sin: mx.array
 
 
 class Attention(nn.Module):
@@ -60,20 +65,16 @@ class Attention(nn.Module):
         """Attend from ``x [B, L, hidden]``, add to ``residual``."""
         batch, length, _ = x.shape
         qkv = self.qkv_proj(x).reshape(batch, length, 3, self.heads, self.head_dim)
-        qkv = qkv.transpose(0, 2, 3, 1, 4)  # [B, 3, heads, L, head_dim]
-        q, kv = qkv[:, 0], mx.concatenate([state, qkv[:, 1:]], axis=3)
+        qkv = rotate(qkv.transpose(0, 2, 3, 1, 4), at)  # [B, 3, heads, L, head_dim]
+        past = mx.concatenate([state, qkv[:, 1:]], axis=3)  # [B, 2, heads, T, head_dim]
         y = mx.fast.scaled_dot_product_attention(
-            rotate(q, *at.queries),
-            rotate(kv[:, 0], *at.keys),
-            kv[:, 1],
-            scale=self.head_dim**-0.5,
-            mask=at.mask,
+            qkv[:, 0], past[:, 0], past[:, 1], scale=self.head_dim**-0.5, mask=at.mask
         )
         y = y.swapaxes(1, 2).reshape(batch, length, -1)
-        kept = kv[..., length:, :]
-        if length > self.past:  # a copy, so that it does not keep the whole step alive
-            kept = mx.contiguous(kept)
-        return mx.addmm(residual, y, self.o_proj.weight.T), kept
+        past = past[..., length:, :]
+        if length > LATENTS_PER_FRAME:  # a copy, not to keep the whole of a long step alive
+            past = mx.contiguous(past)
+        return mx.addmm(residual, y, self.o_proj.weight.T), past
 
 
 class TransformerLayer(nn.Module):
@@ -119,64 +120,54 @@ class Transformer(nn.Module):
         super().__init__()
         self.layers = [TransformerLayer(config) for _ in range(config.num_hidden_layers)]
         self.window = config.sliding_window
-        self._rotation = Rotation(config.head_dim, config.rope_theta)
+        self._turns = _turns(config)
 
     def init_state(self, batch_size: int) -> TransformerState:
         layers = [layer.init_state(batch_size) for layer in self.layers]
-        return TransformerState(layers, mx.zeros((batch_size,), mx.int32))
+        start = mx.zeros((batch_size,), mx.uint32)
+        return TransformerState(layers, start.astype(mx.int32), start)
 
     def step(self, x: mx.array, state: TransformerState) -> tuple[mx.array, TransformerState]:
         length = x.shape[1]
-        at = self.positions(length, state.count)
+        at = self.positions(length, state)
         layers = []
-        for layer, layer_state in zip(self.layers, state.layers, strict=True):
-            x, layer_state = layer.step(x, layer_state, at)
-            layers.append(layer_state)
+        for layer, past in zip(self.layers, state.layers, strict=True):
+            x, past = layer.step(x, past, at)
+            layers.append(past)
         count = mx.minimum(state.count + length, self.window - 1)
-        return x, TransformerState(layers, count)
+        return x, TransformerState(layers, count, state.position + length)
 
     def __call__(self, x: mx.array) -> mx.array:
         return self.step(x, self.init_state(x.shape[0]))[0]
 
-    def positions(self, length: int, count: mx.array) -> Positions:
-        """The mask and the rotation of a step of ``length`` positions after ``count`` real ones."""
+    def positions(self, length: int, state: TransformerState) -> Positions:
+        """The mask and the rotation of a step of ``length`` positions from ``state`` on."""
         past = self.window - 1
-        total = past + length
-        distance = np.arange(past, total)[:, None] - np.arange(total)  # [L, T]
+        keys = np.arange(past + length)
+        distance = keys[past:, None] - keys  # [L, T]
         allowed = mx.array((distance >= 0) & (distance < self.window))
-        real = mx.array(np.arange(total)) >= past - count[:, None, None, None]  # [B, 1, 1, T]
-        cos, sin = self._rotation.tables(total)
-        return Positions(allowed & real, (cos, sin), (cos[past:], sin[past:]))
+        real = mx.array(keys) >= past - state.count[:, None, None, None]  # [B, 1, 1, T]
+        position = state.position[:, None] + mx.array(np.arange(length, dtype=np.uint32))
+        turns = position[:, None, None, :, None, None] * mx.array(self._turns)
+        # As a signed number, half a turn either way: the most precision that float32 can give.
+        angle = turns.view(mx.int32).astype(mx.float32) * (np.pi / 2**31)
+        return Positions(allowed & real, mx.cos(angle), mx.sin(angle) * mx.array(_SWAPPED))
 
 
-class Rotation:
-    """Tables of rotary embedding for the half-split layout (``traditional=False`` in MLX).
+def _turns(config: MimiConfig) -> np.ndarray:
+    """The rotation from one position to the next in 2^-32 turns, ``[3, 1, 1, 1, head_dim / 2]``.
 
-    Made on the host in float64, once for the longest step so far: a step only slices them.
+    Of queries and keys; of values it is none. Source: rotary embedding (arXiv 2104.09864).
     """
-
-    def __init__(self, head_dim: int, theta: float):
-        self._frequencies = theta ** (-np.arange(0, head_dim, 2) / head_dim)
-        self._tables = self._make(0)
-
-    def tables(self, length: int) -> tuple[mx.array, mx.array]:
-        """cos and signed sin, ``[length, 2, head_dim / 2]``, for positions 0 to length - 1."""
-        if self._tables[0].shape[0] < length:
-            self._tables = self._make(length)
-        cos, sin = self._tables
-        return cos[:length], sin[:length]
-
-    def _make(self, length: int) -> tuple[mx.array, mx.array]:
-        angles = np.arange(length)[:, None, None] * self._frequencies  # [length, 1, half]
-        sin = np.sin(angles) * np.array([[-1.0], [1.0]])  # [length, 2, half]
-        cos = np.broadcast_to(np.cos(angles), sin.shape)
-        return mx.array(cos.astype(np.float32)), mx.array(sin.astype(np.float32))
+    pairs = np.arange(0, config.head_dim, 2) / config.head_dim
+    turns = np.round(config.rope_theta**-pairs / (2 * np.pi) * 2**32)
+    return np.multiply.outer([1, 1, 0], turns).astype(np.uint32)[:, None, None, None]
 
 
-def rotate(x: mx.array, cos: mx.array, sin: mx.array) -> mx.array:
-    """Rotate ``x [B, heads, T, head_dim]`` by tables of T positions.
+def rotate(x: mx.array, at: Positions) -> mx.array:
+    """Rotate queries, keys and values ``[B, 3, heads, L, head_dim]``, each pair half apart.
 
     Compiled, this is one kernel: swapping the halves is a view.
     """
     halves = x.reshape(*x.shape[:-1], 2, -1)
-    return (halves * cos + halves[..., ::-1, :] * sin).reshape(x.shape)
+    return (halves * at.cos + halves[..., ::-1, :] * at.sin).reshape(x.shape)
