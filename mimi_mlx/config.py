@@ -39,7 +39,7 @@ class MimiConfig:
     hidden_size: int = 512
     num_hidden_layers: int = 8
     num_attention_heads: int = 8
-    head_dim: int = 64
+    head_dim: int | None = None  # None becomes hidden_size / num_attention_heads
     intermediate_size: int = 2048
     norm_eps: float = 1e-5
     rope_theta: float = 10000.0
@@ -51,18 +51,22 @@ class MimiConfig:
 
     def __post_init__(self):
         object.__setattr__(self, "upsampling_ratios", tuple(self.upsampling_ratios))
-        if not 1 <= self.num_semantic_quantizers < self.num_quantizers:
-            raise ValueError(
-                f"num_semantic_quantizers is {self.num_semantic_quantizers}; it must be at least 1 "
-                f"and less than num_quantizers ({self.num_quantizers}). Correct config.json."
-            )
         for field in fields(self):
             value = getattr(self, field.name)
+            if field.name == "head_dim" and value is None:
+                continue
             for number in value if isinstance(value, tuple) else (value,):
                 if isinstance(number, bool) or not isinstance(number, (int, float)) or number <= 0:
                     raise ValueError(
                         f"{field.name} is {value!r}; it must be positive. Correct config.json."
                     )
+        if self.head_dim is None:
+            object.__setattr__(self, "head_dim", self.hidden_size // self.num_attention_heads)
+        if self.num_semantic_quantizers >= self.num_quantizers:
+            raise ValueError(
+                f"num_semantic_quantizers is {self.num_semantic_quantizers}; it must be at least 1 "
+                f"and less than num_quantizers ({self.num_quantizers}). Correct config.json."
+            )
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "MimiConfig":
@@ -81,9 +85,6 @@ class MimiConfig:
         known = {k: v for k, v in values.items() if k in names}
         rope = values.get("rope_parameters") or {}
         known.setdefault("rope_theta", rope.get("rope_theta", cls.rope_theta))
-        hidden = known.get("hidden_size", cls.hidden_size)
-        heads = known.get("num_attention_heads", cls.num_attention_heads)
-        known.setdefault("head_dim", hidden // heads)
         config = cls(**known)
         must = {
             **_FIXED,
@@ -119,6 +120,21 @@ class MimiConfig:
     def frame_rate(self) -> float:
         """Frames per second: 12.5."""
         return self.sampling_rate / self.frame_size
+
+    @property
+    def encodec_frame_rate(self) -> int:
+        """Positions of the transformers per second: 25."""
+        return math.ceil(self.sampling_rate / self.latent_size)
+
+    @property
+    def audio_channels(self) -> int:
+        """Channels of the audio: 1."""
+        return _FIXED["audio_channels"]
+
+    @property
+    def num_codebooks(self) -> int:
+        """Another name of ``num_quantizers``."""
+        return self.num_quantizers
 
     @property
     def bits_per_code(self) -> int:
