@@ -4,6 +4,8 @@ from .blas import prefer_openblas
 
 prefer_openblas()
 
+from .compat.features import MimiFeatureExtractor  # noqa: E402
+from .compat.transformers import MimiModel  # noqa: E402
 from .config import MimiConfig  # noqa: E402
 from .mimi import DecoderState, EncoderState, Mimi  # noqa: E402
 from .streaming import DecoderStream, EncoderStream  # noqa: E402
@@ -15,4 +17,6 @@ __all__ = [
     "EncoderStream",
     "Mimi",
     "MimiConfig",
+    "MimiFeatureExtractor",
+    "MimiModel",
 ]

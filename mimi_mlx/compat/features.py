@@ -1,0 +1,218 @@
+"""The call shape of transformers' feature extractor for Mimi: clips to one padded batch.
+
+Source: transformers 5.23, ``EncodecFeatureExtractor``. Departures are marked.
+"""
+
+import json
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+
+from .. import hub
+
+Array = mx.array | np.ndarray
+Clip = Array | Sequence[float]
+
+
+@dataclass(frozen=True, eq=False)
+class MimiFeatures:
+    """What the feature extractor gave: by name, by key, and as ``**keywords``.
+
+    Attributes:
+        input_values: float32 ``[B, 1, T]``.
+        padding_mask: int32 ``[B, T]``, 1 where a sample is real and 0 where it is padding.
+    """
+
+    input_values: Array
+    padding_mask: Array
+
+    def keys(self) -> tuple[str, str]:
+        """The names of the fields."""
+        return ("input_values", "padding_mask")
+
+    def __getitem__(self, key: str) -> Array:
+        if key not in self.keys():
+            raise KeyError(key)
+        return getattr(self, key)
+
+    def __iter__(self):
+        return iter(self.keys())
+
+
+@dataclass(frozen=True)
+class MimiFeatureExtractor:
+    """Checks clips and lays them side by side as a batch. Nothing is resampled or mixed down.
+
+    Attributes:
+        feature_size: Channels: 1.
+        sampling_rate: The rate in Hz that clips must have.
+        padding_value: What rows are filled up with.
+        padding_side: ``"right"`` or ``"left"``, where.
+    """
+
+    feature_size: int = 1
+    sampling_rate: int = 24000
+    padding_value: float = 0.0
+    padding_side: str = "right"
+
+    def __post_init__(self):
+        if self.feature_size != 1:
+            raise ValueError(
+                f"feature_size is {self.feature_size!r}; Mimi has 1 channel. "
+                "Correct preprocessor_config.json."
+            )
+        if self.padding_side not in ("right", "left"):
+            raise ValueError(
+                f"padding_side is {self.padding_side!r}; it must be 'right' or 'left'. "
+                "Correct preprocessor_config.json."
+            )
+
+    @classmethod
+    def from_pretrained(cls, name_or_path: str | Path) -> "MimiFeatureExtractor":
+        """Read the preprocessor_config.json beside a model; without one, take the model's rate.
+
+        Args:
+            name_or_path: As for :meth:`Mimi.from_pretrained`.
+
+        Raises:
+            ValueError: There is no such model, or its file asks for what Mimi cannot take.
+        """
+        config, files = hub.find(name_or_path)
+        path = files[0].parent / "preprocessor_config.json"
+        if not path.exists():
+            return cls(sampling_rate=config.sampling_rate)
+        try:
+            values = json.loads(path.read_text())
+        except ValueError as error:
+            raise ValueError(f"{path} is not JSON ({error}). Fetch it again.") from error
+        if values.get("chunk_length_s") is not None and values.get("overlap") is not None:
+            raise ValueError(
+                f"{path} asks for chunks of {values['chunk_length_s']} s; mimi_mlx encodes whole "
+                "clips. Set chunk_length_s to null."
+            )
+        known = cls.__dataclass_fields__
+        return cls(**{key: value for key, value in values.items() if key in known})
+
+    def __call__(
+        self,
+        raw_audio: Clip | Sequence[Clip],
+        padding: bool | str | None = None,
+        truncation: bool | None = False,
+        max_length: int | None = None,
+        return_tensors: str | None = None,
+        sampling_rate: int | None = None,
+    ) -> MimiFeatures:
+        """One clip ``[T]``, or a list of them, to ``input_values [B, 1, T]`` and a mask ``[B, T]``.
+
+        Args:
+            raw_audio: Samples in [-1, 1], of any floating type; they become float32.
+            padding: None, True or ``"longest"``: to the longest clip; ``"max_length"``: to at least
+                ``max_length``; False or ``"do_not_pad"``: not at all.
+            truncation: Cut clips to ``max_length``. Not together with a ``padding`` that is given.
+            max_length: In samples.
+            return_tensors: ``"mlx"`` for MLX arrays; None or ``"np"`` for numpy's.
+            sampling_rate: The rate of ``raw_audio`` in Hz. Without it nothing can be checked, and
+                a warning says so.
+
+        Raises:
+            ValueError: Another rate, another shape or type, or rows of unequal length.
+        """
+        self._check_rate(sampling_rate)
+        if return_tensors not in (None, "np", "mlx"):
+            raise ValueError(
+                f"return_tensors is {return_tensors!r}; it must be 'mlx', 'np' or None. "
+                "Use 'mlx', which every method here takes."
+            )
+        if padding and truncation:
+            raise ValueError(
+                "padding and truncation are both set; only one may be. With truncation leave "
+                "padding out: what is shorter is padded then too."
+            )
+        clips = [_mono(clip) for clip in _as_list(raw_audio)]
+        if truncation:
+            clips = [clip[: _need_length("truncation=True", max_length)] for clip in clips]
+        size = _padded_size(padding, max_length, clips)
+        values = _stack([self._fill(clip, size, self.padding_value) for clip in clips])
+        real = _stack([self._fill(np.ones(len(clip), np.int32), size, 0) for clip in clips])
+        make = mx.array if return_tensors == "mlx" else np.asarray
+        return MimiFeatures(make(values[:, None]), make(real))
+
+    def _check_rate(self, sampling_rate: int | None) -> None:
+        if sampling_rate is None:
+            warnings.warn(
+                f"no sampling_rate given: the audio is taken to be at {self.sampling_rate} Hz. "
+                "Pass sampling_rate to have it checked.",
+                stacklevel=3,
+            )
+        elif sampling_rate != self.sampling_rate:
+            raise ValueError(
+                f"sampling_rate is {sampling_rate}; this model takes {self.sampling_rate} Hz. "
+                "Resample the audio first."
+            )
+
+    def _fill(self, row: np.ndarray, size: int, value: float) -> np.ndarray:
+        missing = max(0, size - len(row))
+        pad = (0, missing) if self.padding_side == "right" else (missing, 0)
+        return np.pad(row, pad, constant_values=value)
+
+
+def _as_list(raw_audio: Any) -> Sequence[Any]:
+    """One clip as a list of one."""
+    many = isinstance(raw_audio, list | tuple)
+    if many and not raw_audio:
+        raise ValueError("raw_audio is an empty list; it must hold a clip. Give at least one.")
+    return raw_audio if many and not np.isscalar(raw_audio[0]) else [raw_audio]
+
+
+def _mono(clip: Any) -> np.ndarray:
+    """A clip as float32 ``[T]``, T at least 1."""
+    samples = np.asarray(clip)
+    if samples.ndim != 1 or not samples.size:
+        raise ValueError(
+            f"raw_audio has a clip of shape {samples.shape}; it must be [T] with at least one "
+            "sample, one channel. Mix channels down, and give several clips as a list."
+        )
+    # Differs from transformers: integers are refused, for they are hardly ever in [-1, 1].
+    if samples.dtype.kind != "f":
+        raise ValueError(
+            f"raw_audio is {samples.dtype}; samples must be floats in [-1, 1]. "
+            "Convert them to float32; divide int16 by 32768."
+        )
+    return samples.astype(np.float32)
+
+
+def _need_length(what: str, max_length: int | None) -> int:
+    if max_length is None or max_length < 1:
+        raise ValueError(
+            f"max_length is {max_length}; {what} needs one, in samples. Give 1 or more."
+        )
+    return max_length
+
+
+def _padded_size(padding: bool | str | None, max_length: int | None, clips: list) -> int:
+    """The length that shorter clips are filled up to."""
+    if padding in (None, True, "longest"):
+        return max(len(clip) for clip in clips)
+    if padding == "max_length":
+        return _need_length("padding='max_length'", max_length)
+    if padding in (False, "do_not_pad"):
+        return 0
+    raise ValueError(
+        f"padding is {padding!r}; it must be True, False, 'longest', 'max_length' or 'do_not_pad'. "
+        "Leave it out to pad to the longest clip."
+    )
+
+
+def _stack(rows: list[np.ndarray]) -> np.ndarray:
+    # Differs from transformers: it gives a list of unequal rows here, which no model takes.
+    lengths = sorted({len(row) for row in rows})
+    if len(lengths) > 1:
+        raise ValueError(
+            f"the rows have {lengths} samples; a batch needs one length. Use padding=True."
+        )
+    return np.stack(rows)

@@ -1,0 +1,270 @@
+"""The call shapes of transformers' ``MimiModel``, over :class:`Mimi`.
+
+Source: transformers 5.23, ``MimiModel``. What it computes, this computes; departures are named.
+"""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import mlx.core as mx
+import numpy as np
+
+from .. import check
+from ..config import MimiConfig
+from ..mimi import Mimi
+from ..streaming import DecoderStream, EncoderStream, evaluate
+
+Array = mx.array | np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class MimiOutput:
+    """What a call gave: by name, by key, or by position among the fields that are not None."""
+
+    audio_codes: mx.array | None = None
+    audio_values: mx.array | None = None
+    encoder_past_key_values: EncoderStream | None = None
+    padding_cache: EncoderStream | None = None
+    decoder_past_key_values: DecoderStream | None = None
+
+    def keys(self) -> list[str]:
+        """The names of the fields that are not None."""
+        return [f.name for f in fields(self) if getattr(self, f.name) is not None]
+
+    def to_tuple(self) -> tuple:
+        """The fields that are not None."""
+        return tuple(getattr(self, name) for name in self.keys())
+
+    def __getitem__(self, key: str | int | slice) -> Any:
+        if not isinstance(key, str):
+            return self.to_tuple()[key]
+        if key not in self.keys():
+            raise KeyError(key)
+        return getattr(self, key)
+
+    def __iter__(self):
+        return iter(self.keys())
+
+    def __len__(self) -> int:
+        return len(self.keys())
+
+
+class MimiModel:
+    """transformers' interface to a :class:`Mimi`, which is its field ``mimi``.
+
+    Shapes: B rows, T samples, K codebooks, F frames.
+
+    Streaming: ``encode(..., use_streaming=True)`` and ``decode(..., use_cache=True)`` begin a
+    stream and return it as the caches to give to the next call. A call returns a new cache and
+    leaves the one it was given as it was. Pieces equal the whole, whichever way they are cut:
+    samples of an unfinished frame wait in the encoder's cache, so F can be 0; the decoder's cache
+    is the state of all of it. (In transformers a piece that is not of whole frames fails or gives
+    other codes, and decoding breaks at every seam, for the cache is of the attention alone.)
+    """
+
+    def __init__(self, mimi: Mimi):
+        if not isinstance(mimi, Mimi):
+            raise ValueError(
+                f"MimiModel got a {type(mimi).__name__}; it wraps a loaded Mimi. "
+                "Use MimiModel.from_pretrained, or give it Mimi.from_pretrained's result."
+            )
+        self.mimi = mimi
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path,
+        only: Literal["encoder", "decoder"] | None = None,
+        device: mx.DeviceType | None = None,
+    ) -> "MimiModel":
+        """Load a model; the arguments are those of :meth:`Mimi.from_pretrained`."""
+        return cls(Mimi.from_pretrained(name_or_path, only, device))
+
+    @property
+    def config(self) -> MimiConfig:
+        """The sizes of this model."""
+        return self.mimi.config
+
+    def encode(
+        self,
+        input_values: Array,
+        padding_mask: Array | None = None,
+        num_quantizers: int | None = None,
+        encoder_past_key_values: EncoderStream | None = None,
+        padding_cache: EncoderStream | None = None,
+        use_streaming: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> MimiOutput | tuple:
+        """Encode samples ``[B, 1, T]`` to ``audio_codes [B, K, F]``, int32.
+
+        Args:
+            input_values: float32 samples in [-1, 1], the next piece of a stream if there is one.
+            padding_mask: Not read, as in transformers: padding is encoded like other silence.
+                :meth:`get_audio_codes_mask` tells which frames are real.
+            num_quantizers: K; None means all codebooks. The same in every call of a stream.
+            encoder_past_key_values: The stream that an earlier call returned.
+            padding_cache: The same one; give it back under either name or both.
+            use_streaming: True begins a stream or, as None does too, goes on with the one given.
+                False ends the one given: its ragged last frame, if any, is completed.
+            return_dict: False asks for a tuple.
+
+        Raises:
+            ValueError: The shape, type, values, K or the caches are not as above.
+        """
+        given = _one_stream(encoder_past_key_values, padding_cache)
+        if given is None and not use_streaming:
+            return _result(return_dict, audio_codes=self.mimi.encode(input_values, num_quantizers))
+        count = check.num_codebooks(num_quantizers, self.config)
+        rows = check.pcm(input_values).shape[0]
+        stream = given.clone() if given else self.mimi.encoder_stream(rows, count)
+        codes = stream.push(input_values)
+        if codes.shape[1] != count:
+            raise ValueError(
+                f"num_quantizers is {num_quantizers}; this stream began with {codes.shape[1]}. "
+                f"Give num_quantizers={codes.shape[1]} in every call."
+            )
+        if use_streaming is False:
+            codes = mx.concatenate([codes, stream.flush()], axis=-1)
+            evaluate(codes)
+            return _result(return_dict, audio_codes=codes)
+        return _result(
+            return_dict, audio_codes=codes, encoder_past_key_values=stream, padding_cache=stream
+        )
+
+    def decode(
+        self,
+        audio_codes: Array,
+        padding_mask: Array | None = None,
+        decoder_past_key_values: DecoderStream | None = None,
+        use_cache: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> MimiOutput | tuple:
+        """Decode codes ``[B, K, F]`` to ``audio_values [B, 1, 1920 F]``, float32.
+
+        Args:
+            audio_codes: Integers from 0 to ``codebook_size`` - 1.
+            padding_mask: ``[..., T]``; the result is cut to T samples. Its values are not read.
+            decoder_past_key_values: The stream that an earlier call returned.
+            use_cache: True begins a stream.
+            return_dict: False asks for a tuple.
+
+        Raises:
+            ValueError: The shape, type, values or the cache are not as above.
+        """
+        stream = _check_stream("decoder_past_key_values", decoder_past_key_values, DecoderStream)
+        if stream:
+            stream = stream.clone()
+        elif use_cache:
+            rows = check.codes(audio_codes, self.config).shape[0]
+            stream = self.mimi.decoder_stream(rows)
+        pcm = stream.push(audio_codes) if stream else self.mimi.decode(audio_codes)
+        if padding_mask is not None:
+            pcm = pcm[..., : _samples(padding_mask)]
+            evaluate(pcm)
+        return _result(return_dict, audio_values=pcm, decoder_past_key_values=stream)
+
+    def forward(
+        self,
+        input_values: Array,
+        padding_mask: Array | None = None,
+        num_quantizers: int | None = None,
+        audio_codes: Array | None = None,
+        encoder_past_key_values: EncoderStream | None = None,
+        decoder_past_key_values: DecoderStream | None = None,
+        return_dict: bool | None = None,
+    ) -> MimiOutput | tuple:
+        """Encode samples ``[B, 1, T]`` and decode them again: ``audio_codes``, ``audio_values``.
+
+        Args:
+            input_values: As for :meth:`encode`.
+            padding_mask: As for :meth:`decode`; without one, and without a stream, the result is
+                cut to T samples.
+            num_quantizers: As for :meth:`encode`.
+            audio_codes: Decode these; nothing is encoded then.
+            encoder_past_key_values: A stream that :meth:`encode` began.
+            decoder_past_key_values: A stream that :meth:`decode` began.
+            return_dict: False asks for a tuple.
+        """
+        encoder = encoder_past_key_values
+        # A stream's piece gives the samples of the frames that it completed: more or fewer than T.
+        if padding_mask is None and encoder is None and decoder_past_key_values is None:
+            padding_mask = input_values
+        if audio_codes is None:
+            encoded = self.encode(input_values, None, num_quantizers, encoder)
+            audio_codes, encoder = encoded.audio_codes, encoded.encoder_past_key_values
+        decoded = self.decode(audio_codes, padding_mask, decoder_past_key_values)
+        return _result(
+            return_dict,
+            audio_codes=audio_codes,
+            audio_values=decoded.audio_values,
+            encoder_past_key_values=encoder,
+            decoder_past_key_values=decoded.decoder_past_key_values,
+        )
+
+    __call__ = forward
+
+    def get_encoded_length(self, input_length: int | Array) -> int | Array:
+        """Frames of this many samples, the ragged last one counted; a number or an array."""
+        lengths = np.asarray(input_length)
+        if lengths.dtype.kind not in "iu" or (lengths < 0).any():
+            raise ValueError(
+                f"input_length is {input_length!r}; it must be whole numbers of samples, 0 or more."
+                " Give the lengths of the clips."
+            )
+        size = self.config.frame_size
+        return (input_length + size - 1) // size
+
+    def get_audio_codes_mask(
+        self, padding_mask: Array, padding_side: Literal["right", "left"] = "right"
+    ) -> mx.array:
+        """Which frames ``[B, F]`` are real by a mask ``[B, T]``; F is the longest row's."""
+        mask = np.asarray(padding_mask)
+        if mask.ndim != 2:
+            raise ValueError(
+                f"padding_mask has shape {mask.shape}; it must be [B, T]. "
+                "Give the feature extractor's padding_mask."
+            )
+        if padding_side not in ("right", "left"):
+            raise ValueError(
+                f"padding_side is {padding_side!r}; it must be 'right' or 'left'. Choose one."
+            )
+        frames = self.get_encoded_length((mask != 0).sum(axis=1))
+        at = np.arange(frames.max())
+        return mx.array((at if padding_side == "right" else at[::-1]) < frames[:, None])
+
+
+def _one_stream(*caches: EncoderStream | None) -> EncoderStream | None:
+    """The stream that an encoder's two caches are."""
+    names = ("encoder_past_key_values", "padding_cache")
+    given = [_check_stream(*c, EncoderStream) for c in zip(names, caches, strict=True)]
+    given = [stream for stream in given if stream is not None]
+    if any(stream is not given[0] for stream in given):
+        raise ValueError(
+            "encoder_past_key_values and padding_cache are of different calls; they must be of one "
+            "call, the stream's last. Give back both as they came, or one of them."
+        )
+    return given[0] if given else None
+
+
+def _check_stream(name: str, given: Any, kind: type) -> Any:
+    if given is not None and not isinstance(given, kind):
+        raise ValueError(
+            f"{name} is a {type(given).__name__}; it must be the {kind.__name__} that an earlier "
+            "call returned under that name. Give that, or None."
+        )
+    return given
+
+
+def _samples(padding_mask: Array) -> int:
+    """The length of the last axis, that of time."""
+    shape = np.shape(padding_mask)
+    if not shape:
+        raise ValueError("padding_mask has no axes; its last one is time. Give an array [B, T].")
+    return shape[-1]
+
+
+def _result(return_dict: bool | None, **given: Any) -> MimiOutput | tuple:
+    """An output or, when ``return_dict`` is False, its tuple."""
+    output = MimiOutput(**given)
+    return output.to_tuple() if return_dict is False else output
