@@ -6,7 +6,6 @@ dequantise to is added. Codebooks and distances are float32 whatever the rest is
 
 import mlx.core as mx
 import mlx.nn as nn
-import numpy as np
 
 from .config import MimiConfig
 
@@ -43,21 +42,20 @@ class SplitResidualVectorQuantizer(nn.Module):
 
     def decode(self, codes: mx.array) -> mx.array:
         """The latents ``[B, F, hidden_size]`` that codes ``[B, K, F]`` stand for."""
-        levels = mx.array(np.arange(codes.shape[1])[:, None])
-        vectors = self.codebooks[levels, :, codes]  # [B, K, F, D]
+        books = self.codebooks[None, : codes.shape[1]]
+        vectors = mx.take_along_axis(books, codes[:, :, None], axis=3)  # [B, K, D, F]
         semantic = vectors[:, : self.num_semantic].sum(axis=1)
         acoustic = vectors[:, self.num_semantic :].sum(axis=1)
-        x = mx.concatenate([semantic, acoustic], axis=-1)
+        x = mx.concatenate([semantic, acoustic], axis=1).swapaxes(1, 2)  # [B, F, 2 D]
         return self.output_proj(x.astype(self.output_proj.weight.dtype))
 
 
 def _descend(residual: mx.array, levels: list[tuple[mx.array, mx.array]]) -> list[mx.array]:
     """The codes ``[B, F]`` of each level, chosen on what the levels before it left."""
-    codes: list[mx.array] = []
+    codes = []
     for entries, bias in levels:
-        if codes:
-            residual = residual - quantized
         # |residual - entry|^2 is least where residual.entry - |entry|^2 / 2 is greatest
         codes.append(mx.argmax(mx.addmm(bias, residual, entries), axis=-1))
-        quantized = mx.moveaxis(mx.take(entries, codes[-1], axis=1), 0, -1)  # [B, F, D]
+        # Lazy: after the last level nobody asks for this.
+        residual = residual - mx.moveaxis(mx.take(entries, codes[-1], axis=1), 0, -1)
     return codes

@@ -14,9 +14,6 @@ import numpy as np
 
 from .config import LATENTS_PER_FRAME, MimiConfig
 
-# The first half of a rotated pair takes the second's part with a minus. [2, 1]
-_SWAPPED = np.array([[-1.0], [1.0]], np.float32)
-
 
 class TransformerState(NamedTuple):
     """Each layer's past, how much of it is real, and where in the stream it ends.
@@ -33,8 +30,8 @@ class TransformerState(NamedTuple):
 class Positions(NamedTuple):
     """What all layers of a step of L positions share, for T = window - 1 + L keys.
 
-    ``mask [B, 1, L, T]`` is true where a query may look. ``cos`` and ``sin`` are the rotation of
-    queries, keys and (by nothing) values, for :func:`rotate`: ``[B, 3, 1, L, 2, head_dim / 2]``.
+    ``mask [B, 1, L, T]`` is true where a query may look. ``cos`` and the signed ``sin`` rotate
+    queries, keys and (by nothing) values: ``[B, 3, 1, L, 2, head_dim / 2]``.
     """
 
     mask: mx.array
@@ -120,7 +117,7 @@ class Transformer(nn.Module):
         super().__init__()
         self.layers = [TransformerLayer(config) for _ in range(config.num_hidden_layers)]
         self.window = config.sliding_window
-        self._turns = _turns(config)
+        self._rotation = _rotation(config)
 
     def init_state(self, batch_size: int) -> TransformerState:
         layers = [layer.init_state(batch_size) for layer in self.layers]
@@ -147,21 +144,29 @@ class Transformer(nn.Module):
         distance = keys[past:, None] - keys  # [L, T]
         allowed = mx.array((distance >= 0) & (distance < self.window))
         real = mx.array(keys) >= past - state.count[:, None, None, None]  # [B, 1, 1, T]
-        position = state.position[:, None] + mx.array(np.arange(length, dtype=np.uint32))
-        turns = position[:, None, None, :, None, None] * mx.array(self._turns)
-        # As a signed number, half a turn either way: the most precision that float32 can give.
-        angle = turns.view(mx.int32).astype(mx.float32) * (np.pi / 2**31)
-        return Positions(allowed & real, mx.cos(angle), mx.sin(angle) * mx.array(_SWAPPED))
+        turns, start = self._rotation
+        start = start + turns * np.arange(length, dtype=np.uint32)[:, None, None]
+        at = state.position[:, None, None, None, None, None] * mx.array(turns) + mx.array(start)
+        # As a signed number, half a turn either way: all the precision that float32 can give.
+        angle = at.view(mx.int32).astype(mx.float32) * (np.pi / 2**31)
+        cos, sin = mx.split(mx.sin(angle), 2)
+        return Positions(allowed & real, cos.squeeze(0), sin.squeeze(0))
 
 
-def _turns(config: MimiConfig) -> np.ndarray:
-    """The rotation from one position to the next in 2^-32 turns, ``[3, 1, 1, 1, head_dim / 2]``.
+def _rotation(config: MimiConfig) -> tuple[np.ndarray, np.ndarray]:
+    """What one position adds to each angle, and each angle at position 0, in 2^-32 turns.
 
-    Of queries and keys; of values it is none. Source: rotary embedding (arXiv 2104.09864).
+    ``[3, 1, 1, 1, head_dim / 2]`` for queries, keys and values, which do not turn, and
+    ``[2, 1, 3, 1, 1, 2, 1]``: a cosine is a sine a quarter of a turn on; the sine that goes with
+    the first half of a pair has a minus, half a turn. Source: RoFormer (arXiv 2104.09864).
     """
     pairs = np.arange(0, config.head_dim, 2) / config.head_dim
     turns = np.round(config.rope_theta**-pairs / (2 * np.pi) * 2**32)
-    return np.multiply.outer([1, 1, 0], turns).astype(np.uint32)[:, None, None, None]
+    turns = np.multiply.outer([1, 1, 0], turns).astype(np.uint32)[:, None, None, None]
+    start = np.zeros((2, 1, 3, 1, 1, 2, 1), np.uint32)
+    start[0] = 2**30
+    start[1, :, :2, :, :, 0] = 2**31
+    return turns, start
 
 
 def rotate(x: mx.array, at: Positions) -> mx.array:
