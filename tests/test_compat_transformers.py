@@ -1,16 +1,15 @@
 """transformers' documented interface, against recordings of transformers itself."""
 
 import itertools
-import json
 from pathlib import Path
 
 import mlx.core as mx
 import numpy as np
 import pytest
-import soundfile
+import recording
 
-import mimi_mlx
 from mimi_mlx import MimiConfig, MimiFeatureExtractor, MimiModel
+from mimi_mlx.compat.features import MimiFeatures
 
 HERE = Path(__file__).parent
 
@@ -31,6 +30,8 @@ audio_values = model.decode(encoder_outputs.audio_codes, inputs["padding_mask"])
 audio_values = model(inputs["input_values"], inputs["padding_mask"]).audio_values
 """
 
+CLOSE = 1e-4  # of the RMS: the promise for waveforms
+
 
 @pytest.fixture(scope="module")
 def model(tiny) -> MimiModel:
@@ -38,57 +39,52 @@ def model(tiny) -> MimiModel:
 
 
 @pytest.fixture(scope="module")
-def recorded() -> dict[str, np.ndarray]:
-    with np.load(HERE / "reference" / "compat_transformers.npz") as file:
-        return dict(file)
+def reference() -> recording.Recording:
+    return recording.load("compat_transformers")
 
 
 @pytest.fixture(scope="module")
-def about(recorded) -> dict:
-    return json.loads(str(recorded["about"]))
-
-
-def read(file: str, start: int, length: int | None, _stride: int) -> np.ndarray:
-    frames = -1 if length is None else length
-    return soundfile.read(HERE / "speech" / f"{file}.flac", frames, start, dtype="float32")[0]
+def recorded(reference) -> dict[str, np.ndarray]:
+    return reference.arrays
 
 
 @pytest.fixture(scope="module")
-def clips(about) -> list[np.ndarray]:
-    """Two of unequal, ragged lengths."""
-    return [read(*clip) for clip in about["batch"]]
+def sentence(reference) -> np.ndarray:
+    return reference.clips["sentence"].read()  # [1, 1, T]
 
 
 @pytest.fixture(scope="module")
-def sentence(about) -> np.ndarray:
-    return read(*about["sentence"])[None, None]  # [1, 1, T]
+def inputs(reference) -> MimiFeatures:
+    """A batch of two clips of unequal, ragged lengths."""
+    clips = [reference.clips[name].read()[0, 0] for name in ("longer", "shorter")]
+    return MimiFeatureExtractor()(clips, sampling_rate=24000)
 
 
-def assert_close(pcm, expected: np.ndarray) -> None:
-    """Equal but for 1e-4 of the RMS, the promise for waveforms."""
+def assert_close(pcm: mx.array, expected: np.ndarray) -> None:
     pcm = np.asarray(pcm)
     assert pcm.shape == expected.shape
-    assert np.sqrt(np.mean((pcm - expected) ** 2) / np.mean(expected**2)) < 1e-4
+    assert np.sqrt(np.mean((pcm - expected) ** 2) / np.mean(expected**2)) < CLOSE
 
 
 # Against the recordings
 
 
-def test_the_pages_example_runs_with_its_imports_changed(monkeypatch, recorded, about):
+def test_the_pages_example_runs_with_its_imports_changed(monkeypatch, recorded, reference):
     monkeypatch.chdir(HERE.parent)
     names = {}
     exec(EXAMPLE, names)
     np.testing.assert_array_equal(names["encoder_outputs"].audio_codes, recorded["example codes"])
     assert names["audio_values"].shape == (1, 1, names["audio_sample"].size)
-    assert_close(names["audio_values"][..., :: about["stride"]], recorded["example audio"])
-    decoded = names["model"].decode(
-        names["encoder_outputs"].audio_codes, names["inputs"]["padding_mask"]
-    )
-    np.testing.assert_array_equal(decoded[0], names["audio_values"])
+    stride = reference.about["stride"]
+    assert_close(names["audio_values"][..., ::stride], recorded["example audio"])
 
 
-def test_a_padded_batch_equals_transformers(model, clips, recorded):
-    inputs = MimiFeatureExtractor()(clips, sampling_rate=24000)
+def test_decoding_what_was_encoded_is_the_forward_pass(model, sentence, recorded):
+    audio = model.decode(recorded["example codes"], sentence[0])[0]
+    np.testing.assert_array_equal(audio, model(sentence).audio_values)
+
+
+def test_a_padded_batch_equals_transformers(model, inputs, recorded):
     out = model(**inputs, num_quantizers=8)
     np.testing.assert_array_equal(out.audio_codes, recorded["batch codes"])
     assert_close(out.audio_values, recorded["batch audio"])
@@ -99,8 +95,7 @@ def test_a_padded_batch_equals_transformers(model, clips, recorded):
     assert_close(cut.audio_values, recorded["batch audio cut at 5000"])
 
 
-def test_the_mask_cuts_by_its_length_alone(model, clips):
-    inputs = MimiFeatureExtractor()(clips, sampling_rate=24000)
+def test_the_mask_cuts_by_its_length_alone(model, inputs):
     values, mask = inputs["input_values"], inputs["padding_mask"]
     codes = model.encode(values).audio_codes
     np.testing.assert_array_equal(model.encode(values, np.zeros_like(mask)).audio_codes, codes)
@@ -111,8 +106,8 @@ def test_the_mask_cuts_by_its_length_alone(model, clips):
     np.testing.assert_array_equal(model(values, mask[:, :999]).audio_values, whole[..., :999])
 
 
-def test_lengths_and_masks_of_codes(model, clips, recorded):
-    mask = MimiFeatureExtractor()(clips, sampling_rate=24000).padding_mask
+def test_lengths_and_masks_of_codes(model, inputs, recorded):
+    mask = inputs.padding_mask
     np.testing.assert_array_equal(model.get_audio_codes_mask(mask), recorded["frames right"])
     left = model.get_audio_codes_mask(mask[:, ::-1], padding_side="left")
     np.testing.assert_array_equal(left, recorded["frames left"])
@@ -120,17 +115,6 @@ def test_lengths_and_masks_of_codes(model, clips, recorded):
     for made in (lengths, mx.array(lengths)):
         np.testing.assert_array_equal(model.get_encoded_length(made), expected)
     assert [model.get_encoded_length(int(n)) for n in lengths] == expected.tolist()
-
-
-@pytest.mark.parametrize("side", ["right", "left"])
-def test_padding_and_truncation_equal_transformers(side, clips, recorded, about):
-    extract = MimiFeatureExtractor(padding_side=side)
-    for name, how in about["extractions"].items():
-        out = extract(clips, sampling_rate=24000, **how)
-        values = recorded[f"{side}/{name}/input_values"]
-        np.testing.assert_array_equal(out.input_values[..., :: about["stride"]], values, name)
-        np.testing.assert_array_equal(out.padding_mask, recorded[f"{side}/{name}/padding_mask"])
-        assert out.input_values.dtype == np.float32 and out.padding_mask.dtype == np.int32
 
 
 def test_a_view_is_as_good_as_an_array(model, sentence):
@@ -150,9 +134,9 @@ def pieces(x, cuts):
     return [x[..., a:b] for a, b in itertools.pairwise(edges)]
 
 
-def test_a_stream_of_whole_frames_equals_transformers(model, sentence, recorded, about):
+def test_a_stream_of_whole_frames_equals_transformers(model, sentence, recorded, reference):
     caches, codes = {}, []
-    edges = np.cumsum(about["pieces"]) * 1920
+    edges = np.cumsum(reference.about["pieces"]) * 1920
     for piece in pieces(sentence[..., : edges[-1]], edges[:-1]):
         out = model.encode(piece, num_quantizers=8, use_streaming=True, **caches)
         caches = {key: out[key] for key in ("encoder_past_key_values", "padding_cache")}
@@ -210,7 +194,7 @@ def test_the_forward_pass_goes_on_with_both_streams_and_loses_nothing(model, sen
     assert_close(mx.concatenate(audio, axis=-1), np.array(model.decode(codes).audio_values))
 
 
-# Outputs, configuration, extractor
+# Outputs, configuration
 
 
 def test_outputs_by_name_key_and_position(model, sentence):
@@ -236,73 +220,6 @@ def test_config_has_the_documented_names_and_defaults(model):
     assert MimiConfig(hidden_size=256).head_dim == 32
     assert model.config.num_codebooks == model.config.num_quantizers == 16
     assert MimiModel.from_pretrained("tiny", only="decoder").config == model.config
-
-
-def test_features_by_name_and_key_in_each_kind_of_array(clips):
-    extract = MimiFeatureExtractor()
-    for kind, array in ((None, np.ndarray), ("np", np.ndarray), ("mlx", mx.array)):
-        out = extract(clips[0].astype(np.float64), sampling_rate=24000, return_tensors=kind)
-        assert list(out) == list(out.keys()) == ["input_values", "padding_mask"]
-        assert isinstance(out["input_values"], array) and out.padding_mask is out["padding_mask"]
-        np.testing.assert_array_equal(out.input_values, clips[0][None, None])
-    listed = extract(clips[1].tolist(), sampling_rate=24000)
-    np.testing.assert_array_equal(listed.input_values, clips[1][None, None])
-    alone = extract([clips[1]], padding=False, sampling_rate=24000)
-    np.testing.assert_array_equal(alone.input_values, clips[1][None, None])
-
-
-def test_a_missing_rate_is_warned_of(clips):
-    with pytest.warns(UserWarning, match="Pass sampling_rate") as caught:
-        MimiFeatureExtractor()(clips)
-    assert caught[0].filename == __file__
-
-
-def test_the_extractor_reads_what_lies_beside_the_model(tmp_path):
-    tiny = Path(mimi_mlx.__file__).parent / "tiny"
-    for file in ("config.json", "model.safetensors"):
-        (tmp_path / file).symlink_to(tiny / file)
-    assert MimiFeatureExtractor.from_pretrained(tmp_path) == MimiFeatureExtractor()
-    beside = tmp_path / "preprocessor_config.json"
-    beside.write_text('{"sampling_rate": 16000, "padding_side": "left", "overlap": null}')
-    extract = MimiFeatureExtractor.from_pretrained(tmp_path)
-    assert (extract.sampling_rate, extract.padding_side) == (16000, "left")
-    for text, message in {
-        '{"feature_size": 2}': "feature_size is 2",
-        '{"chunk_length_s": 1.0, "overlap": 0.1}': "chunks of 1.0 s",
-        '{"padding_side": "up"}': "padding_side is 'up'",
-        "{": "is not JSON",
-    }.items():
-        beside.write_text(text)
-        with pytest.raises(ValueError, match=message):
-            MimiFeatureExtractor.from_pretrained(tmp_path)
-
-
-# Wrong input: one line each
-
-
-def wrong_features():
-    ok = np.zeros(10)
-    return {
-        "sampling_rate is 16000": dict(raw_audio=ok, sampling_rate=16000),
-        "return_tensors is 'pt'": dict(raw_audio=ok, return_tensors="pt"),
-        r"shape \(2, 10\)": dict(raw_audio=np.zeros((2, 10))),
-        r"shape \(0,\)": dict(raw_audio=np.zeros(0)),
-        "empty list": dict(raw_audio=[]),
-        "is int16": dict(raw_audio=ok.astype(np.int16)),
-        "both set": dict(raw_audio=ok, padding=True, truncation=True, max_length=5),
-        "truncation=True needs": dict(raw_audio=ok, truncation=True),
-        "padding='max_length' needs": dict(raw_audio=ok, padding="max_length", max_length=0),
-        "padding is 'most'": dict(raw_audio=ok, padding="most"),
-        "one length": dict(raw_audio=[ok, ok[:5]], padding=False),
-    }
-
-
-@pytest.mark.parametrize("message", wrong_features())
-def test_wrong_clips_are_refused(message):
-    how = {"sampling_rate": 24000, **wrong_features()[message]}
-    with pytest.raises(ValueError, match=message) as error:
-        MimiFeatureExtractor()(**how)
-    assert "\n" not in str(error.value)
 
 
 def test_wrong_calls_are_refused(model, sentence):

@@ -6,22 +6,24 @@ The embedded checkpoint, to compat_transformers.npz. It needs torch 2.13, transf
 soundfile.
 """
 
-import json
 from pathlib import Path
 
 import numpy as np
 import torch
 import transformers
-from recording import HERE, Clip
+from recording import Clip, Recording, save
 from transformers import EncodecFeatureExtractor, MimiModel
 
 TINY = Path(__file__).parents[2] / "mimi_mlx" / "tiny"
 COMMAND = "python tests/reference/record_compat.py"
 
 # A sentence for the page's example; two ragged clips of unequal length for a batch.
-SENTENCE = Clip("kathleen-1")
-BATCH = (Clip("kathleen-6", 9000, 11519), Clip("kerstin-2", 14000, 6001))
-# Every how manyth sample of the sentence is kept.
+CLIPS = {
+    "sentence": Clip("kathleen-1"),
+    "longer": Clip("kathleen-6", 9000, 11519),
+    "shorter": Clip("kerstin-2", 14000, 6001),
+}
+# Every how manyth sample is kept of the sentence's audio and of what the extractor gave.
 STRIDE = 8
 # Frames in each piece of a stream.
 PIECES = (3, 1, 6, 10)
@@ -38,7 +40,7 @@ EXTRACTIONS = {
 def example(model: MimiModel) -> dict[str, np.ndarray]:
     """The documentation page's example, and its stream of whole frames."""
     extract = EncodecFeatureExtractor()
-    inputs = extract(SENTENCE.read()[0, 0], sampling_rate=24000, return_tensors="pt")
+    inputs = extract(CLIPS["sentence"].read()[0, 0], sampling_rate=24000, return_tensors="pt")
     codes = model.encode(inputs["input_values"], inputs["padding_mask"]).audio_codes
     audio = model.decode(codes, inputs["padding_mask"])[0]
     forward = model(inputs["input_values"], inputs["padding_mask"]).audio_values
@@ -62,7 +64,7 @@ def example(model: MimiModel) -> dict[str, np.ndarray]:
 def batch(model: MimiModel) -> dict[str, np.ndarray]:
     """A padded batch, forwards with and without mask and codes, and what masks and lengths give."""
     extract = EncodecFeatureExtractor()
-    clips = [clip.read()[0, 0] for clip in BATCH]
+    clips = [CLIPS[name].read()[0, 0] for name in ("longer", "shorter")]
     inputs = extract(clips, sampling_rate=24000, return_tensors="pt")
     values, mask = inputs["input_values"], inputs["padding_mask"]
     out = model(values, mask, num_quantizers=8)
@@ -81,7 +83,7 @@ def batch(model: MimiModel) -> dict[str, np.ndarray]:
 
 def extractions() -> dict[str, np.ndarray]:
     """The feature extractor's two arrays for each way to pad and to cut."""
-    clips = [clip.read()[0, 0] for clip in BATCH]
+    clips = [CLIPS[name].read()[0, 0] for name in ("longer", "shorter")]
     made = {}
     for side in ("right", "left"):
         extract = EncodecFeatureExtractor(padding_side=side)
@@ -103,15 +105,11 @@ def main() -> None:
         "torch": torch.__version__,
         "transformers": transformers.__version__,
         "checkpoint": "mimi_mlx/tiny",
-        "sentence": SENTENCE,
-        "batch": BATCH,
         "stride": STRIDE,
         "pieces": PIECES,
         "extractions": EXTRACTIONS,
     }
-    path = HERE / "compat_transformers.npz"
-    np.savez_compressed(path, about=np.array(json.dumps(about)), **arrays)
-    print(path, path.stat().st_size)
+    print(save("compat_transformers", Recording(about, CLIPS, arrays)))
 
 
 if __name__ == "__main__":
