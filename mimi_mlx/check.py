@@ -1,11 +1,19 @@
 """What is checked at the door: every error names the value, the rule and the remedy."""
 
+import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import mlx.core as mx
 import numpy as np
+from mlx.utils import tree_flatten
 
 from .config import MimiConfig
+from .streamfile import SavedStream
+
+if TYPE_CHECKING:
+    from .mimi import Mimi
+    from .stepper import Stepper
 
 
 def pcm(pcm: mx.array | np.ndarray) -> mx.array | np.ndarray:
@@ -13,7 +21,8 @@ def pcm(pcm: mx.array | np.ndarray) -> mx.array | np.ndarray:
     dtype = str(getattr(pcm, "dtype", type(pcm).__name__)).removeprefix("mlx.core.")
     if dtype == "int16":
         raise ValueError(
-            "pcm is int16; it must be float32 in [-1, 1]. Convert it to float32 and divide by 32768."
+            "pcm is int16; it must be float32 in [-1, 1]. "
+            "Convert it with astype(numpy.float32) and divide by 32768."
         )
     if dtype != "float32":
         raise ValueError(
@@ -26,7 +35,8 @@ def pcm(pcm: mx.array | np.ndarray) -> mx.array | np.ndarray:
             f"pcm has shape {shape}; it must be [B, 1, T], [1, T] or [T], one channel. "
             "Mix channels down, or give each as a row of a batch [B, 1, T]."
         )
-    return pcm.reshape(full)
+    # mx.array does not take views with negative strides, such as a clip reversed.
+    return (np.ascontiguousarray(pcm) if isinstance(pcm, np.ndarray) else pcm).reshape(full)
 
 
 def clip(clip: mx.array | np.ndarray) -> mx.array | np.ndarray:
@@ -34,8 +44,19 @@ def clip(clip: mx.array | np.ndarray) -> mx.array | np.ndarray:
     clip = pcm(clip)
     if clip.shape[2] == 0:
         raise ValueError("pcm is empty; a clip has at least one sample. Leave it out.")
-    finite(np.asarray(clip))
+    finite(host("pcm", clip))
     return clip
+
+
+def host(name: str, array: mx.array | np.ndarray) -> np.ndarray:
+    """An array's values, for this thread."""
+    try:
+        return np.asarray(array)
+    except RuntimeError as error:
+        raise ValueError(
+            f"{name} cannot be computed in this thread ({error}); an array that crosses threads "
+            "must be evaluated. Call mx.eval on it in the thread that made it."
+        ) from error
 
 
 def finite(samples: np.ndarray) -> None:
@@ -98,53 +119,95 @@ def num_codebooks(asked: int | None, config: MimiConfig) -> int:
     return int(asked)
 
 
-def codes(codes: mx.array | np.ndarray, config: MimiConfig) -> np.ndarray:
-    """Codes as ``[B, K, F]`` int32, from ``[B, K, F]`` or ``[K, F]``; every code in range."""
-    host = codes_or_ends(codes, config)
-    if host.size and host.min() < 0:
+def codes(
+    codes: mx.array | np.ndarray, config: MimiConfig, mask: np.ndarray | None = None
+) -> np.ndarray:
+    """Codes as ``[B, K, F]`` int32, from ``[B, K, F]`` or ``[K, F]``; every code in range.
+
+    Rows where ``mask [B]`` is false are not read: they come back as zeros.
+    """
+    values = host("codes", codes)
+    if mask is not None and values.ndim == 3 and len(values) == len(mask):
+        values = np.where(mask[:, None, None], values, values.dtype.type(0))
+    values = codes_or_ends(values, config)
+    if values.size and values.min() < 0:
         raise ValueError(
             f"codes has -1; here every code must be from 0 to {config.codebook_size - 1}. "
             "Cut the rows to their ends."
         )
-    return host
+    return values
 
 
 def codes_or_ends(codes: mx.array | np.ndarray, config: MimiConfig) -> np.ndarray:
     """Like :func:`codes`, where a row may also end in frames of -1."""
-    host = np.asarray(codes)
-    if host.dtype.kind not in "iu":
-        raise ValueError(f"codes is {host.dtype}; codes are integers. Convert them with astype.")
-    if host.ndim == 2:
-        host = host[None]
-    if host.ndim != 3 or not 1 <= host.shape[1] <= config.num_quantizers or not host.shape[0]:
+    values = host("codes", codes)
+    if values.dtype.kind not in "iu":
+        raise ValueError(f"codes is {values.dtype}; codes are integers. Convert them with astype.")
+    if values.ndim == 2:
+        values = values[None]
+    if values.ndim != 3 or not 1 <= values.shape[1] <= config.num_quantizers or not values.shape[0]:
         raise ValueError(
             f"codes has shape {np.shape(codes)}; it must be [B, K, F] or [K, F] with K from 1 to "
             f"{config.num_quantizers}. Check the order of the axes."
         )
-    if not host.size:
-        return host.astype(np.int32)
-    if host.min() < -1 or host.max() >= config.codebook_size:
-        worst = host.max() if host.max() >= config.codebook_size else host.min()
+    if not values.size:
+        return values.astype(np.int32)
+    if values.min() < -1 or values.max() >= config.codebook_size:
+        worst = values.max() if values.max() >= config.codebook_size else values.min()
         raise ValueError(
             f"codes has {worst}; a code is from 0 to {config.codebook_size - 1}, and -1 only "
             "past a row's end. Check that they come from this model."
         )
-    host = host.astype(np.int32)
-    ended = (host == -1).any(axis=1)  # [B, F]
-    if ended.any() and ((host == -1).all(axis=1) != np.maximum.accumulate(ended, axis=1)).any():
+    values = values.astype(np.int32)
+    ended = (values == -1).any(axis=1)  # [B, F]
+    if ended.any() and ((values == -1).all(axis=1) != np.maximum.accumulate(ended, axis=1)).any():
         raise ValueError(
             "codes has -1 inside a row; only whole frames at a row's end may be -1. "
             "Remove or fill the frames that are missing."
         )
-    return host
+    return values
 
 
 def lengths(lengths: Sequence[int], rows: int, most: int) -> list[int]:
     """The samples of each of ``rows`` rows: numbers from 1 to ``most``."""
-    found = [int(n) for n in lengths]
-    if len(found) != rows or any(not 1 <= n <= most for n in found):
+    found = list(lengths)
+    if len(found) != rows or any(int(n) != n or not 1 <= n <= most for n in found):
         raise ValueError(
             f"the lengths are {found}; there must be {rows}, one for each row, from 1 to {most}. "
             "Give the number of samples of each row."
         )
-    return found
+    return [int(n) for n in found]
+
+
+def same_model(path: str | os.PathLike, saved: SavedStream, mimi: "Mimi") -> None:
+    """A file's stream is one of this model."""
+    if saved.fingerprint != mimi.fingerprint:
+        raise ValueError(
+            f"{path} holds a stream of the model with fingerprint {saved.fingerprint}; this "
+            f"model's is {mimi.fingerprint}. Load it with the model that it was saved with."
+        )
+
+
+def saved_stream(path: str | os.PathLike, saved: SavedStream, stepper: "Stepper") -> None:
+    """A file's stream is one that ``stepper`` can go on with."""
+    same_model(path, saved, stepper.mimi)
+    asked = {
+        "kind": (saved.half, stepper.half),
+        "batch size": (saved.batch_size, stepper.batch_size),
+    }
+    if stepper.num_codebooks is not None:
+        asked["number of codebooks"] = (saved.num_codebooks, stepper.num_codebooks)
+    for what, (theirs, ours) in asked.items():
+        if theirs != ours:
+            raise ValueError(
+                f"{path} holds a stream whose {what} is {theirs}; this stream's is {ours}. "
+                "Make one that fits with mimi.load_stream(path)."
+            )
+    found = {name: (leaf.shape, leaf.dtype) for name, leaf in saved.state.items()}
+    fits = {name: (leaf.shape, leaf.dtype) for name, leaf in tree_flatten(stepper.state)}
+    odd = sorted(name for name in found | fits if found.get(name) != fits.get(name))
+    if odd:
+        raise ValueError(
+            f"{path} holds a state of other arrays ({odd[0]}: {found.get(odd[0])}; here "
+            f"{fits.get(odd[0])}). Load it with the model that it was saved with."
+        )

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -11,7 +12,7 @@ import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 
-from . import check, streaming
+from . import check, offline, stepper, streamfile, streaming
 from .config import LATENTS_PER_FRAME, MimiConfig
 from .conv import Downsample, Upsample
 from .quantizer import SplitResidualVectorQuantizer
@@ -53,7 +54,7 @@ class Mimi(nn.Module):
         super().__init__()
         self._config = config
         self._device = device
-        self._compiled_steps: dict = {}
+        self._compiled_steps = stepper.PerThread()
         if only != "decoder":
             self.encoder = SeanetEncoder(config)
             self.encoder_transformer = Transformer(config)
@@ -141,7 +142,7 @@ class Mimi(nn.Module):
         num_codebooks: int | None = None,
         lengths: Sequence[int] | None = None,
     ) -> mx.array:
-        """Encode whole clips ``[B, 1, T]`` (or ``[1, T]``, ``[T]``) to codes ``[B, K, ceil(T / 1920)]``.
+        """Whole clips ``[B, 1, T]`` (or ``[1, T]``, ``[T]``) to codes ``[B, K, ceil(T / 1920)]``.
 
         Args:
             pcm: float32 samples in [-1, 1] at ``sample_rate``.
@@ -159,9 +160,9 @@ class Mimi(nn.Module):
         with self.on_device():
             state = self.init_encoder_state(pcm.shape[0])
             if lengths is None:
-                return streaming.advance(step, pcm, state, self.frame_size)[0]
+                return stepper.advance(step, pcm, state, self.frame_size)[0]
             lengths = check.lengths(lengths, pcm.shape[0], pcm.shape[2])
-            return streaming.ragged(step, pcm, lengths, state, self.frame_size)
+            return offline.ragged(step, pcm, lengths, state, self.frame_size)
 
     def decode(
         self, codes: mx.array | np.ndarray, length: int | Sequence[int] | None = None
@@ -188,8 +189,8 @@ class Mimi(nn.Module):
             ends = np.minimum(ends, check.lengths(given, rows, frames * self.frame_size))
         with self.on_device():
             state = self.init_decoder_state(rows)
-            pcm, _ = streaming.advance(self.decode_step, np.maximum(codes, 0), state, 1)
-            return streaming.cut(pcm, ends)
+            pcm, _ = stepper.advance(self.decode_step, np.maximum(codes, 0), state, 1)
+            return offline.cut(pcm, ends)
 
     def encode_to_latent(self, pcm: mx.array | np.ndarray, quantize: bool = False) -> mx.array:
         """The latents ``[B, hidden_size, F]`` of whole clips, before or after quantisation.
@@ -203,7 +204,7 @@ class Mimi(nn.Module):
         pcm = check.pcm(pcm)
         with self.on_device():
             state = self.init_encoder_state(pcm.shape[0])
-            steps = streaming.lazy(self._latent_step, pcm, state, self.frame_size)
+            steps = stepper.lazy(self._latent_step, pcm, state, self.frame_size)
             return mx.concatenate([latent for latent, _ in steps], axis=1).swapaxes(1, 2)
 
     def decode_latent(self, codes: mx.array | np.ndarray) -> mx.array:
@@ -211,7 +212,7 @@ class Mimi(nn.Module):
         codes = check.codes(codes, self._config)
         with self.on_device():
             latents = self.quantizer.decode(mx.array(codes)).swapaxes(1, 2)
-            streaming.evaluate(latents)
+            stepper.evaluate(latents)
             return latents
 
     # Streams
@@ -227,6 +228,23 @@ class Mimi(nn.Module):
         """A stream that takes frames as they come and gives their samples at once."""
         self._need("decoder", "decoder_stream")
         return streaming.DecoderStream(self, batch_size)
+
+    def load_stream(
+        self, path: str | os.PathLike
+    ) -> streaming.EncoderStream | streaming.DecoderStream:
+        """A new stream that goes on from where the one that ``save`` wrote to a file was.
+
+        Raises:
+            ValueError: The file is not a saved stream, or it is another model's.
+        """
+        saved = streamfile.read(path)
+        check.same_model(path, saved, self)
+        if saved.half == "encoder":
+            stream = self.encoder_stream(saved.batch_size, saved.num_codebooks)
+        else:
+            stream = self.decoder_stream(saved.batch_size)
+        stream.load(path)
+        return stream
 
     # Properties
 
@@ -271,8 +289,8 @@ class Mimi(nn.Module):
 
     @property
     def compiled_steps(self) -> dict:
-        """What streams of this model share: the compiled step of each shape of call."""
-        return self._compiled_steps
+        """What streams of this model share within a thread: its compiled steps."""
+        return self._compiled_steps.steps
 
     def on_device(self) -> contextlib.AbstractContextManager:
         """Run what is inside on this model's device; MLX's default device stays as it is."""
