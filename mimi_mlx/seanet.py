@@ -9,14 +9,14 @@ from .config import MimiConfig
 from .conv import CausalConv1d, CausalConvTranspose1d
 
 # Without Metal, MLX's exp is one scalar call an element, as slow as the convolutions it serves.
-_FAST_EXP = mx.metal.is_available()
+FAST_EXP = mx.metal.is_available()
 
 
 class ELU(nn.Module):
     """x where positive, exp(x) - 1 elsewhere."""
 
     def __call__(self, x: mx.array) -> mx.array:
-        return nn.elu(x) if _FAST_EXP else _elu_without_exp(x)
+        return nn.elu(x) if FAST_EXP else _elu_without_exp(x)
 
 
 def _elu_without_exp(x: mx.array) -> mx.array:
