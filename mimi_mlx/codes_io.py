@@ -1,0 +1,137 @@
+"""Codes of one clip in files: .safetensors, which says all about them, and .npy, which does not."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from .files import replacing
+
+
+class CodedClip(NamedTuple):
+    """The codes of a clip and what is known of their origin; None is unknown."""
+
+    codes: np.ndarray
+    """int32 ``[1, K, F]``."""
+    samples: int | None = None
+    """Samples of the clip at ``sample_rate``; the last frame may be only partly filled."""
+    sample_rate: int | None = None
+    """The model's rate in Hz."""
+    source_rate: int | None = None
+    """The rate in Hz of the file that was encoded."""
+    source_samples: int | None = None
+    """Samples of the file that was encoded, at its own rate."""
+    fingerprint: str | None = None
+    """That of the model which made the codes; another model's codes mean something else."""
+    model: str | None = None
+    """What the model was called."""
+
+
+_NUMBERS = ("samples", "sample_rate", "source_rate", "source_samples")
+_WORDS = ("fingerprint", "model")
+
+
+def write(path: str | Path, clip: CodedClip) -> None:
+    """Write a clip's codes in the format of the extension.
+
+    Raises:
+        ValueError: The extension is not known.
+    """
+    check_format(path)
+    with replacing(path) as beside:
+        _FORMATS[beside.suffix.lower()][1](beside, clip)
+
+
+def read(path: str | Path) -> CodedClip:
+    """Read a clip's codes.
+
+    Raises:
+        ValueError: The file is missing, damaged, of another format, or does not hold the codes
+            of one clip.
+    """
+    path = Path(path)
+    check_format(path)
+    if not path.is_file():
+        raise ValueError(f"{path} is no file; codes come from one. Check the path.")
+    clip = _FORMATS[path.suffix.lower()][0](path)
+    codes = clip.codes[None] if clip.codes.ndim == 2 else clip.codes
+    if codes.ndim != 3 or codes.shape[0] != 1 or 0 in codes.shape or codes.dtype.kind not in "iu":
+        raise ValueError(
+            f"{path} has {clip.codes.dtype} {list(clip.codes.shape)}; the codes of a clip are "
+            "integers [1, K, F] or [K, F]. Check which array was saved."
+        )
+    return clip._replace(codes=codes.astype(np.int32))
+
+
+def check_format(path: str | Path) -> None:
+    """The extension of ``path`` is one of a format for codes.
+
+    Raises:
+        ValueError: It is not.
+    """
+    suffix = Path(path).suffix
+    if suffix.lower() not in _FORMATS:
+        raise ValueError(
+            f"{path} has the extension {suffix!r}; codes are kept in {' or '.join(_FORMATS)}. "
+            "Choose one of these."
+        )
+
+
+def _write_safetensors(path: Path, clip: CodedClip) -> None:
+    known = {k: str(v) for k, v in clip._asdict().items() if k != "codes" and v is not None}
+    known["num_codebooks"] = str(clip.codes.shape[1])
+    codes = np.ascontiguousarray(clip.codes, np.int32)
+    path.write_bytes(save({"codes": codes}, metadata=known))
+
+
+def _read_safetensors(path: Path) -> CodedClip:
+    try:
+        with safe_open(path, "numpy") as file:
+            names, known = list(file.keys()), file.metadata() or {}
+            codes = file.get_tensor("codes") if "codes" in names else None
+    except (SafetensorError, OSError) as error:
+        raise ValueError(
+            f"{path} cannot be read as .safetensors ({error}). Encode the clip again."
+        ) from error
+    if codes is None:
+        raise ValueError(
+            f"{path} has no tensor named codes, but {', '.join(sorted(names)[:3]) or 'none'}. "
+            "Give a file that `mimi-mlx encode` wrote."
+        )
+    wrong = [
+        k for k in _NUMBERS if not known.get(k, "1").isascii() or not known.get(k, "1").isdigit()
+    ]
+    if wrong:
+        raise ValueError(
+            f"{path} has {known[wrong[0]]!r} for {wrong[0]}; it must be a whole number. "
+            "Encode the clip again."
+        )
+    numbers = {key: int(known[key]) for key in _NUMBERS if key in known}
+    words = {key: known[key] for key in _WORDS if key in known}
+    return CodedClip(codes, **numbers, **words)
+
+
+def _write_npy(path: Path, clip: CodedClip) -> None:
+    np.save(path, clip.codes.astype(np.int32))
+
+
+def _read_npy(path: Path) -> CodedClip:
+    try:
+        with path.open("rb") as file:
+            return CodedClip(np.lib.format.read_array(file, allow_pickle=False))
+    except (ValueError, OSError, EOFError) as error:
+        raise ValueError(
+            f"{path} cannot be read as .npy ({error}). Encode the clip again."
+        ) from error
+
+
+_Format = tuple[Callable[[Path], CodedClip], Callable[[Path, CodedClip], None]]
+
+# Extension: how it is read, how it is written.
+_FORMATS: dict[str, _Format] = {
+    ".safetensors": (_read_safetensors, _write_safetensors),
+    ".npy": (_read_npy, _write_npy),
+}

@@ -1,0 +1,1 @@
+"""What the commands of ``mimi-mlx`` do, one file each."""

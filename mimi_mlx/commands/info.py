@@ -1,0 +1,125 @@
+"""``mimi-mlx info``: what a model, a file of codes or a sound file is."""
+
+import argparse
+import math
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+import mlx.core as mx
+import soundfile
+from safetensors import SafetensorError, safe_open
+
+from .. import audio, blas, codes_io, hub, weights
+from ..config import MimiConfig
+from . import work
+
+# Tensors of a checkpoint that count how often entries were used; they are no parameters.
+_COUNTERS = (".cluster_usage", ".initialized", "._initialized")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print what ``args.what`` is, as lines of a name and a value."""
+    path = Path(args.what)
+    if path.is_file() and _holds_codes(path):
+        lines = _codes(path)
+    elif path.is_file() and path.suffix != ".safetensors":
+        lines = _sound(path)
+    else:
+        lines = _model(args.what)
+    width = max(map(len, lines))
+    for name, value in lines.items():
+        print(f"{name:{width}}  {value}")
+
+
+def _holds_codes(path: Path) -> bool:
+    if path.suffix == ".npy":
+        return True
+    if path.suffix != ".safetensors":
+        return False
+    try:
+        with safe_open(path, "numpy") as file:
+            return "codes" in file.keys()  # noqa: SIM118
+    except (SafetensorError, OSError):
+        return False  # loading it as a model says what is wrong
+
+
+def _codes(path: Path) -> dict[str, str]:
+    clip = codes_io.read(path)
+    _, count, frames = clip.codes.shape
+    usual = MimiConfig()  # of every Mimi that is published
+    kbps = count * usual.bits_per_code * usual.frame_rate / 1000
+    if clip.samples is None or not clip.sample_rate:
+        seconds = f"{frames / usual.frame_rate:.2f}, in whole frames"
+    else:
+        seconds = f"{clip.samples / clip.sample_rate:.4f} ({clip.samples} at {clip.sample_rate} Hz)"
+    lines = {
+        "codes": str(path),
+        "shape": f"[1, {count}, {frames}]: {count} codebooks, {frames} frames",
+        "values": f"{clip.codes.min()} to {clip.codes.max()}",
+        "seconds": seconds,
+        "bitrate": f"{kbps:.4g} kbps, at {usual.bits_per_code} bits a code and "
+        f"{usual.frame_rate} frames a second",
+        "size": f"{path.stat().st_size} bytes",
+    }
+    if clip.source_rate and clip.source_samples:
+        lines["source"] = f"{clip.source_samples} samples at {clip.source_rate} Hz"
+    if clip.fingerprint:
+        lines["made by"] = f"{clip.model or 'a model'}, fingerprint {clip.fingerprint}"
+    return lines
+
+
+def _sound(path: Path) -> dict[str, str]:
+    sound = audio.load(path, mono=True)
+    about = soundfile.info(path)
+    seconds = len(sound.samples) / sound.sample_rate
+    return {
+        "sound": str(path),
+        "format": f"{about.format_info}, {about.subtype_info}",
+        "shape": f"{len(sound.samples)} samples, channels: {about.channels}",
+        "sampling rate": f"{sound.sample_rate} Hz",
+        "seconds": f"{seconds:.4f}",
+        "bitrate": f"{path.stat().st_size * 8 / seconds / 1000:.4g} kbps",
+    }
+
+
+def _model(name: str) -> dict[str, str]:
+    config, files = hub.find(name)
+    mimi = weights.load(files, config)
+    count, rate = mimi.num_codebooks, mimi.frame_rate
+    size = sum(file.stat().st_size for file in files)
+    return {
+        "model": name,
+        "files": ", ".join(str(file) for file in files),
+        "size": f"{size / 1e6:.1f} MB",
+        **_tensors(files),
+        "audio": f"{mimi.sample_rate} Hz, one channel",
+        "frames": f"{rate:g} a second, {mimi.frame_size} samples each",
+        "codebooks": f"{count}, {config.num_semantic_quantizers} of them semantic, of "
+        f"{mimi.codebook_size} entries of {config.codebook_dim}",
+        "bitrate": f"{work.kbps(mimi, 1):.4g} kbps a codebook: {work.kbps(mimi, 8):.4g} kbps with "
+        f"8, {work.kbps(mimi, count):.4g} kbps with all {count}",
+        "fingerprint": mimi.fingerprint,
+        "device": mx.default_device().type.name,
+        "BLAS": blas.blas_in_use(),
+        "versions": f"mimi_mlx {version('mimi_mlx')}, mlx {version('mlx')}, Python "
+        f"{platform.python_version()}, {platform.system()} {platform.machine()}",
+    }
+
+
+def _tensors(files: list[Path]) -> dict[str, str]:
+    """Layout and size, from the tensors' names and shapes."""
+    shapes: dict[str, list[int]] = {}
+    for path in files:
+        with safe_open(path, "numpy") as file:
+            shapes |= {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+    within = [
+        prefix for prefix in hub.SECTIONS.values() if any(n.startswith(prefix) for n in shapes)
+    ]
+    shapes = {n: s for n, s in shapes.items() if n.startswith(tuple(within))} if within else shapes
+    layout = "kyutai" if any(".vq.layers." in name for name in shapes) else "hub"
+    count = sum(math.prod(s) for name, s in shapes.items() if not name.endswith(_COUNTERS))
+    return {
+        "layout": f"{layout}, under {within[0]}*" if within else layout,
+        "parameters": f"{count:,} in {len(shapes)} tensors",
+    }

@@ -1,0 +1,99 @@
+"""How close a decoded clip is to the original, and codes to codes. Numpy only."""
+
+import numpy as np
+
+# The log-mel spectrogram: windows of 43 ms every 11 ms at 24 kHz, and 80 bands.
+_WINDOW = 1024
+_STRIDE = 256
+_BANDS = 80
+
+# Magnitudes below this count as silence: -100 dB, where a full-scale sine is 0 dB.
+_FLOOR = 1e-5
+
+
+def si_sdr(reference: np.ndarray, estimate: np.ndarray) -> float:
+    """Scale-invariant signal-to-distortion ratio of ``estimate [T]``, in dB; more is better.
+
+    Raises:
+        ValueError: The lengths differ, or the reference is silent.
+
+    Source: Le Roux et al., SDR: half-baked or well done? (arXiv 1811.02508).
+    """
+    reference, estimate = _pair(reference, estimate)
+    power = reference @ reference
+    if power == 0:
+        raise ValueError("the reference is silent; SI-SDR needs a signal. Choose another clip.")
+    if not estimate.any():
+        return -np.inf
+    target = (estimate @ reference) / power * reference
+    distortion = estimate - target
+    with np.errstate(divide="ignore"):
+        return float(10 * np.log10(np.divide(target @ target, distortion @ distortion)))
+
+
+def log_mel_distance(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float:
+    """Mean absolute difference of two log-mel spectrograms, in dB; less is better.
+
+    Args:
+        reference: Samples ``[T]``.
+        estimate: Samples ``[T]``.
+        sample_rate: In Hz, of both.
+
+    Raises:
+        ValueError: The lengths differ.
+    """
+    reference, estimate = _pair(reference, estimate)
+    return float(np.abs(log_mel(reference, sample_rate) - log_mel(estimate, sample_rate)).mean())
+
+
+def log_mel(samples: np.ndarray, sample_rate: int) -> np.ndarray:
+    """The log-mel spectrogram ``[windows, 80]`` of samples ``[T]``, in dB of magnitude."""
+    samples = np.pad(samples, (_WINDOW // 2, _WINDOW))  # every sample is inside some window
+    windows = np.lib.stride_tricks.sliding_window_view(samples, _WINDOW)[::_STRIDE]
+    taper = np.hanning(_WINDOW)
+    magnitudes = np.abs(np.fft.rfft(windows * (2 / taper.sum() * taper), axis=-1))
+    return 20 * np.log10(np.maximum(magnitudes @ mel_bands(sample_rate), _FLOOR))
+
+
+def mel_bands(sample_rate: int) -> np.ndarray:
+    """Triangular bands ``[_WINDOW / 2 + 1, 80]``, equally wide in mel, each of sum 1.
+
+    Source: O'Shaughnessy's mel scale, 2595 log10(1 + f / 700 Hz).
+    """
+    top = 2595 * np.log10(1 + sample_rate / 2 / 700)
+    edges = 700 * (10 ** (np.linspace(0, top, _BANDS + 2) / 2595) - 1)  # Hz
+    lower, centre, upper = edges[:-2], edges[1:-1], edges[2:]
+    # A band narrower than the bins are apart would fall between them and hold nothing.
+    apart = sample_rate / _WINDOW
+    lower, upper = np.minimum(lower, centre - apart), np.maximum(upper, centre + apart)
+    bins = np.fft.rfftfreq(_WINDOW, 1 / sample_rate)[:, None]
+    rise, fall = (bins - lower) / (centre - lower), (upper - bins) / (upper - centre)
+    bands = np.maximum(0, np.minimum(rise, fall))
+    return bands / bands.sum(axis=0)
+
+
+def code_agreement(reference: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """The share of equal codes in each codebook, ``[K]``, of codes ``[B, K, F]`` or ``[K, F]``.
+
+    Raises:
+        ValueError: The shapes differ, or there are no codes.
+    """
+    reference, codes = np.asarray(reference), np.asarray(codes)
+    if reference.shape != codes.shape or reference.ndim not in (2, 3) or not reference.size:
+        raise ValueError(
+            f"codes have shapes {reference.shape} and {codes.shape}; both must be the same "
+            "[B, K, F] or [K, F]. Compare the same frames of the same codebooks."
+        )
+    same = (reference == codes).reshape(-1, *reference.shape[-2:])
+    return same.mean(axis=(0, 2))
+
+
+def _pair(reference: np.ndarray, estimate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    reference = np.asarray(reference, np.float64)
+    estimate = np.asarray(estimate, np.float64)
+    if reference.ndim != 1 or reference.shape != estimate.shape or not reference.size:
+        raise ValueError(
+            f"the clips have shapes {reference.shape} and {estimate.shape}; both must be [T]. "
+            "Cut the decoded clip to the original's length."
+        )
+    return reference, estimate
