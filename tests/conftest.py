@@ -1,14 +1,18 @@
 """What all tests share: the embedded model, the speech, and OpenBLAS before MLX."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from safetensors.numpy import load_file
 
+import mimi_mlx
 from mimi_mlx import Mimi
 
 SPEECH = Path(__file__).parent / "speech"
+TINY = Path(mimi_mlx.__file__).parent / "tiny"
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +30,13 @@ def speech():
         return samples
 
     return read
+
+
+@pytest.fixture
+def tiny_tensors() -> dict[str, np.ndarray]:
+    """The tensors of the embedded checkpoint under their names in the file, to change at will."""
+    return load_file(TINY / "model.safetensors")
+
+
+# The recordings' helpers import each other by their plain names, as their scripts do.
+sys.path.append(str(Path(__file__).parent / "reference"))
