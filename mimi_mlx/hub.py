@@ -6,6 +6,7 @@ Only files that hold Mimi are fetched, and nothing at all when they are in the H
 import json
 import queue
 import re
+import textwrap
 import threading
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -36,7 +37,7 @@ _LANDMARKS = (
 )
 
 # Seconds for the Hub's first answer. A name server that is away would take longer to say so.
-_PATIENCE = 4.0
+_PATIENCE = 3.5
 
 
 class Checkpoint(NamedTuple):
@@ -240,7 +241,7 @@ def _reach(name: str, revision: str | None, call: Callable[[], T]) -> T:
             f"Choose one at https://huggingface.co/{name}/commits/main"
         ) from error
     except Exception as error:  # of whichever HTTP library huggingface_hub uses
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        reason = textwrap.shorten(str(error) or type(error).__name__, 120)
         raise ValueError(
             f"{name} is no folder here, is not complete in the Hub's cache, and cannot be fetched "
             f"({reason}). With a network run `{_command(name, revision)}`, or give a folder that "

@@ -111,10 +111,11 @@ def _hub_names(tensors: Tensors, config: MimiConfig, paths: Iterable[Path]) -> T
 
 def _from_kyutai(tensors: Tensors, config: MimiConfig) -> Tensors:
     renamed: Tensors = {}
+    fused = (3 * config.num_attention_heads * config.head_dim, config.hidden_size)
     for name, tensor in tensors.items():
         for pattern, replacement in _KYUTAI:
             name = re.sub(pattern, replacement, name)
-        if name.endswith(".self_attn.in_proj_weight") and tensor.shape[0] % 3 == 0:
+        if name.endswith(".self_attn.in_proj_weight") and tensor.shape == fused:
             base = name.removesuffix("in_proj_weight")
             q, k, v = mx.split(tensor, 3)
             renamed[base + "q_proj.weight"] = _half_split(q, config)
@@ -127,8 +128,6 @@ def _from_kyutai(tensors: Tensors, config: MimiConfig) -> Tensors:
 
 def _half_split(weight: mx.array, config: MimiConfig) -> mx.array:
     """Rows of a query or key projection, from interleaved pairs to one half after the other."""
-    if weight.shape[0] % (2 * config.num_attention_heads):
-        return weight  # refused later, by its shape
     pairs = weight.reshape(config.num_attention_heads, -1, 2, weight.shape[-1])
     return pairs.swapaxes(1, 2).reshape(weight.shape)
 
