@@ -37,7 +37,7 @@ _LANDMARKS = (
 )
 
 # Seconds for the Hub's first answer. A name server that is away would take longer to say so.
-_PATIENCE = 3.5
+_PATIENCE = 3.0
 
 
 class Checkpoint(NamedTuple):
@@ -241,7 +241,7 @@ def _reach(name: str, revision: str | None, call: Callable[[], T]) -> T:
             f"Choose one at https://huggingface.co/{name}/commits/main"
         ) from error
     except Exception as error:  # of whichever HTTP library huggingface_hub uses
-        reason = textwrap.shorten(str(error) or type(error).__name__, 120)
+        reason = textwrap.shorten(str(error) or type(error).__name__, 200)
         raise ValueError(
             f"{name} is no folder here, is not complete in the Hub's cache, and cannot be fetched "
             f"({reason}). With a network run `{_command(name, revision)}`, or give a folder that "
