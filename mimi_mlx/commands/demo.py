@@ -34,8 +34,9 @@ def run(args: argparse.Namespace) -> None:
     print(_ABOUT)
     print(f"{seconds:.2f} s of speech, {mimi.sample_rate} Hz, and how close it is to itself after:")
     print("codebooks   kbps   SI-SDR, dB   log-mel distance, dB")
+    codes = mimi.encode(clip, max(_CODEBOOKS))
     for count in _CODEBOOKS:
-        decoded = _through(mimi, clip, count)
+        decoded = np.array(mimi.decode(codes[:, :count], length=len(clip)))[0, 0]
         sdr = metrics.si_sdr(clip, decoded)
         distance = metrics.log_mel_distance(clip, decoded, mimi.sample_rate)
         print(f"{count:9} {work.kbps(mimi, count):6.3f} {sdr:12.2f} {distance:22.2f}")
@@ -43,8 +44,3 @@ def run(args: argparse.Namespace) -> None:
             audio.write(args.output, decoded, mimi.sample_rate)
     print(_SPECTRA)
     print(f"With {_HEARD} codebooks it sounds like {args.output}")
-
-
-def _through(mimi: Mimi, clip: np.ndarray, num_codebooks: int) -> np.ndarray:
-    codes = mimi.encode(clip, num_codebooks)
-    return np.array(mimi.decode(codes, length=len(clip)))[0, 0]
