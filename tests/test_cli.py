@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -222,3 +223,10 @@ def test_help_and_usage_import_nothing_heavy():
     )
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert json.loads(out.stdout) == []
+
+
+def test_every_package_is_installed():
+    root = Path(cli.__file__).parent
+    listed = (SPEECH.parents[1] / "pyproject.toml").read_text()
+    for package in root.glob("*/__init__.py"):
+        assert f'"mimi_mlx.{package.parent.name}"' in listed
