@@ -1,0 +1,54 @@
+"""What the tests of streams share: cutting, pushing and comparing."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from mimi_mlx import Mimi
+
+FRAME = 1920
+# Streams and whole clips differ by rounding: samples, relative to the waveform's RMS. A stretch of
+# near silence is measured as if it were at -40 dB, for it has the rounding of what surrounds it.
+TOLERANCE = 1e-5
+SILENCE = 0.01
+
+
+def cut(x: np.ndarray, sizes: Iterable[int]) -> list[np.ndarray]:
+    """``x`` in pieces along its last axis, with whatever is left as the last."""
+    return np.split(x, np.cumsum(list(sizes)).clip(max=x.shape[-1]), axis=-1)
+
+
+def random_cut(x: np.ndarray, most: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """``x`` in pieces of 0 to ``most``."""
+    sizes = []
+    while sum(sizes) < x.shape[-1]:
+        sizes.append(int(rng.integers(0, most + 1)))
+    return cut(x, sizes)
+
+
+def push_all(stream, pieces: Sequence[np.ndarray]) -> np.ndarray:
+    """What a stream gives for all pieces and, if it is an encoder's, for the end of the clip."""
+    outputs = [np.array(stream.push(piece)) for piece in pieces]
+    if hasattr(stream, "flush"):
+        outputs.append(np.array(stream.flush()))
+    return np.concatenate(outputs, axis=-1)
+
+
+def assert_same_waveform(found: np.ndarray, expected: np.ndarray) -> None:
+    """As many samples, each within :data:`TOLERANCE`."""
+    found, expected = np.array(found), np.array(expected)
+    assert found.shape == expected.shape
+    rms = np.sqrt(np.mean(np.square(expected, dtype=np.float64)))
+    assert np.abs(found - expected).max() <= TOLERANCE * max(rms, SILENCE)
+
+
+def assert_cutting_changes_nothing(
+    mimi: Mimi, pcm: np.ndarray, num_codebooks: int, rng: np.random.Generator
+) -> None:
+    """One random cutting of a clip's samples, and one of its codes."""
+    codes = np.array(mimi.encode(pcm, num_codebooks))
+    pieces = random_cut(pcm, 3 * mimi.sample_rate, rng)
+    stream = mimi.encoder_stream(num_codebooks=num_codebooks)
+    np.testing.assert_array_equal(push_all(stream, pieces), codes)
+    pieces = random_cut(codes, 37, rng)
+    assert_same_waveform(push_all(mimi.decoder_stream(), pieces), mimi.decode(codes))
