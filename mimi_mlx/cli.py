@@ -8,6 +8,7 @@ import functools
 import importlib
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -32,21 +33,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Nobody reads on. What Python would still flush at exit must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _BROKEN_PIPE
-    except KeyboardInterrupt:
+    except (Exception, KeyboardInterrupt) as error:
         if args.debug:
-            raise
-        return _fail("interrupted", _INTERRUPTED)
-    except ValueError as error:
-        if args.debug:
-            raise
-        return _fail(str(error), _USAGE)
-    except Exception as error:
-        if args.debug:
-            raise
-        return _fail(f"{type(error).__name__}: {error} (--debug shows where)", _FAILURE)
+            traceback.print_exc()
+        return _fail(error)
 
 
-def _fail(message: str, code: int) -> int:
+def _fail(error: BaseException) -> int:
+    """One line about an error, and the exit code it means."""
+    message, code = f"{type(error).__name__}: {error} (--debug shows where)", _FAILURE
+    if isinstance(error, ValueError):  # what is wrong with the input, as its author put it
+        message, code = str(error), _USAGE
+    elif isinstance(error, KeyboardInterrupt):
+        message, code = "interrupted", _INTERRUPTED
     print("mimi-mlx:", " ".join(message.split()), file=sys.stderr)
     return code
 
