@@ -39,6 +39,18 @@ def pcm(pcm: mx.array | np.ndarray) -> mx.array | np.ndarray:
     return (np.ascontiguousarray(pcm) if isinstance(pcm, np.ndarray) else pcm).reshape(full)
 
 
+def latent(latent: mx.array | np.ndarray, config: MimiConfig) -> mx.array | np.ndarray:
+    """Latents ``[B, hidden_size, F]``, float32, of at least one frame."""
+    dtype, shape = str(latent.dtype).removeprefix("mlx.core."), tuple(latent.shape)
+    fits = len(shape) == 3 and shape[1] == config.hidden_size and 0 not in shape
+    if dtype != "float32" or not fits:
+        raise ValueError(
+            f"latent is {dtype} of shape {shape}; it must be float32 [B, {config.hidden_size}, F]. "
+            "Give what encode_to_latent or decode_latent returns."
+        )
+    return latent
+
+
 def clip(clip: mx.array | np.ndarray) -> mx.array | np.ndarray:
     """A whole clip: :func:`pcm` with at least one sample, all finite."""
     clip = pcm(clip)

@@ -215,6 +215,26 @@ class Mimi(nn.Module):
             stepper.evaluate(latents)
             return latents
 
+    def decode_from_latent(self, latent: mx.array | np.ndarray) -> mx.array:
+        """Decode latents ``[B, hidden_size, F]`` to samples ``[B, 1, 1920 F]``, float32.
+
+        They need not be of codes; ``decode_from_latent(decode_latent(codes))`` is
+        ``decode(codes)``. The result is lazy, so that ``mx.grad`` can differentiate it.
+
+        Raises:
+            ValueError: The shape or type is not as above.
+        """
+        self._need("decoder", "decode_from_latent")
+        latent = check.latent(latent, self._config)
+
+        def step(x: mx.array, state: DecoderState) -> tuple[mx.array, DecoderState]:
+            return self._waveform_step(x.swapaxes(1, 2), state)
+
+        with self.on_device():
+            state = self.init_decoder_state(latent.shape[0])
+            steps = stepper.lazy(step, latent, state, 1)
+            return mx.concatenate([pcm for pcm, _ in steps], axis=-1)
+
     # Streams
 
     def encoder_stream(
