@@ -9,6 +9,8 @@ import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 
+from . import blank
+
 
 class CausalConv1d(nn.Module):
     """A convolution over ``[B, T, C_in]`` that sees only the past: ``[B, ceil(T / stride), C_out]``.
@@ -28,7 +30,7 @@ class CausalConv1d(nn.Module):
         bias: bool = True,
     ):
         super().__init__()
-        self.conv = nn.Conv1d(in_channels, out_channels, kernel_size, bias=bias)
+        self.conv = blank.weight(out_channels, kernel_size, in_channels, bias=bias * out_channels)
         self.stride = stride
         self.dilation = dilation
         self.tail = (kernel_size - 1) * dilation + 1 - stride
@@ -72,7 +74,7 @@ class Downsample(nn.Module):
 
     def __init__(self, channels: int, stride: int):
         super().__init__()
-        self.conv = nn.Conv1d(channels, channels, 2 * stride, bias=False)
+        self.conv = blank.weight(channels, 2 * stride, channels)
         self.stride = stride
 
     def init_state(self, batch_size: int) -> tuple[mx.array, mx.array]:
@@ -87,7 +89,10 @@ class Downsample(nn.Module):
         tail, started = state
         missing = -x.shape[1] % self.stride
         x = mx.concatenate([mx.where(started, tail, x[:, :1]), x], axis=1)
-        state = (mx.contiguous(x[:, x.shape[1] - self.stride :]), mx.array(np.ones(started.shape, bool)))
+        state = (
+            mx.contiguous(x[:, x.shape[1] - self.stride :]),
+            mx.array(np.ones(started.shape, bool)),
+        )
         if missing:
             x = mx.pad(x, ((0, 0), (0, missing), (0, 0)), mode="edge")
         return mx.conv1d(x, self.conv.weight, self.stride), state
@@ -110,8 +115,7 @@ class CausalConvTranspose1d(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, stride: int):
         super().__init__()
         # weight [2 * stride * C_out, C_in], the kernel's taps outermost (weights.py lays it out)
-        self.conv = nn.Linear(in_channels, 2 * stride * out_channels, bias=False)
-        self.conv.bias = mx.zeros((out_channels,))
+        self.conv = blank.weight(2 * stride * out_channels, in_channels, bias=out_channels)
         self.stride = stride
 
     def init_state(self, batch_size: int) -> mx.array:
@@ -141,8 +145,7 @@ class Upsample(nn.Module):
     def __init__(self, channels: int, stride: int):
         super().__init__()
         # weight [2, stride, C]: the taps of this input, then those of the one before
-        self.conv = nn.Module()
-        self.conv.weight = mx.zeros((2, stride, channels))
+        self.conv = blank.weight(2, stride, channels)
 
     def init_state(self, batch_size: int) -> mx.array:
         weight = self.conv.weight

@@ -7,6 +7,7 @@ dequantise to is added. Codebooks and distances are float32 whatever the rest is
 import mlx.core as mx
 import mlx.nn as nn
 
+from . import blank
 from .config import MimiConfig
 
 
@@ -23,8 +24,8 @@ class SplitResidualVectorQuantizer(nn.Module):
         width = config.codebook_dim
         # Both halves' projections side by side: rows (input) or columns (output) are semantic,
         # then acoustic.
-        self.input_proj = nn.Linear(config.hidden_size, 2 * width, bias=False)
-        self.output_proj = nn.Linear(2 * width, config.hidden_size, bias=False)
+        self.input_proj = blank.linear(config.hidden_size, 2 * width)
+        self.output_proj = blank.linear(2 * width, config.hidden_size)
         # Entries are columns, so that scores are one matmul by a codebook as it lies in memory.
         self.codebooks = mx.zeros((config.num_quantizers, width, config.codebook_size))
         self.biases = mx.zeros((config.num_quantizers, config.codebook_size))  # -|entry|^2 / 2

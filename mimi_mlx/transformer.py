@@ -12,6 +12,7 @@ import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 
+from . import blank
 from .config import LATENTS_PER_FRAME, MimiConfig
 
 
@@ -49,8 +50,8 @@ class Attention(nn.Module):
         self.head_dim = config.head_dim
         self.past = config.sliding_window - 1
         # q, k and v in one matmul; the layer scale is in o_proj's weight (both by weights.py)
-        self.qkv_proj = nn.Linear(config.hidden_size, 3 * width, bias=False)
-        self.o_proj = nn.Linear(width, config.hidden_size, bias=False)
+        self.qkv_proj = blank.linear(config.hidden_size, 3 * width)
+        self.o_proj = blank.linear(width, config.hidden_size)
 
     def init_state(self, batch_size: int) -> mx.array:
         shape = (batch_size, 2, self.heads, self.past, self.head_dim)
@@ -100,11 +101,20 @@ class MLP(nn.Module):
 
     def __init__(self, config: MimiConfig):
         super().__init__()
-        self.fc1 = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
-        self.fc2 = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
+        self.fc1 = blank.linear(config.hidden_size, config.intermediate_size)
+        self.fc2 = blank.linear(config.intermediate_size, config.hidden_size)
 
     def __call__(self, x: mx.array, residual: mx.array) -> mx.array:
-        return mx.addmm(residual, nn.gelu(self.fc1(x)), self.fc2.weight.T)
+        return mx.addmm(residual, gelu(self.fc1(x)), self.fc2.weight.T)
+
+
+def gelu(x: mx.array) -> mx.array:
+    """The exact GELU.
+
+    Not mlx.nn's, which is compiled: MLX keeps a compiled function in every thread that calls it,
+    and aborts when such a thread ends while the interpreter exits.
+    """
+    return x * (1 + mx.erf(x / 2**0.5)) / 2
 
 
 class Transformer(nn.Module):
