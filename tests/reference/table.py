@@ -1,7 +1,7 @@
 """How close mimi_mlx is to PyTorch, as a table in Markdown: python tests/reference/table.py
 
 The tiny checkpoint on every recorded clip, and kyutai/mimi's sizes with seeded weights on two rows
-of 12 s (4 GB, half a minute on a CPU).
+of 12 s (2 GB, half a minute on two cores).
 """
 
 import tempfile
