@@ -13,27 +13,18 @@ from . import blank
 
 
 class CausalConv1d(nn.Module):
-    """A convolution over ``[B, T, C_in]`` that sees only the past: ``[B, ceil(T / stride), C_out]``.
+    """A convolution that sees only the past: ``[B, T, C_in]`` to ``[B, ceil(T / stride), C_out]``.
 
-    The state is the tail, the last ``(kernel_size - 1) * dilation + 1 - stride`` inputs.
+    The state is the tail, the last ``kernel_size - stride`` inputs.
 
     Source: transformers' ``MimiConv1d`` with ``pad_mode="constant"``.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int,
-        stride: int = 1,
-        dilation: int = 1,
-        bias: bool = True,
-    ):
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1):
         super().__init__()
-        self.conv = blank.weight(out_channels, kernel_size, in_channels, bias=bias * out_channels)
+        self.conv = blank.weight(out_channels, kernel_size, in_channels, bias=out_channels)
         self.stride = stride
-        self.dilation = dilation
-        self.tail = (kernel_size - 1) * dilation + 1 - stride
+        self.tail = kernel_size - stride
 
     def init_state(self, batch_size: int) -> mx.array:
         """The tail before the first sample: zeros, ``[B, tail, C_in]``."""
@@ -41,26 +32,55 @@ class CausalConv1d(nn.Module):
         return mx.zeros((batch_size, self.tail, weight.shape[-1]), weight.dtype)
 
     def step(self, x: mx.array, state: mx.array) -> tuple[mx.array, mx.array]:
-        if self.tail == 0 and self.stride == 1:
-            return self._pointwise(x), state
         missing = -x.shape[1] % self.stride
         x = mx.concatenate([state, x], axis=1)
         # A tail owns its memory: a plain slice would keep the whole step's input alive.
         state = mx.contiguous(x[:, x.shape[1] - self.tail :])
         if missing:
             x = mx.pad(x, ((0, 0), (0, missing), (0, 0)))
-        return self._convolve(x), state
+        y = mx.conv1d(x, self.conv.weight, self.stride)
+        return y + self.conv.bias, state
 
     def __call__(self, x: mx.array) -> mx.array:
         return self.step(x, self.init_state(x.shape[0]))[0]
 
-    def _pointwise(self, x: mx.array) -> mx.array:
-        weight = self.conv.weight[:, 0].T
-        return mx.addmm(self.conv.bias, x, weight) if "bias" in self.conv else x @ weight
 
-    def _convolve(self, x: mx.array) -> mx.array:
-        y = mx.conv1d(x, self.conv.weight, self.stride, dilation=self.dilation)
-        return y + self.conv.bias if "bias" in self.conv else y
+class CausalTapConv1d(nn.Module):
+    """A causal convolution of few taps and stride 1: ``[B, T, C_in]`` to ``[B, T, C_out]``.
+
+    One matmul for all taps, then the sum of them, each as late as its tap; compiled, the sum is
+    one kernel with the bias and what follows. Unfolding would copy the input once for each tap.
+    The state is the tail, the last ``(kernel_size - 1) * dilation`` inputs.
+
+    Source: transformers' ``MimiConv1d`` with ``pad_mode="constant"``.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, dilation: int = 1):
+        super().__init__()
+        # weight [kernel_size * C_out, C_in], the taps outermost (weights.py lays it out)
+        self.conv = blank.weight(kernel_size * out_channels, in_channels, bias=out_channels)
+        self.dilation = dilation
+        self.tail = (kernel_size - 1) * dilation
+
+    def init_state(self, batch_size: int) -> mx.array:
+        """The tail before the first input: zeros, ``[B, tail, C_in]``."""
+        weight = self.conv.weight
+        return mx.zeros((batch_size, self.tail, weight.shape[-1]), weight.dtype)
+
+    def step(self, x: mx.array, state: mx.array) -> tuple[mx.array, mx.array]:
+        if not self.tail:
+            return mx.addmm(self.conv.bias, x, self.conv.weight.T), state
+        length, channels = x.shape[1], self.conv.bias.size
+        x = mx.concatenate([state, x], axis=1)
+        taps = x @ self.conv.weight.T  # [B, tail + T, kernel_size * C_out]
+        y = self.conv.bias
+        for tap, late in enumerate(range(0, self.tail + 1, self.dilation)):
+            at = tap * channels
+            y = y + taps[:, late : late + length, at : at + channels]
+        return y, mx.contiguous(x[:, length:])
+
+    def __call__(self, x: mx.array) -> mx.array:
+        return self.step(x, self.init_state(x.shape[0]))[0]
 
 
 class Downsample(nn.Module):
@@ -102,7 +122,7 @@ class Downsample(nn.Module):
 
 
 class CausalConvTranspose1d(nn.Module):
-    """A transposed convolution with kernel ``2 * stride``: ``[B, T, C_in]`` to ``[B, T * stride, C_out]``.
+    """A transposed convolution of kernel 2 stride: ``[B, T, C_in]`` to ``[B, stride T, C_out]``.
 
     Each input makes two stretches of ``stride`` outputs; the second overlaps the next input's
     first. The state is the last input's second stretch, without bias: ``[B, 1, stride * C_out]``.

@@ -6,7 +6,7 @@ import mlx.core as mx
 import mlx.nn as nn
 
 from .config import MimiConfig
-from .conv import CausalConv1d, CausalConvTranspose1d
+from .conv import CausalConv1d, CausalConvTranspose1d, CausalTapConv1d
 
 # Without Metal, MLX's exp is one scalar call an element, as slow as the convolutions it serves.
 FAST_EXP = mx.metal.is_available()
@@ -47,9 +47,9 @@ class ResnetBlock(nn.Module):
         hidden = channels // config.compress
         self.block = [
             ELU(),
-            CausalConv1d(channels, hidden, config.residual_kernel_size, dilation=dilation),
+            CausalTapConv1d(channels, hidden, config.residual_kernel_size, dilation),
             ELU(),
-            CausalConv1d(hidden, channels, 1),
+            CausalTapConv1d(hidden, channels, 1),
         ]
 
     def init_state(self, batch_size: int) -> list:
@@ -77,7 +77,8 @@ class SeanetEncoder(nn.Module):
             self.layers += _residual_blocks(config, channels)
             self.layers += [ELU(), CausalConv1d(channels, 2 * channels, 2 * ratio, stride=ratio)]
             channels *= 2
-        self.layers += [ELU(), CausalConv1d(channels, config.hidden_size, config.last_kernel_size)]
+        last = CausalTapConv1d(channels, config.hidden_size, config.last_kernel_size)
+        self.layers += [ELU(), last]
 
     def init_state(self, batch_size: int) -> list:
         return init_states(self.layers, batch_size)
@@ -103,7 +104,7 @@ class SeanetDecoder(nn.Module):
             self.layers += [ELU(), CausalConvTranspose1d(channels, channels // 2, ratio)]
             channels //= 2
             self.layers += _residual_blocks(config, channels)
-        self.layers += [ELU(), CausalConv1d(channels, 1, config.last_kernel_size)]
+        self.layers += [ELU(), CausalTapConv1d(channels, 1, config.last_kernel_size)]
 
     def init_state(self, batch_size: int) -> list:
         return init_states(self.layers, batch_size)

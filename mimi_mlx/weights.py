@@ -14,7 +14,7 @@ import mlx.nn as nn
 from safetensors import SafetensorError, safe_open
 
 from .config import MimiConfig
-from .conv import CausalConv1d, CausalConvTranspose1d, Downsample, Upsample
+from .conv import CausalConv1d, CausalConvTranspose1d, CausalTapConv1d, Downsample, Upsample
 from .mimi import Mimi
 from .quantizer import SplitResidualVectorQuantizer
 from .transformer import TransformerLayer
@@ -61,16 +61,15 @@ def load(paths: Iterable[Path], config: MimiConfig, only: str | None = None, dev
             ``config`` describes.
     """
     mimi = Mimi(config, only, device)
-    with mx.stream(mx.cpu):  # exact division, whatever the model's device
-        source = _Source(_hub_names(_read(paths), config, paths), only)
-        parameters = [
-            (name, mx.contiguous(array))  # a step must not lay out a weight anew
-            for path, module in mimi.named_modules()
-            for name, array in _parameters(path, module, source)
-        ]
-        source.finish(paths)
-        mimi.load_weights(parameters)
-        mx.eval(mimi.parameters())
+    source = _Source(_hub_names(_read(paths), config, paths), only)
+    parameters = [
+        (name, mx.contiguous(array))  # a step must not lay out a weight anew
+        for path, module in mimi.named_modules()
+        for name, array in _parameters(path, module, source)
+    ]
+    source.finish(paths)
+    mimi.load_weights(parameters)
+    mx.eval(mimi.parameters())
     return mimi
 
 
@@ -180,6 +179,8 @@ def _parameters(path: str, module: nn.Module, source: _Source) -> Iterator[tuple
     """The parameters of one module (not of those inside it) from a checkpoint's tensors."""
     if isinstance(module, (CausalConv1d, Downsample)):
         yield from _conv(path, module, source)
+    elif isinstance(module, CausalTapConv1d):
+        yield from _tap_conv(path, module, source)
     elif isinstance(module, CausalConvTranspose1d):
         yield from _conv_transpose(path, module, source)
     elif isinstance(module, Upsample):
@@ -201,6 +202,14 @@ def _conv(path: str, module: CausalConv1d | Downsample, source: _Source):
     yield f"{path}.conv.weight", weight.swapaxes(1, 2)
     if "bias" in module.conv:
         yield f"{path}.conv.bias", source.take(f"{path}.conv.bias", out)
+
+
+def _tap_conv(path: str, module: CausalTapConv1d, source: _Source):
+    out, channels = module.conv.bias.size, module.conv.weight.shape[1]
+    kernel = module.conv.weight.shape[0] // out
+    weight = source.take(f"{path}.conv.weight", out, channels, kernel)
+    yield f"{path}.conv.weight", weight.transpose(2, 0, 1).reshape(-1, channels)
+    yield f"{path}.conv.bias", source.take(f"{path}.conv.bias", out)
 
 
 def _conv_transpose(path: str, module: CausalConvTranspose1d, source: _Source):
@@ -227,7 +236,11 @@ def _transformer_layer(path: str, module: TransformerLayer, source: _Source):
 
 
 def _quantizer(path: str, module: SplitResidualVectorQuantizer, source: _Source):
-    """Both halves' projections become one matrix; each codebook's sums become its entries."""
+    """Both halves' projections become one matrix; each codebook's sums become its entries.
+
+    What rounds is done on the CPU, whose division is exact, whatever the device. Not by ``with
+    mx.stream``: that switches the default device of every thread.
+    """
     levels, width, size = module.codebooks.shape
     hidden = module.output_proj.weight.shape[0]
     inputs, outputs, entries = [], [], []
@@ -246,9 +259,11 @@ def _quantizer(path: str, module: SplitResidualVectorQuantizer, source: _Source)
             book = f"{base}.layers.{level}.codebook"
             usage = source.take(f"{book}.cluster_usage", size)
             sums = source.take(f"{book}.embed_sum", size, width).astype(mx.float32)
-            entries.append(sums / mx.maximum(usage, _CODEBOOK_EPSILON)[:, None])
+            usage = mx.maximum(usage, _CODEBOOK_EPSILON)[:, None]
+            entries.append(mx.divide(sums, usage, stream=mx.cpu))
     codebooks = mx.stack(entries)
+    squares = mx.sum(mx.square(codebooks, stream=mx.cpu), axis=-1, stream=mx.cpu)
     yield f"{path}.input_proj.weight", mx.concatenate(inputs)
     yield f"{path}.output_proj.weight", mx.concatenate(outputs, axis=1)
     yield f"{path}.codebooks", codebooks.swapaxes(1, 2)
-    yield f"{path}.biases", codebooks.square().sum(axis=-1) / -2
+    yield f"{path}.biases", squares / -2
