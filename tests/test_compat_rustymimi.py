@@ -199,15 +199,23 @@ def test_arrays_may_be_used_again(tokenizer, stream):
     np.testing.assert_allclose(found, tokenizer.decode(codes.T[None])[0, 0], atol=1e-5)
 
 
+class Gate(threading.Event):
+    """Until it is set, every step waits; ``passed`` names those that went on, in order."""
+
+    def __init__(self):
+        super().__init__()
+        self.passed: list[str] = []
+
+
 @pytest.fixture
-def gate(monkeypatch) -> threading.Event:
-    """Until it is set, every step waits."""
-    gate = threading.Event()
+def gate(monkeypatch) -> Gate:
+    gate = Gate()
     for name in ("encode_step", "decode_step"):
         step = getattr(Tokenizer, name)
 
-        def waiting(self, piece, step=step):
+        def waiting(self, piece, name=name, step=step):
             assert gate.wait(60)
+            gate.passed.append(name)
             return step(self, piece)
 
         monkeypatch.setattr(Tokenizer, name, waiting)
@@ -252,6 +260,7 @@ def test_barge_in(gate, tokenizer, stream):
     stream.encode(pcm[:3000])
     for frame in codes[:-1]:
         stream.decode(frame[None])
+    gate.passed.clear()
     stream.reset("decoder")
     stream.encode(pcm[3000:])
     stream.decode(codes[-1:])
@@ -260,6 +269,7 @@ def test_barge_in(gate, tokenizer, stream):
     np.testing.assert_array_equal(np.concatenate(found, axis=-1), expected[0])
     np.testing.assert_allclose(poll(stream.get_decoded), expected[1], atol=1e-5)
     assert stream.get_decoded() is None
+    assert gate.passed == ["encode_step", "encode_step", "decode_step"]  # no old frame between
 
 
 def test_wrong_pieces_are_refused_and_the_next_one_works(tokenizer, stream):
