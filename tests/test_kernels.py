@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
 
-import kernels  # noqa: E402
+import kernels
 
 
 def test_budget(capsys):
