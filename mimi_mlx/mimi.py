@@ -79,7 +79,9 @@ class Mimi(nn.Module):
             name: A Hub id such as ``"kyutai/mimi"``, a folder, a ``.safetensors`` file, or
                 ``"tiny"``, the small model inside this package.
             only: Load one half alone, in the memory that it needs.
-            device: ``mx.cpu`` or ``mx.gpu`` to run on; None means MLX's default device.
+            device: ``mx.cpu`` or ``mx.gpu`` to run on; None means MLX's default device. MLX has
+                one default for all threads; if this is another, it is switched while a call
+                runs, and no other thread should use MLX meanwhile.
 
         Raises:
             ValueError: There is no such checkpoint, it cannot be reached, or it is not Mimi's.
@@ -313,8 +315,13 @@ class Mimi(nn.Module):
         return self._compiled_steps.steps
 
     def on_device(self) -> contextlib.AbstractContextManager:
-        """Run what is inside on this model's device; MLX's default device stays as it is."""
-        return mx.stream(self._device) if self._device else contextlib.nullcontext()
+        """Run what is inside on this model's device; afterwards MLX's default is as it was.
+
+        MLX has one default device for all threads, so it is switched only where it must be.
+        """
+        if self._device is None or mx.default_device() == self._device:
+            return contextlib.nullcontext()
+        return mx.stream(self._device)
 
     def _need(self, half: str, method: str) -> None:
         if half not in self:

@@ -52,6 +52,7 @@ def run(
             seen.add(outputs)
     except KeyboardInterrupt:
         interrupted = True
+    figures = seen.figures()
     warmup = _warmup(mimi)
     start = max(0, seen.count - _COMPARED - warmup)
     later = _Seen(0, report=lambda line: None)
@@ -60,7 +61,7 @@ def run(
     return {
         "frames": seen.count,
         "interrupted": interrupted,
-        **seen.figures(),
+        **figures,
         "warmup_seconds": warmup / mimi.frame_rate,
         **_compare(seen, later),
     }
