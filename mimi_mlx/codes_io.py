@@ -145,9 +145,12 @@ def _write_npz(path: Path, clip: CodedClip) -> None:
 
 def _read_npz(path: Path) -> CodedClip:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        found = np.load(path, allow_pickle=False)
+        if isinstance(found, np.ndarray):
+            raise ValueError("it is a single array")
+        with found as file:
             arrays = {key: file[key] for key in file.files if key in CodedClip._fields}
-    except (*_UNREADABLE, AttributeError) as error:  # AttributeError: it is an .npy
+    except _UNREADABLE as error:
         raise ValueError(
             f"{path} cannot be read as .npz ({error}). Encode the clip again."
         ) from error
