@@ -111,7 +111,7 @@ def _encode(command) -> None:
         "--batch-size",
         type=int,
         metavar="N",
-        help="files of a folder, of about the same length, to encode together (8)",
+        help="files of a folder, of about the same length, to encode together (8; on a CPU 1)",
     )
     _num_codebooks(parser)
     _model(parser)

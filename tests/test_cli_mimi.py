@@ -15,21 +15,26 @@ CLIP = SPEECH / "kathleen-1.flac"  # 40134 samples: 21 frames, the last one ragg
 TINY = ("--model", "tiny")
 
 
+@pytest.fixture(scope="module")
+def codes(tiny, speech) -> np.ndarray:
+    """Codes ``[1, 8, 21]`` of the clip."""
+    return np.array(tiny.encode(speech("kathleen-1"), num_codebooks=8))
+
+
 @pytest.fixture
-def coded(run, tmp_path, tiny, speech) -> np.ndarray:  # noqa: F811
-    """Codes ``[1, 8, 21]``, also in a.mimi and, in blocks of 5 frames, in blocks.mimi."""
-    assert run("encode", CLIP, "-o", "a.mimi", *TINY)[0] == 0
-    codes = np.array(tiny.encode(speech("kathleen-1"), num_codebooks=8))
+def blocks(codes, tmp_path, tiny) -> bytes:
+    """They are in blocks.mimi in blocks of 5 frames: its bytes."""
     header = codefile.Header.for_model(tiny, 8)
     with codefile.Writer(tmp_path / "blocks.mimi", header, block_frames=5) as writer:
         writer.write(codes)
         writer.close(40134)
-    return codes
+    return (tmp_path / "blocks.mimi").read_bytes()
 
 
-def test_a_mimi_file_is_11_bytes_a_frame_and_says_all(run, coded, tmp_path, tiny):  # noqa: F811
+def test_a_mimi_file_is_11_bytes_a_frame_and_says_all(run, codes, tmp_path, tiny):  # noqa: F811
+    assert run("encode", CLIP, "-o", "a.mimi", *TINY)[0] == 0
     found = codefile.read(tmp_path / "a.mimi")
-    np.testing.assert_array_equal(found.codes, coded)
+    np.testing.assert_array_equal(found.codes, codes)
     assert found.damage is None and found.samples == 40134 == found.header.samples
     assert found.header.metadata == {"model": "tiny"} and found.header.source_rate == 24000
     assert (tmp_path / "a.mimi").stat().st_size == 64 + 16 + 28 + 21 * 11 + 28
@@ -39,12 +44,15 @@ def test_a_mimi_file_is_11_bytes_a_frame_and_says_all(run, coded, tmp_path, tiny
 
 
 @pytest.mark.parametrize("suffix", [".mimi", ".safetensors", ".npz", ".npy"])
-def test_decode_reads_fewer_codebooks_than_there_are(run, coded, tmp_path, tiny, suffix):  # noqa: F811
-    assert run("encode", CLIP, "-o", f"b{suffix}", *TINY)[0] == 0
+def test_decode_reads_fewer_codebooks_than_there_are(run, codes, tmp_path, tiny, suffix):  # noqa: F811
+    if suffix == ".mimi":
+        codefile.write(tmp_path / "b.mimi", codes, codefile.Header.for_model(tiny, 8), 40134)
+    else:
+        codes_io.write(tmp_path / f"b{suffix}", codes_io.CodedClip(codes, 40134))
     code, _, err = run("decode", f"b{suffix}", "-o", "b.wav", "--codebooks", 2, *TINY)
     assert code == 0 and "21 frames of 2 codes" in err
     length = 21 * 1920 if suffix == ".npy" else 40134
-    expected = np.array(tiny.decode(coded[:, :2], length))[0, 0]
+    expected = np.array(tiny.decode(codes[:, :2], length))[0, 0]
     there = audio.load(tmp_path / "b.wav").samples
     np.testing.assert_allclose(there, expected, atol=1e-4)
     for count in (0, 9):
@@ -52,11 +60,11 @@ def test_decode_reads_fewer_codebooks_than_there_are(run, coded, tmp_path, tiny,
         assert code == 2 and f"num_codebooks is {count}" in err and "holds 8" in err
 
 
-def test_npz_says_where_the_codes_come_from(tmp_path, coded):
-    clip = codes_io.CodedClip(coded, 40134, 24000, 48000, 80268, "ab" * 8, "tiny")
+def test_npz_says_where_the_codes_come_from(tmp_path, codes):
+    clip = codes_io.CodedClip(codes, 40134, 24000, 48000, 80268, "ab" * 8, "tiny")
     codes_io.write(tmp_path / "a.npz", clip)
     back = codes_io.read(tmp_path / "a.npz")
-    np.testing.assert_array_equal(back.codes, coded)
+    np.testing.assert_array_equal(back.codes, codes)
     assert back[1:] == clip[1:]
 
 
@@ -81,22 +89,22 @@ def test_npz_that_holds_no_codes_is_one_line(run, tmp_path):  # noqa: F811
         assert code == 2 and f"{name}.npz" in err and rule in err and err.count("\n") == 1, err
 
 
-def test_another_models_codes_are_refused_unless_forced(run, coded, tmp_path, tiny):  # noqa: F811
+def test_another_models_codes_are_refused_unless_forced(run, codes, tmp_path, tiny):  # noqa: F811
     header = codefile.Header(8, fingerprint="0123456789abcdef", metadata={"model": "other"})
-    codefile.write(tmp_path / "other.mimi", coded, header)
+    codefile.write(tmp_path / "other.mimi", codes, header)
     code, _, err = run("decode", "other.mimi", "-o", "b.wav", *TINY)
     assert code == 2 and "--model other" in err and "--force-model" in err
     assert not (tmp_path / "b.wav").exists()
     assert run("decode", "other.mimi", "-o", "b.wav", "--force-model", *TINY)[0] == 0
     assert len(audio.load(tmp_path / "b.wav").samples) == 21 * 1920
     header = codefile.Header(8, sample_rate=16000, fingerprint=tiny.fingerprint)
-    codefile.write(tmp_path / "rate.mimi", coded, header)
+    codefile.write(tmp_path / "rate.mimi", codes, header)
     code, _, err = run("decode", "rate.mimi", "-o", "c.wav", "--force-model", *TINY)
     assert code == 2 and "16000 Hz" in err
 
 
-def test_of_a_damaged_file_every_good_frame_is_decoded(run, coded, tmp_path, tiny):  # noqa: F811
-    data = bytearray((tmp_path / "blocks.mimi").read_bytes())
+def test_of_a_damaged_file_every_good_frame_is_decoded(run, codes, blocks, tmp_path, tiny):  # noqa: F811
+    data = bytearray(blocks)
     start = data.index(b"\xffBLK", data.index(b"\xffBLK") + 1)  # the second block, frames 5 to 9
     data[start + 40] ^= 1
     (tmp_path / "hole.mimi").write_bytes(data)
@@ -106,7 +114,7 @@ def test_of_a_damaged_file_every_good_frame_is_decoded(run, coded, tmp_path, tin
         code, _, err = run("decode", f"{name}.mimi", "-o", f"{name}.wav", *TINY)
         assert code == 1 and err.splitlines()[1].startswith(f"mimi-mlx: {name}.mimi is damaged: ")
         length = len(frames) * 1920 - (21 * 1920 - 40134 if name == "hole" else 0)
-        expected = np.array(tiny.decode(coded[..., frames], length))[0, 0]
+        expected = np.array(tiny.decode(codes[..., frames], length))[0, 0]
         there = audio.load(tmp_path / f"{name}.wav").samples
         np.testing.assert_allclose(there, expected, atol=1e-4)
         code, out, err = run("info", f"{name}.mimi")

@@ -5,6 +5,7 @@ import io
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -164,6 +165,8 @@ def read_exactly(file: io.RawIOBase, size: int) -> bytes:
 def test_frames_go_through_both_processes_as_they_come_and_end_cleanly():
     encode = start("encode", *RAW, "-", "-o", "-")
     decode = start("decode", "-", "-o", "-", "--raw", "s16le")
+    watch = threading.Timer(60, lambda: (encode.kill(), decode.kill()))  # ends what waits for ever
+    watch.start()
     data, got, waits = samples16(), b"", []
     for i in range(10):
         # The next frame comes only when this one is out: nothing may wait for what follows.
@@ -182,6 +185,7 @@ def test_frames_go_through_both_processes_as_they_come_and_end_cleanly():
     for process in (encode, decode):
         assert process.wait(60) == 0
         assert process.stderr.read().count(b"\n") == 1
+    watch.cancel()
 
 
 def test_a_reader_that_leaves_ends_the_writer_quietly(tmp_path):

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import mlx.core as mx
 import numpy as np
 
 from .. import audio, check, codefile, soundin
@@ -20,7 +21,8 @@ from ..files import PIPE, remove_abandoned, replacing
 from ..mimi import Mimi
 from . import codes_ends, work
 
-_BATCH_SIZE = 8
+# Files at once. A GPU is then busy; a CPU is with one, and keeps what it makes in its cache.
+_BATCH_SIZE = {mx.DeviceType.gpu: 8, mx.DeviceType.cpu: 1}
 
 # Seconds of audio in a batch at most, with what shorter rows are filled up with. A file that is
 # longer is encoded alone, as it is read.
@@ -212,7 +214,9 @@ def _check(args: argparse.Namespace) -> int:
             f"{args.input} is a folder, so its codes go to one, and {args.output} is none. Give "
             "-o the folder to create."
         )
-    size = _BATCH_SIZE if args.batch_size is None else args.batch_size
+    size = args.batch_size
+    if size is None:
+        size = _BATCH_SIZE[mx.default_device().type]
     if size < 1:
         raise ValueError(f"--batch-size is {size}; a batch has at least one file. Give 1 or more.")
     return size

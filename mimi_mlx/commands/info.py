@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
     path = Path(args.what)
     if args.what == PIPE:
         lines = _stdin()
-    elif path.is_file() and path.suffix == ".mimi":
+    elif path.is_file() and path.suffix.lower() == ".mimi":
         lines = _mimi(path, path.stat().st_size)
     elif path.is_file() and _holds_codes(path):
         lines = _codes(path)

@@ -12,8 +12,8 @@ from ..mimi import Mimi
 from ..soundin import Reader, pieces, resampled
 from .codes_ends import Sink
 
-BLOCK = 60
-"""Frames between two moves of the bar: 4.8 s of audio."""
+BLOCK = 768
+"""Frames at once, between two moves of the bar: a minute of audio, in steps of the best length."""
 
 
 def frames_at_once(args: argparse.Namespace) -> int:
