@@ -89,6 +89,19 @@ def test_wav_on_stdout_is_of_unknown_length_and_read_again(piped, tmp_path):
     assert demo.startswith(b"RIFF") and b"codebooks" not in demo
 
 
+def test_a_ragged_frame_and_the_end_that_says_so_go_out_at_once(piped, monkeypatch):
+    """What decodes at the other end gives a frame when nothing follows it: none may be cut then."""
+    sizes = []
+
+    def put(file: io.RawIOBase, data: bytes) -> None:
+        sizes.append(len(data))
+        file.write(data)
+
+    monkeypatch.setattr(codes_ends, "put", put)
+    good(piped(samples16(), "encode", *RAW, "-", "-o", "-"))
+    assert sizes == [64 + 16, *[28 + 11] * 20, 28 + 11 + 28]
+
+
 def test_roundtrip_through_a_pipe_is_that_of_files(piped, speech, tmp_path):
     at8k = audio.resample(speech("kathleen-1"), 24000, 8000)[:-3]
     args = ("roundtrip", "-", "-o", "-", "--raw", "f32le", "--sample-rate", 8000)
