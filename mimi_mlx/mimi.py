@@ -158,12 +158,12 @@ class Mimi(nn.Module):
         self._need("encoder", "encode")
         count = check.num_codebooks(num_codebooks, self._config)
         pcm = check.clip(pcm)
+        if lengths is None:
+            return stepper.Stepper(self, "encoder", pcm.shape[0], count).advance(pcm)
+        lengths = check.lengths(lengths, pcm.shape[0], pcm.shape[2])
         step = functools.partial(self.encode_step, num_codebooks=count)
         with self.on_device():
             state = self.init_encoder_state(pcm.shape[0])
-            if lengths is None:
-                return stepper.advance(step, pcm, state, self.frame_size)[0]
-            lengths = check.lengths(lengths, pcm.shape[0], pcm.shape[2])
             return offline.ragged(step, pcm, lengths, state, self.frame_size)
 
     def decode(
@@ -189,9 +189,8 @@ class Mimi(nn.Module):
         if length is not None:
             given = [length] * rows if isinstance(length, int) else length
             ends = np.minimum(ends, check.lengths(given, rows, frames * self.frame_size))
+        pcm = stepper.Stepper(self, "decoder", rows).advance(np.maximum(codes, 0))
         with self.on_device():
-            state = self.init_decoder_state(rows)
-            pcm, _ = stepper.advance(self.decode_step, np.maximum(codes, 0), state, 1)
             return offline.cut(pcm, ends)
 
     def encode_to_latent(self, pcm: mx.array | np.ndarray, quantize: bool = False) -> mx.array:

@@ -12,7 +12,7 @@ import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 
-from . import blank
+from . import blank, products
 from .config import LATENTS_PER_FRAME, MimiConfig
 
 
@@ -105,7 +105,7 @@ class MLP(nn.Module):
         self.fc2 = blank.linear(config.intermediate_size, config.hidden_size)
 
     def __call__(self, x: mx.array, residual: mx.array) -> mx.array:
-        return mx.addmm(residual, gelu(self.fc1(x)), self.fc2.weight.T)
+        return products.add_matmul(residual, gelu(self.fc1(x)), self.fc2.weight)
 
 
 def gelu(x: mx.array) -> mx.array:
