@@ -49,7 +49,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
 
 
-@pytest.mark.parametrize("size", [2, 8])
+@pytest.mark.parametrize("size", [1, 2, 8])
 def test_the_tree_is_made_again_with_each_files_codes(encode, folder, tiny, size):
     code, err = encode("--recursive", "--batch-size", size)
     assert code == 0
@@ -83,7 +83,7 @@ def test_what_is_done_and_whole_is_left_alone_and_the_rest_done_again(encode, fo
     encode("--recursive")
     before = contents(folder / "out")
     with monkeypatch.context() as patch:
-        patch.setattr(Mimi, "encode", lambda *a: pytest.fail("encoded again"))
+        patch.setattr(bulk.Job, "_encode_alone", lambda *a: pytest.fail("encoded again"))
         code, err = encode("--recursive")
         assert code == 0 and "0 files encoded, 5 done before" in err
     # Existence is not enough: one byte of codes, an end cut off, an empty file.
@@ -125,12 +125,12 @@ def test_bad_files_are_named_and_passed_over(encode, folder):
 
 
 def test_long_files_are_encoded_alone_as_they_are_read(encode, folder, monkeypatch):
-    encode("--recursive")
+    encode("--recursive", "--batch-size", 2)
     monkeypatch.setattr(bulk, "_MOST_SECONDS", 0.1)  # 2400 samples
     monkeypatch.setattr(Mimi, "encode", lambda *a: pytest.fail("took a long file whole"))
     (folder / "in/b.flac").unlink()
     (folder / "in/sub/deep/d.wav").unlink()
-    assert encode("--recursive", out="long")[0] == 0
+    assert encode("--recursive", "--batch-size", 2, out="long")[0] == 0
     for name, data in contents(folder / "long").items():
         assert name == "manifest.jsonl" or data == (folder / "out" / name).read_bytes()
 

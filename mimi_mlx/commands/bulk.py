@@ -25,7 +25,7 @@ from . import codes_ends, work
 _BATCH_SIZE = {mx.DeviceType.gpu: 8, mx.DeviceType.cpu: 1}
 
 # Seconds of audio in a batch at most, with what shorter rows are filled up with. A file that is
-# longer is encoded alone, as it is read.
+# longer is alone in its batch.
 _MOST_SECONDS = 600
 
 # What is a sound file; others are passed over.
@@ -100,8 +100,8 @@ class Job:
     def encode(self, batch: list[Clip], progress: work.Progress) -> None:
         """Encode what is missing of a batch."""
         missing = [clip for clip in batch if not self._is_done(clip)]
-        if missing and batch[0].samples > _MOST_SECONDS * self._mimi.sample_rate:
-            self._encode_long(batch[0], progress)
+        if missing and len(batch) == 1:
+            self._encode_alone(batch[0], progress)
             return
         if missing:
             self._encode_together(batch, missing)
@@ -165,8 +165,8 @@ class Job:
                 codefile.write(clip.target, row, clip.header, length)
                 self._add(clip, row)
 
-    def _encode_long(self, clip: Clip, progress: work.Progress) -> None:
-        """Encode a long clip as it is read."""
+    def _encode_alone(self, clip: Clip, progress: work.Progress) -> None:
+        """Encode a clip as it is read, in constant memory."""
         clip.target.parent.mkdir(parents=True, exist_ok=True)
         try:
             with (
