@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from concurrent.futures import CancelledError
 
 import mlx.core as mx
@@ -118,16 +119,16 @@ def test_an_exception_reaches_the_caller_and_the_worker_goes_on(worker, error):
 
 
 def test_nothing_of_a_call_is_kept(worker):
-    import weakref
-
     class Thing:
         pass
 
     thing = Thing()
     seen = weakref.ref(thing)
     worker.submit(id, thing).result()
-    worker.submit(int).result()  # by now the first call is over in the worker, too
     del thing
+    deadline = time.monotonic() + 10  # the caller may be told before the worker is done
+    while seen() is not None and time.monotonic() < deadline:
+        time.sleep(0.01)
     assert seen() is None
 
 
@@ -153,7 +154,7 @@ def test_a_queue_without_room(capacity):
 
 
 FORGETFUL = """
-import sys, time
+import sys, threading, time
 import mlx.core as mx
 import numpy as np
 from mimi_mlx import Mimi
@@ -163,8 +164,16 @@ mimi = worker.submit(Mimi.from_pretrained, "tiny").result()
 stream = worker.submit(mimi.encoder_stream).result()
 worker.submit(stream.push, np.zeros(1920, np.float32)).result()
 worker.submit(lambda: mx.random.uniform(shape=(3,))).result()
+begun = threading.Event()
+def last_call():
+    begun.set()
+    time.sleep(0.5)
+    mimi.encode(np.zeros(1920, np.float32))
+    print("finished", flush=True)
+worker.submit(last_call)
 for _ in range(50):
     worker.submit(time.sleep, 0.5)
+begun.wait()
 print("end", flush=True)
 """
 
@@ -174,7 +183,7 @@ def test_a_script_that_forgets_to_close_ends_promptly(last):
     begun = time.perf_counter()
     command = [sys.executable, "-c", FORGETFUL + last]
     run = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert run.stdout == "end\n"
+    assert run.stdout == "end\nfinished\n", run.stderr
     assert time.perf_counter() - begun < 20, "it ran the calls that waited"
     assert run.returncode == {"sys.exit(7)": 7}.get(last, 1 if "oops" in last else 0), run.stderr
     assert "oops" in run.stderr if "oops" in last else not run.stderr
