@@ -21,6 +21,9 @@ TINY = Path(__file__).parent / "tiny"
 
 _HUB_ID = re.compile(r"(?!.*(--|\.\.))\w[\w.-]*/\w[\w.-]*(?<!\.safetensors)", re.ASCII)
 
+# One file of a Hub repository, as MLX's tools write it.
+_HUB_FILE = re.compile(r"hf://([^/]+/[^/]+)/(.+\.safetensors)")
+
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 
 # Kyutai's language models bring their Mimi in a file of its own, of kyutai/mimi's sizes.
@@ -51,7 +54,8 @@ def find(name: str | Path, revision: str | None = None) -> Checkpoint:
     """The checkpoint that ``name`` means, downloaded if need be.
 
     Args:
-        name: ``"tiny"`` (inside this package), a folder, a ``.safetensors`` file, or a Hub id.
+        name: ``"tiny"`` (inside this package), a folder, a ``.safetensors`` file, a Hub id, or one
+            file on the Hub, ``hf://OWNER/NAME/FILE``.
             What exists on this disk comes before the Hub; the Hub's cache before a download.
         revision: A branch, tag or commit of a Hub id; None means its main branch.
 
@@ -69,6 +73,8 @@ def find(name: str | Path, revision: str | None = None) -> Checkpoint:
     if path.is_file():
         return _beside(path)
     name = str(name)
+    if one := _HUB_FILE.fullmatch(name):
+        return _one_file(*one.groups(), revision)
     if not _HUB_ID.fullmatch(name):
         raise ValueError(
             f"{name!r} is no folder or file here, and no Hub id (OWNER/NAME). Give kyutai/mimi, a "
@@ -197,6 +203,43 @@ def _download(name: str, revision: str | None) -> Checkpoint:
         return Path(_reach(name, revision, lambda: hf_hub_download(name, file, revision=revision)))
 
     return _choose(name, _reach(name, revision, lambda: _within(_PATIENCE, ask)), fetch)
+
+
+def _one_file(name: str, file: str, revision: str | None) -> Checkpoint:
+    """One file of weights; its config.json too, unless it is known to be of kyutai/mimi's sizes."""
+    from huggingface_hub import hf_hub_download
+
+    def fetch(file: str) -> Path:
+        return Path(_reach(name, revision, lambda: hf_hub_download(name, file, revision=revision)))
+
+    if not _KYUTAI.fullmatch(file):
+        fetch("config.json")
+    return _beside(fetch(file))
+
+
+def check_id(name: str) -> None:
+    """Raise a ValueError if ``name`` cannot be a repository's."""
+    if not _HUB_ID.fullmatch(name):
+        raise ValueError(f"{name!r} is no Hub id; it must be OWNER/NAME. Correct it.")
+
+
+def upload(folder: Path, name: str) -> None:
+    """Upload a folder as a model's repository, which is made if need be.
+
+    Raises:
+        ValueError: It did not get there; the folder is as it was.
+    """
+    from huggingface_hub import HfApi
+
+    try:
+        HfApi().create_repo(name, exist_ok=True)
+        HfApi().upload_folder(repo_id=name, folder_path=folder)
+    except Exception as error:  # of whichever HTTP library huggingface_hub uses
+        reason = textwrap.shorten(str(error) or type(error).__name__, 200)
+        raise ValueError(
+            f"{folder} is complete, but its upload to {name} failed ({reason}). Check "
+            f"`hf auth whoami`, then run: hf upload {name} {folder}"
+        ) from error
 
 
 def _within(seconds: float, call: Callable[[], T]) -> T:

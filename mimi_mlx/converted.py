@@ -1,0 +1,93 @@
+"""What convert writes: tensors under the names of Mimi's parameters, as they are in memory.
+
+The file itself says how it was made, under one key of its metadata, so that a lone file loads too.
+"""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+from mlx.utils import tree_flatten
+
+from . import check, precision
+from .config import MimiConfig
+from .mimi import Mimi
+
+KEY = "mimi_mlx"
+"""Of the metadata: JSON with ``dtype``, ``bits``, ``group_size`` and ``only``."""
+
+
+def save(path: Path, mimi: Mimi, recipe: precision.Recipe, only: str | None) -> None:
+    """Write a model that has a recipe's precision, and perhaps only one half."""
+    about = json.dumps({**recipe._asdict(), "only": only})
+    mx.save_safetensors(str(path), _flat(mimi), {"format": "mlx", KEY: about})
+
+
+def load(
+    tensors: dict[str, mx.array],
+    about: str,
+    paths: Iterable[Path],
+    config: MimiConfig,
+    only: str | None,
+    device: mx.DeviceType | None,
+) -> Mimi:
+    """The model that :func:`save` wrote, or one half of it.
+
+    Raises:
+        ValueError: A tensor is missing, unknown, or of another shape or type than it must be; or
+            the half that is asked for is not there.
+    """
+    where = ", ".join(str(path) for path in paths)
+    recipe, half = _about(about, where)
+    if half and only not in (None, half):
+        raise ValueError(
+            f"{where} was converted with --{half}-only; it has no {only}. Convert without that."
+        )
+    expected = _flat(_blank(config, half, None, recipe))
+    wrong = [
+        f"{name} {tensors[name].dtype} {list(tensors[name].shape)} instead of {x.dtype} "
+        f"{list(x.shape)}"
+        for name, x in expected.items()
+        if name in tensors and (tensors[name].shape, tensors[name].dtype) != (x.shape, x.dtype)
+    ]
+    check.tensors(
+        paths,
+        {
+            "missing": [name for name in expected if name not in tensors],
+            "misshapen": wrong,
+            "unknown": [name for name in tensors if name not in expected],
+        },
+    )
+    mimi = _blank(config, only or half, device, recipe)
+    mimi.load_weights([(name, tensors[name]) for name in _flat(mimi)])
+    mx.eval(mimi.parameters())
+    return mimi
+
+
+def _blank(
+    config: MimiConfig, only: Any, device: mx.DeviceType | None, recipe: precision.Recipe
+) -> Mimi:
+    mimi = Mimi(config, only, device)
+    precision.reduce(mimi, recipe)
+    return mimi
+
+
+def _flat(mimi: Mimi) -> dict[str, mx.array]:
+    return dict(tree_flatten(mimi.parameters()))
+
+
+def _about(text: str, where: str) -> tuple[precision.Recipe, str | None]:
+    try:
+        values = json.loads(text)
+        half = values.pop("only")
+        recipe = precision.Recipe(**values)
+        precision.check(recipe)
+        if half not in (None, "encoder", "decoder"):
+            raise ValueError(f"only is {half!r}")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{where} says of itself what mimi_mlx cannot read ({error}). Convert it again."
+        ) from error
+    return recipe, half
