@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('mimi_mlx')}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for define in (_roundtrip, _encode, _decode, _info, _demo):
+    for define in (_roundtrip, _encode, _decode, _info, _bench, _demo):
         define(functools.partial(_command, commands))
     for each in (parser, *commands.choices.values()):
         each.error = functools.partial(_usage, each)
@@ -110,6 +110,22 @@ def _info(command) -> None:
     parser.add_argument(
         "what", metavar="FILE|MODEL", help="a file, a folder, a Hub id such as kyutai/mimi, or tiny"
     )
+
+
+def _bench(command) -> None:
+    more = "Tables on stdout as Markdown, with the floor that memory sets; progress on stderr."
+    parser = command("bench", "bench", "Measure a model's speed on this machine.", more)
+    parser.add_argument("--device", choices=("cpu", "gpu"), help="where to run (MLX's default)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    parser.add_argument(
+        "--soak",
+        type=float,
+        metavar="HOURS",
+        help="instead, code so many hours of audio frame by frame, and see whether time, memory "
+        "or sound drift",
+    )
+    _num_codebooks(parser)
+    _model(parser)
 
 
 def _demo(command) -> None:

@@ -1,11 +1,12 @@
 """A saved stream: one .safetensors file with its state, and in its metadata what it belongs to."""
 
 import os
-from pathlib import Path
 from typing import NamedTuple
 
 import mlx.core as mx
 from safetensors import SafetensorError, safe_open
+
+from .files import replacing
 
 _FORMAT = "mimi_mlx.stream"
 _VERSION = "1"
@@ -29,7 +30,6 @@ class SavedStream(NamedTuple):
 
 def write(path: str | os.PathLike, saved: SavedStream) -> None:
     """Write a file that is either there as a whole or, after a failure, as it was before."""
-    path = Path(path)
     facts = {
         "format": _FORMAT,
         "version": _VERSION,
@@ -40,13 +40,8 @@ def write(path: str | os.PathLike, saved: SavedStream) -> None:
         "flushed": str(int(saved.flushed)),
     }
     tensors = {f"state.{name}": leaf for name, leaf in saved.state.items()}
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(beside, "wb") as file:
-            mx.save_safetensors(file, {"pending": saved.pending, **tensors}, facts)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with replacing(path) as beside, open(beside, "wb") as file:
+        mx.save_safetensors(file, {"pending": saved.pending, **tensors}, facts)
 
 
 def read(path: str | os.PathLike) -> SavedStream:

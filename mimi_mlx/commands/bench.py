@@ -11,6 +11,8 @@ import mlx.core as mx
 from .. import bench, check, soak
 from ..mimi import Mimi
 
+_WAYS = ("encode", "decode")
+
 
 def run(args: argparse.Namespace) -> None:
     """Measure, and print tables or JSON; or soak."""
@@ -51,66 +53,68 @@ def measure(mimi: Mimi, model: str, count: int) -> dict[str, Any]:
 
 def tables(found: dict[str, Any]) -> list[str]:
     """What was measured as Markdown, as the README wants it."""
-    lines = [f"{name}: {found[name]}" for name in ("chip", "device", "BLAS", "system", "versions")]
-    lines += [
+    about = [f"{name}: {found[name]}" for name in ("chip", "device", "BLAS", "system", "versions")]
+    paced, memory = found["paced"], found["peak memory, MB"]
+    return [
+        *about,
         f"model: {found['model']}, {found['codebooks']} codebooks",
         "",
-        "| | encode | decode |",
-        "|---|---|---|",
-    ]
-    clip, frames, rate = found["offline"], found["frames"], found["read rate, GB/s"]
-    lines.append(
-        f"| {clip['clip, s']:g} s at once | "
-        + " | ".join(
-            f"{clip[f'{way}, s']:.2f} s, {clip[f'{way}, times real time']:.1f} x real time"
-            for way in ("encode", "decode")
-        )
-        + " |"
-    )
-    for p in ("p50", "p95", "p99"):
-        lines.append(
-            f"| one frame, {p} | {_ms(frames, 'encode', p)} | {_ms(frames, 'decode', p)} |"
-        )
-    weights = found["weights a step, MB"]
-    floors = {half: weights[half] / rate for half in weights}
-    lines += [
-        "| weights a step | " + " | ".join(f"{weights[h]:.1f} MB" for h in weights) + " |",
-        f"| floor at {rate:.1f} GB/s | " + " | ".join(f"{floors[h]:.1f} ms" for h in floors) + " |",
-        "| times the floor | "
-        + " | ".join(
-            f"{frames[way]['p50'] / floors[half]:.1f}"
-            for way, half in (("encode", "encoder"), ("decode", "decoder"))
-        )
-        + " |",
-        "| kernels as a GPU runs it | "
-        + " | ".join(str(found["kernels"][h]["total"]) for h in ("encoder", "decoder"))
-        + " |",
-        "| frame of 16 streams | "
-        + " | ".join(f"{x:.1f} x one" for x in found["batch of 16, frames of one"].values())
-        + " |",
+        *_table(["", "encode", "decode"], _speeds(found)),
         "",
-    ]
-    paced, memory = found["paced"], found["peak memory, MB"]
-    lines += [
         f"live, a frame each 80 ms both ways: {paced['late']} of {paced['frames']} late, "
         f"busy {paced['busy, %']:.0f} % of the time",
         f"peak memory: MLX {memory['MLX']:.0f} MB, process {memory['process']:.0f} MB",
         "",
-        "| stage of a step | ms | share |",
-        "|---|---|---|",
+        *_table(["stage of a step", "ms", "share"], _shares(found["stages"])),
+        "",
+        *_table(["kernels of a step", "all", "of which"], _kernels(found["kernels"])),
     ]
-    total = sum(found["stages"].values())
-    for name, ms in found["stages"].items():
-        lines.append(f"| {name} | {ms:.2f} | {100 * ms / total:.0f} % |")
-    lines.append("")
-    for half, counted in found["kernels"].items():
-        kinds = ", ".join(f"{kind} {n}" for kind, n in counted["kinds"].items())
-        lines.append(f"{half} kernels: {kinds}")
-    return lines
 
 
-def _ms(frames: dict, way: str, p: str) -> str:
-    return f"{frames[way][p]:.1f} ms"
+def _speeds(found: dict[str, Any]) -> list[list[str]]:
+    """Rows of the main table: each way of each figure."""
+    clip, frames, rate = found["offline"], found["frames"], found["read rate, GB/s"]
+    weights = found["weights a step, MB"].values()
+    floors = [weight / rate for weight in weights]  # MB / (GB/s) = ms
+    medians = [frames[way]["p50"] for way in _WAYS]
+    whole = [
+        f"{clip[f'{way}, s']:.2f} s, {clip[f'{way}, times real time']:.1f} x real time"
+        for way in _WAYS
+    ]
+    percentiles = [
+        [f"one frame, {p}", *(f"{frames[way][p]:.1f} ms" for way in _WAYS)]
+        for p in ("p50", "p95", "p99")
+    ]
+    together = [f"{times:.1f} x one" for times in found["batch of 16, frames of one"].values()]
+    return [
+        [f"{clip['clip, s']:g} s at once", *whole],
+        *percentiles,
+        ["weights read a frame", *(f"{weight:.1f} MB" for weight in weights)],
+        [f"floor: reading them at {rate:.1f} GB/s", *(f"{floor:.1f} ms" for floor in floors)],
+        [
+            "median frame over floor",
+            *(f"{m / f:.1f}" for m, f in zip(medians, floors, strict=True)),
+        ],
+        ["a frame of 16 streams", *together],
+    ]
+
+
+def _shares(stages: dict[str, float]) -> list[list[str]]:
+    total = sum(stages.values())
+    return [[name, f"{ms:.2f}", f"{100 * ms / total:.0f} %"] for name, ms in stages.items()]
+
+
+def _kernels(counts: dict[str, Any]) -> list[list[str]]:
+    return [
+        [half, str(each["total"]), ", ".join(f"{kind} {n}" for kind, n in each["kinds"].items())]
+        for half, each in counts.items()
+    ]
+
+
+def _table(head: list[str], rows: list[list[str]]) -> list[str]:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return ["| " + " | ".join(line) + " |" for line in lines]
 
 
 def _peak_rss() -> int:

@@ -1,0 +1,230 @@
+"""Reading .mimi files: from pipes, while they grow, and what is good of damaged ones."""
+
+import os
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import numpy as np
+
+from . import bitpack
+from . import header as headers
+from .header import Header
+from .records import SIZE, Block, End
+from .scanner import Scanner
+
+File = str | os.PathLike | BinaryIO
+
+
+class Reader:
+    """Reads codes block by block, from a path or any binary file.
+
+    Iterating gives int32 ``[K, F]`` for each good block and ends where the file does; when the
+    file has grown, iterating again goes on. It never seeks, in a good file never reads past what
+    it gives, and holds one block of at most 64 KiB, whatever the file promises.
+
+    Args:
+        file: A path, or a binary file such as a pipe.
+        num_codebooks: Read only the first K codebooks; None means all that the file holds.
+
+    Raises:
+        ValueError: It cannot be opened, is not a .mimi file, is of a later version, or holds
+            fewer codebooks; or its header is damaged and no good block follows.
+    """
+
+    header: Header
+    """What the file says of its codes. The counts are unknown until the file is closed."""
+    num_codebooks: int
+    """The K of what iterating gives."""
+
+    def __init__(self, file: File, num_codebooks: int | None = None):
+        self._owned = isinstance(file, (str, os.PathLike))
+        name = file if self._owned else getattr(file, "name", None)  # of a pipe it is a number
+        self._name = "the stream" if name is None or isinstance(name, int) else str(name)
+        self._file = _open(file) if self._owned else file
+        self._scanner = Scanner(self._file)
+        self._facts: list[str] = []  # what is wrong, apart from what counting shows
+        self._ahead: tuple[Block, bytes] | None = None
+        self._end: End | None = None
+        self._first_lost: int | None = None
+        self.frames = 0
+        """Frames read so far."""
+        self.position = 0
+        """The number of the next frame: all that were read, and all that were lost between."""
+        self.good_end = 0
+        """The offset in bytes of the end of the last good block, or of the header."""
+        self.chain: int | None = None
+        """What the next record must give as its ``previous``; None is unknown."""
+        self.header_damaged = False
+        """Then ``header`` has what blocks tell, and else what every published Mimi has."""
+        try:
+            self._begin()
+            self.num_codebooks = self._check_count(num_codebooks)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> "Reader":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file, if it was given as a path."""
+        if self._owned:
+            self._file.close()
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        while found := self._next():
+            block, payload = found
+            self._accept(block)
+            yield bitpack.unpack(payload, block.frames, block.bits_per_code, self.num_codebooks)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the end record was read: the file was closed, and is read to its end."""
+        return self._end is not None
+
+    @property
+    def samples(self) -> int:
+        """Samples that the frames read so far stand for."""
+        size = self.header.frame_size
+        frames, samples = self._counts()[-1]
+        missing = frames * size - samples
+        ragged = frames == self.position and 0 <= missing < size  # else its last frame is not here
+        return self.frames * size - (missing if ragged else 0)
+
+    @property
+    def damage(self) -> str | None:
+        """What is wrong with a file that was read to its end, in one line, or None.
+
+        A file that is still being written has no end record, and so is not whole either.
+        """
+        facts = list(self._facts)
+        stray = self._scanner.skipped + (0 if self.ended else self._scanner.waiting)
+        if stray:
+            facts.append(f"{stray} bytes are in no good block")
+        total = max(self.position, self._counts()[-1][0])
+        if total > self.frames:
+            first = self.position if self._first_lost is None else self._first_lost
+            facts.append(f"{total - self.frames} frames are lost, the first is number {first}")
+        if not self.ended:
+            facts.append("it has no end: it was cut off, or is still being written")
+        elif self._counts_disagree():
+            facts.append("its counts contradict each other")
+        return f"{self._name} is damaged: {'; '.join(facts)}" if facts else None
+
+    def _begin(self) -> None:
+        """Read the header; if it is damaged, learn what is needed from the first good block."""
+        self._scanner.fill(headers.SIZE)
+        head = self._scanner.peek(headers.SIZE)
+        short = len(head) < headers.SIZE
+        if short or not head.startswith(headers.MAGIC):
+            what = f"has {len(head)} bytes" if short else f"begins with {head[:8]!r}"
+            raise ValueError(
+                f"{self._name} {what}; a .mimi file begins with a header of {headers.SIZE} bytes, "
+                f"and that with {headers.MAGIC!r}. Check that it is one."
+            )
+        try:
+            found = headers.unpack(head)
+        except ValueError as error:
+            raise ValueError(f"{self._name} cannot be read: {error}") from error
+        if found is None:
+            self._begin_without_header()
+            return
+        self.header = found.header
+        self.chain = headers.identity(head)
+        self._scanner.take(headers.SIZE)
+        self._scanner.kind = (self.header.num_codebooks, self.header.bits_per_code)
+        self._begin_metadata(found)
+        self.good_end = self._scanner.offset
+
+    def _begin_metadata(self, head: headers.Head) -> None:
+        self._scanner.fill(head.metadata_size)
+        data = self._scanner.peek(head.metadata_size)
+        header = headers.with_metadata(head, data)
+        if header:
+            self.header = header
+            self._scanner.take(len(data))
+        else:  # skipped on the way to the first block
+            self._facts.append("its metadata is damaged")
+
+    def _begin_without_header(self) -> None:
+        found = self._scanner.next()
+        if found is None or isinstance(found[0], End):
+            raise ValueError(
+                f"{self._name} has a damaged header and no good block. Encode the clip again."
+            )
+        self._ahead = found
+        self._scanner.kind = (found[0].num_codebooks, found[0].bits_per_code)
+        self.header = Header(*self._scanner.kind)
+        self.header_damaged = True
+        self._facts.append(
+            "its header is damaged, so its maker is not known, and its rate taken to be "
+            f"{self.header.sample_rate} Hz"
+        )
+
+    def _check_count(self, asked: int | None) -> int:
+        held = self.header.num_codebooks
+        if asked is not None and (int(asked) != asked or not 1 <= asked <= held):
+            raise ValueError(
+                f"num_codebooks is {asked!r}; {self._name} holds {held}. Choose 1 to {held}, or "
+                "None for all."
+            )
+        return held if asked is None else int(asked)
+
+    def _next(self) -> tuple[Block, bytes] | None:
+        """The next good block that does not go back, or None where the file ends for now."""
+        while not self.ended:
+            found = self._ahead or self._scanner.next()
+            self._ahead = None
+            if found is None:
+                return None
+            record, payload = found
+            if isinstance(record, End):
+                self._end = record
+                self._check_chain(record.frames, record.previous)
+            elif record.first >= self.position:
+                return record, payload
+            else:
+                self._scanner.skipped += SIZE + len(payload)
+        return None
+
+    def _accept(self, block: Block) -> None:
+        self._check_chain(block.first, block.previous)
+        if block.first > self.position and self._first_lost is None:
+            self._first_lost = self.position
+        self.chain = block.crc
+        self.frames += block.frames
+        self.position = block.first + block.frames
+        self.good_end = self._scanner.offset
+
+    def _check_chain(self, first: int, previous: int) -> None:
+        """A record that goes on where the one before ended must know that one."""
+        fact = "it is joined from several recordings"
+        joined = first == self.position and self.chain not in (None, previous)
+        if joined and fact not in self._facts:
+            self._facts.append(fact)
+
+    def _counts(self) -> list[tuple[int, int]]:
+        """Frames and samples as the header and the end give them, the best last."""
+        given = [(total.frames, total.samples) for total in (self.header, self._end) if total]
+        return [(0, 0), *(counts for counts in given if None not in counts)]
+
+    def _counts_disagree(self) -> bool:
+        size = self.header.frame_size
+        counts = self._counts()[1:]
+        return len(set(counts)) > 1 or any(
+            frames < self.position or not 0 <= frames * size - samples < size
+            for frames, samples in counts
+        )
+
+
+def _open(path: str | os.PathLike) -> BinaryIO:
+    try:
+        return open(path, "rb")
+    except OSError as error:
+        raise ValueError(
+            f"{path} cannot be opened ({error.strerror}); codes come from a .mimi file. "
+            "Check the path."
+        ) from error

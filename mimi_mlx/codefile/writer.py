@@ -1,0 +1,242 @@
+"""Writing .mimi files: whole ones at once, growing ones block by block."""
+
+import os
+from dataclasses import replace
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from . import bitpack, records
+from . import header as headers
+from .header import Header
+from .reader import File, Reader
+
+# Frames in a block unless said otherwise: 10 s. Records then add 2 % to 8 codebooks.
+BLOCK_FRAMES = 125
+
+# What must be the same in codes that are appended.
+_KIND = ("num_codebooks", "bits_per_code", "sample_rate", "frame_size", "fingerprint")
+
+
+def pack(codes: Any, header: Header, samples: int | None) -> bytes:
+    """A whole .mimi file of codes ``[1, K, F]`` or ``[K, F]``; see :func:`codefile.write`."""
+    codes = _check_codes(codes, header)
+    frames = codes.shape[1]
+    samples = _check_samples(samples, frames, header)
+    head = headers.pack(replace(header, frames=frames, samples=samples))
+    previous = headers.identity(head[: headers.SIZE])
+    packed = bitpack.pack(codes, header.bits_per_code)
+    blocks = [head]
+    for block in records.pack_blocks(packed, header, 0, BLOCK_FRAMES, previous):
+        blocks.append(block)
+        previous = headers.seal(block[: records.SIZE])
+    return b"".join([*blocks, records.pack_end(frames, samples, previous)])
+
+
+def put(file: BinaryIO, data: bytes) -> None:
+    """Hand bytes to the system; a raw file may take them in several pieces."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]
+    file.flush()
+
+
+class Writer:
+    """Writes codes as they come, to a path or any binary file.
+
+    Frames are gathered into blocks, and each block is handed to the system when it is full: a kill
+    loses at most the frames since then. Leaving the context after an error keeps all frames, but
+    the file then counts as cut off.
+
+    Args:
+        file: A path, or a binary file such as a pipe, which is never sought in.
+        header: What to say of the codes; its counts are not read.
+        append: Go on after the last good block of the file at a path, if there is one. It keeps
+            its own source rate and metadata.
+        block_frames: Frames in a block: what a kill loses at most, plus one. A block adds 28
+            bytes.
+
+    Raises:
+        ValueError: ``append`` without a path, to codes of another kind, or to what is no .mimi
+            file with a good header; or too large a ``block_frames`` or metadata.
+    """
+
+    def __init__(
+        self,
+        file: File,
+        header: Header,
+        append: bool = False,
+        block_frames: int = BLOCK_FRAMES,
+    ):
+        self._owned = isinstance(file, (str, os.PathLike))
+        if append and not self._owned:
+            raise ValueError(f"append to {file!r}; only a file at a path can be. Give the path.")
+        self._block_frames = _check_block_frames(block_frames, header)
+        self._header = replace(header, frames=None, samples=None)
+        self._pending = bytearray()  # packed frames of the next block
+        self._closed = False
+        self.frames = 0
+        """Frames so far, in the file and waiting to be."""
+        head = headers.pack(self._header)
+        goes_on = append and os.path.exists(file) and os.path.getsize(file) > 0
+        mode = "r+b" if goes_on else "wb"
+        # Unbuffered: what the system took is all that was written, also after an error.
+        self._file = open(file, mode, buffering=0) if self._owned else file  # noqa: SIM115
+        try:
+            if goes_on:
+                self._resume(str(file))
+            else:
+                self._begin(head)
+        except BaseException:
+            self._release()
+            raise
+
+    def __enter__(self) -> "Writer":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        if kind is None:
+            self.close()
+        elif not self._closed:
+            try:
+                self.flush()
+            finally:
+                self._release()
+
+    def write(self, codes: Any) -> None:
+        """Take the next frames ``[1, K, F]`` or ``[K, F]``; F may be 0.
+
+        Raises:
+            ValueError: They are not integers from 0 to ``2 ** bits_per_code - 1`` of the header's
+                K codebooks, or the file is closed or full.
+        """
+        if self._closed:
+            raise ValueError("write after close: this file has ended. Open it with append=True.")
+        codes = _check_codes(codes, self._header)
+        if self.frames + codes.shape[1] > records.MAX_FRAMES:
+            raise ValueError(
+                f"{self.frames + codes.shape[1]} frames; a file holds {records.MAX_FRAMES}. "
+                "Begin another."
+            )
+        self._pending += bitpack.pack(codes, self._header.bits_per_code)
+        self.frames += codes.shape[1]
+        waiting = len(self._pending) // self._header.frame_bytes
+        self._emit(waiting - waiting % self._block_frames)
+
+    def flush(self) -> None:
+        """Hand all frames to the system now, as a block of their own."""
+        self._emit(len(self._pending) // self._header.frame_bytes)
+
+    def close(self, samples: int | None = None) -> None:
+        """Write what waits and the end, and the counts into the header of a file at a path.
+
+        Args:
+            samples: Of the clip, whose last frame may be only partly filled; None means whole
+                frames.
+
+        Raises:
+            ValueError: The frames do not hold so many samples.
+        """
+        if self._closed:
+            return
+        samples = _check_samples(samples, self.frames, self._header)
+        try:
+            self.flush()
+            put(self._file, records.pack_end(self.frames, samples, self._previous))
+            if self._owned and self._file.seekable():
+                self._file.seek(0)
+                put(self._file, headers.with_counts(self._head, self.frames, samples))
+        finally:
+            self._release()
+
+    def _begin(self, head: bytes) -> None:
+        self._head = head[: headers.SIZE]
+        self._previous = headers.identity(self._head)
+        put(self._file, head)
+
+    def _resume(self, name: str) -> None:
+        """Take the end off a file and its counts, and go on after its last good block."""
+        reader = Reader(self._file, num_codebooks=1)
+        for _ in reader:
+            pass
+        if reader.header_damaged:
+            raise ValueError(
+                f"{name} has a damaged header; nothing can be appended to it. Read it, and write "
+                "its codes to another file."
+            )
+        for field in _KIND:
+            theirs, ours = getattr(reader.header, field), getattr(self._header, field)
+            if theirs != ours:
+                raise ValueError(
+                    f"{name} holds codes whose {field} is {theirs}; that of those to append is "
+                    f"{ours}. Write them to another file."
+                )
+        self._file.seek(0)
+        self._head = headers.with_counts(self._file.read(headers.SIZE), None, None)
+        self._previous = reader.chain
+        self.frames = reader.position
+        # In this order a kill in between leaves a file with all its frames.
+        self._file.seek(0)
+        put(self._file, self._head)
+        self._file.truncate(reader.good_end)
+        self._file.seek(reader.good_end)
+
+    def _emit(self, frames: int) -> None:
+        """Write the first ``frames`` of those that wait."""
+        size = frames * self._header.frame_bytes
+        first = self.frames - len(self._pending) // self._header.frame_bytes
+        for block in records.pack_blocks(
+            bytes(self._pending[:size]), self._header, first, self._block_frames, self._previous
+        ):
+            put(self._file, block)
+            self._previous = headers.seal(block[: records.SIZE])
+            del self._pending[: len(block) - records.SIZE]
+
+    def _release(self) -> None:
+        self._closed = True
+        if self._owned:
+            self._file.close()
+
+
+def _check_block_frames(block_frames: int, header: Header) -> int:
+    most = min(2**16 - 1, records.MAX_PAYLOAD // header.frame_bytes)
+    if int(block_frames) != block_frames or not 1 <= block_frames <= most:
+        raise ValueError(
+            f"block_frames is {block_frames!r}; with {header.frame_bytes} bytes a frame a block "
+            f"has 1 to {most}. Choose one of these."
+        )
+    return int(block_frames)
+
+
+def _check_codes(codes: Any, header: Header) -> np.ndarray:
+    """Codes as ``[K, F]``, every one in range."""
+    values = np.asarray(codes)
+    shape, count = values.shape, header.num_codebooks
+    if values.ndim == 3 and shape[0] == 1:
+        values = values[0]
+    if values.ndim != 2 or len(values) != count or values.dtype.kind not in "iu":
+        raise ValueError(
+            f"codes is {values.dtype} {list(shape)}; here they are integers [1, {count}, F] or "
+            f"[{count}, F]. Write each row of a batch to its own file."
+        )
+    least, most = 0, 2**header.bits_per_code - 1
+    if values.size and not least <= values.min() <= values.max() <= most:
+        worst = values.min() if values.min() < least else values.max()
+        raise ValueError(
+            f"codes has {worst}; {header.bits_per_code} bits hold {least} to {most}. Cut off "
+            "frames of -1, or give the header more bits."
+        )
+    return values
+
+
+def _check_samples(samples: int | None, frames: int, header: Header) -> int:
+    whole = frames * header.frame_size
+    if samples is None:
+        return whole
+    least = max(0, whole - header.frame_size + 1)
+    if int(samples) != samples or not least <= samples <= whole:
+        raise ValueError(
+            f"samples is {samples!r}; {frames} frames hold {least} to {whole}. Give the samples "
+            "that were encoded."
+        )
+    return int(samples)

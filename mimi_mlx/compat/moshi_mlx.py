@@ -1,0 +1,143 @@
+"""The call shapes of moshi_mlx's ``Mimi``, over :class:`mimi_mlx.Mimi` and its streams.
+
+A program changes its import, and nothing else::
+
+    from mimi_mlx.compat.moshi_mlx import Mimi, mimi_202407
+
+    mimi = Mimi(mimi_202407(32))
+    mimi.load_pytorch_weights("tokenizer-e351c8d8-checkpoint125.safetensors")
+
+What differs: the codes are PyTorch's, whole clips' too; ``encode``, ``decode`` and ``warmup``
+leave the state of the steps alone; ``reset_state`` resets all of it, as ``reset_all`` does; a step
+takes any number of samples and gives no frame, ``[B, K, 0]``, until one is complete; memory does
+not grow.
+
+Source: moshi_mlx 0.3.0, ``models/mimi.py``.
+"""
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import mlx.core as mx
+import numpy as np
+
+from .. import check
+from ..mimi import Mimi as Codec
+from ..stepper import evaluate
+from .steps import Steps
+
+Array = mx.array | np.ndarray
+
+
+@dataclass(frozen=True)
+class MimiConfig:
+    """What moshi_mlx's configuration says here: how many codebooks are used."""
+
+    quantizer_nq: int
+
+
+def mimi_202407(num_codebooks: int) -> MimiConfig:
+    """The configuration of Kyutai's Mimi with the first ``num_codebooks`` codebooks."""
+    return MimiConfig(num_codebooks)
+
+
+class _Loaded(NamedTuple):
+    mimi: Codec
+    encoder: Steps
+    decoder: Steps
+
+
+class Mimi:
+    """moshi_mlx's interface to a :class:`mimi_mlx.Mimi`, its field ``mimi`` once it is loaded.
+
+    Shapes: B rows, T samples, K codebooks, F frames.
+
+    Args:
+        cfg: What ``mimi_202407`` gave, this module's or moshi_mlx's own.
+    """
+
+    def __init__(self, cfg: Any):
+        self.cfg = cfg
+        self._parts: _Loaded | None = None
+
+    def load_pytorch_weights(self, file: str | Path, strict: bool = True) -> "Mimi":
+        """Load Kyutai's tokenizer file, or whatever :meth:`mimi_mlx.Mimi.from_pretrained` takes.
+
+        Args:
+            file: A ``.safetensors`` file in any published layout, a folder, a Hub id, ``"tiny"``.
+            strict: As in moshi_mlx, the file has no more codebooks than are used.
+
+        Raises:
+            ValueError: There is no such file, it is not Mimi's, or it has too few codebooks, or
+                with ``strict`` too many.
+        """
+        mimi = Codec.from_pretrained(file)
+        count = check.num_codebooks(self.cfg.quantizer_nq, mimi.config)
+        if strict and count != mimi.num_codebooks:
+            raise ValueError(
+                f"{file} has {mimi.num_codebooks} codebooks, {count} are used; strict wants all. "
+                f"Give mimi_202407({mimi.num_codebooks}), or strict=False."
+            )
+        encoder = Steps(functools.partial(mimi.encoder_stream, num_codebooks=count))
+        self._parts = _Loaded(mimi, encoder, Steps(mimi.decoder_stream))
+        return self
+
+    @property
+    def mimi(self) -> Codec:
+        """The model."""
+        return self._loaded().mimi
+
+    def encode(self, xs: Array) -> mx.array:
+        """A whole clip ``[B, 1, T]`` to codes ``[B, K, ceil(T / 1920)]``, uint32."""
+        return _unsigned(self.mimi.encode(xs, self.cfg.quantizer_nq))
+
+    def decode(self, xs: Array) -> mx.array:
+        """A whole clip's codes ``[B, K, F]``, of any K, to samples ``[B, 1, 1920 F]``, float32."""
+        return self.mimi.decode(xs)
+
+    def encode_step(self, xs: Array) -> mx.array:
+        """The next samples ``[B, 1, T]`` to codes ``[B, K, F]`` of what they complete, uint32."""
+        return _unsigned(self._loaded().encoder.push(check.pcm(xs)))
+
+    def decode_step(self, xs: Array) -> mx.array:
+        """The next codes ``[B, K, F]`` to samples ``[B, 1, 1920 F]``, float32."""
+        return self._loaded().decoder.push(check.codes(xs, self.mimi.config))
+
+    def reset_all(self) -> None:
+        """Begin anew both ways; the next steps may have another number of rows."""
+        self._loaded().encoder.reset()
+        self._loaded().decoder.reset()
+
+    reset_state = reset_all
+
+    def warmup(self) -> None:
+        """Compile a step of one row each way, so that the first one is as fast as the rest."""
+        silence = np.zeros((1, 1, self.mimi.frame_size), np.float32)
+        codes = self.mimi.encoder_stream(num_codebooks=self.cfg.quantizer_nq).push(silence)
+        self.mimi.decoder_stream().push(codes)
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames a second: 12.5."""
+        return self.mimi.frame_rate
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples a second: 24000."""
+        return self.mimi.sample_rate
+
+    def _loaded(self) -> _Loaded:
+        if self._parts is None:
+            raise ValueError(
+                "this Mimi has no weights yet; only with them is it a codec. Call "
+                "load_pytorch_weights first."
+            )
+        return self._parts
+
+
+def _unsigned(codes: mx.array) -> mx.array:
+    codes = codes.astype(mx.uint32)
+    evaluate(codes)
+    return codes

@@ -1,0 +1,51 @@
+"""The bench command runs and prints what it promises; no test looks at a time."""
+
+import json
+
+import numpy as np
+import pytest
+
+from mimi_mlx import bench, cli
+from mimi_mlx.commands import bench as command
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """The same measurements, of fewer frames."""
+    monkeypatch.setattr(command.bench, "offline", lambda m, k: offline(m, k, 0.4, 1))
+    monkeypatch.setattr(command.bench, "frames", lambda m, k, count=8: frames(m, k, count))
+    monkeypatch.setattr(command.bench, "paced", lambda m, k: paced(m, k, 0.32))
+    monkeypatch.setattr(command.bench, "read_rate", lambda m: 1e9)
+
+
+offline, frames, paced = bench.offline, bench.frames, bench.paced
+
+
+def test_tables(quick, capsys):
+    assert cli.main(["bench", "--model", "tiny"]) == 0
+    out = capsys.readouterr().out
+    for word in ("one frame, p99", "late", "peak memory", "encoder SEANet", "Convolution", "floor"):
+        assert word in out
+
+
+def test_json(quick, capsys):
+    arguments = ["bench", "--model", "tiny", "--json", "--num-codebooks", "2", "--device", "cpu"]
+    assert cli.main(arguments) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["codebooks"] == 2
+    assert found["device"] == "cpu"
+    assert found["paced"]["frames"] == 4
+    assert found["kernels"]["encoder"]["kinds"]["ArgReduce"] == 2
+
+
+def test_weights_that_a_step_reads(tiny):
+    """More codebooks are more bytes to an encoder and none to a decoder."""
+    codebook = tiny.config.codebook_size * tiny.config.codebook_dim * 4
+    two, three = (bench.bytes_read(tiny, "encoder", k) for k in (2, 3))
+    assert three - two == codebook
+    assert bench.bytes_read(tiny, "decoder", 2) == bench.bytes_read(tiny, "decoder", 3)
+
+
+def test_noise_is_whole_frames(tiny):
+    assert bench.noise(tiny, 0.5).shape == (6 * tiny.frame_size,)
+    assert bench.noise(tiny, 0.5).dtype == np.float32

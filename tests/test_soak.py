@@ -1,0 +1,98 @@
+"""A long run, frame by frame: time, memory and sound stay as they were."""
+
+import mlx.core as mx
+import numpy as np
+import pytest
+from streams import TOLERANCE
+
+from mimi_mlx import Mimi, soak
+
+FRAMES_AN_HOUR = 45000
+
+
+def assert_nothing_drifted(seen: dict) -> None:
+    assert seen["codes_equal"]
+    assert seen["waveform_error"] <= TOLERANCE
+    assert seen["memory_growth_mb"] < 1
+    for half in ("encode_ms", "decode_ms"):
+        # the fastest tenth: other programs of this machine slow the rest
+        assert seen[half]["last"]["p10"] < 1.5 * seen[half]["first"]["p10"]
+
+
+@pytest.mark.slow
+def test_twenty_thousand_frames(tiny, monkeypatch):
+    traces = []
+    for name in ("encode_step", "decode_step"):
+        step = getattr(Mimi, name)
+        monkeypatch.setattr(Mimi, name, lambda *args, step=step: traces.append(0) or step(*args))
+    tiny = Mimi.from_pretrained("tiny")
+    seen = soak.run(tiny, 20_000 / FRAMES_AN_HOUR, num_codebooks=2)
+    assert seen["frames"] == 20_000 and not seen["interrupted"]
+    assert seen["warmup_seconds"] == 30
+    assert_nothing_drifted(seen)
+    assert len(traces) == 2, "one trace for all encoder steps, one for all decoder steps"
+
+
+def test_a_short_run_says_what_it_saw(tiny, monkeypatch):
+    monkeypatch.setattr(soak, "_warmup", lambda mimi: 40)
+    monkeypatch.setattr(soak, "_PROGRESS", 0.2)
+    lines = []
+    seen = soak.run(tiny, 150 / FRAMES_AN_HOUR, num_codebooks=8, report=lines.append)
+    assert seen["frames"] == 150
+    assert_nothing_drifted(seen)
+    assert lines and all("frames in" in line and "memory" in line for line in lines)
+
+
+def test_ctrl_c_ends_it_with_the_figures_so_far(tiny, monkeypatch):
+    monkeypatch.setattr(soak, "_warmup", lambda mimi: 40)
+    monkeypatch.setattr(soak, "_voice", interrupted_at(150, soak._voice))
+    seen = soak.run(tiny, 1, num_codebooks=4)
+    assert seen["interrupted"] and seen["frames"] == 150
+    assert_nothing_drifted(seen)
+
+
+def interrupted_at(frame: int, voice):
+    calls = iter(range(10**9))
+
+    def call(mimi, index):
+        if next(calls) == frame:
+            raise KeyboardInterrupt
+        return voice(mimi, index)
+
+    return call
+
+
+def test_a_model_that_drifts_is_found_out(monkeypatch):
+    """Keys that turn a little too far for each position: nobody hears it at first."""
+    tiny = Mimi.from_pretrained("tiny")
+    transformer = tiny.decoder_transformer
+    positions = type(transformer).positions
+
+    def drifting(self, length, state):
+        at = positions(self, length, state)
+        later = 1 + 1e-5 * state.position.astype(mx.float32).reshape(-1, 1, 1, 1, 1, 1)
+        return at._replace(cos=at.cos * later)
+
+    monkeypatch.setattr(type(transformer), "positions", drifting)
+    monkeypatch.setattr(soak, "_warmup", lambda mimi: 40)
+    seen = soak.run(tiny, 150 / FRAMES_AN_HOUR, num_codebooks=8)
+    assert seen["waveform_error"] > TOLERANCE
+
+
+def test_a_process_that_grows_is_found_out(tiny, monkeypatch):
+    hoard = []
+    frames = soak._Codec.frames
+
+    def growing(self, indices):
+        for outputs in frames(self, indices):
+            hoard.append(np.full(1 << 19, 1.0))
+            yield outputs
+
+    monkeypatch.setattr(soak._Codec, "frames", growing)
+    assert soak.run(tiny, 60 / FRAMES_AN_HOUR, num_codebooks=1)["memory_growth_mb"] > 60
+
+
+@pytest.mark.parametrize("hours", [0, -1, 1e-9])
+def test_no_time_at_all(tiny, hours):
+    with pytest.raises(ValueError, match=rf"hours is {hours}; .* Give more than 0"):
+        soak.run(tiny, hours, num_codebooks=8)
