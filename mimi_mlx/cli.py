@@ -13,6 +13,8 @@ import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
 
+from . import cli_tools
+
 _FAILURE, _USAGE, _INTERRUPTED, _BROKEN_PIPE = 1, 2, 130, 141  # the last two as a shell has them
 
 _RATES = (
@@ -56,7 +58,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('mimi_mlx')}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for define in (_roundtrip, _encode, _decode, _info, _bench, _demo):
+    here = (_roundtrip, _encode, _decode, _info, _bench, _demo)
+    for define in (*here, cli_tools.convert):
         define(functools.partial(_command, commands))
     for each in (parser, *commands.choices.values()):
         each.error = functools.partial(_usage, each)

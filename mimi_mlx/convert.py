@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shutil
+import textwrap
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from importlib.metadata import version
@@ -150,6 +151,31 @@ def _verified(reference: Mimi | None, mimi: Mimi, wanted: Wanted) -> Fidelity:
     return found
 
 
+def check_id(repository: str) -> None:
+    """Raise a ValueError if a repository cannot be called this."""
+    if not hub.HUB_ID.fullmatch(repository):
+        raise ValueError(f"{repository!r} is no Hub id; it must be OWNER/NAME. Correct it.")
+
+
+def upload(folder: Path, repository: str) -> None:
+    """Upload a folder as a model's repository, which is made if need be.
+
+    Raises:
+        ValueError: It did not get there; the folder is as it was.
+    """
+    from huggingface_hub import HfApi
+
+    try:
+        HfApi().create_repo(repository, exist_ok=True)
+        HfApi().upload_folder(repo_id=repository, folder_path=folder)
+    except Exception as error:  # of whichever HTTP library huggingface_hub uses
+        reason = textwrap.shorten(str(error) or type(error).__name__, 200)
+        raise ValueError(
+            f"{folder} is complete, but its upload to {repository} failed ({reason}). Check "
+            f"`hf auth whoami`, then run: hf upload {repository} {folder}"
+        ) from error
+
+
 # Files
 
 
@@ -183,7 +209,7 @@ def _check_disk(folder: Path, size: int) -> None:
 
 @contextlib.contextmanager
 def _replacing_folder(folder: Path) -> Iterator[Path]:
-    """A folder beside ``folder`` to write to: it takes that name at the end, or on an error goes."""
+    """A folder beside ``folder`` to write to: it takes that name at the end, or goes."""
     beside = folder.with_name(f".{folder.name}.{os.getpid()}")
     old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
     beside.mkdir()

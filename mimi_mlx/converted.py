@@ -21,13 +21,13 @@ KEY = "mimi_mlx"
 
 def save(path: Path, mimi: Mimi, recipe: precision.Recipe, only: str | None) -> None:
     """Write a model that has a recipe's precision, and perhaps only one half."""
-    about = json.dumps({**recipe._asdict(), "only": only})
-    mx.save_safetensors(str(path), _flat(mimi), {"format": "mlx", KEY: about})
+    said = json.dumps({**recipe._asdict(), "only": only})
+    mx.save_safetensors(str(path), _flat(mimi), {"format": "mlx", KEY: said})
 
 
 def load(
     tensors: dict[str, mx.array],
-    about: str,
+    said: str,
     paths: Iterable[Path],
     config: MimiConfig,
     only: str | None,
@@ -40,7 +40,7 @@ def load(
             the half that is asked for is not there.
     """
     where = ", ".join(str(path) for path in paths)
-    recipe, half = _about(about, where)
+    recipe, half = about(said, where)
     if half and only not in (None, half):
         raise ValueError(
             f"{where} was converted with --{half}-only; it has no {only}. Convert without that."
@@ -78,7 +78,8 @@ def _flat(mimi: Mimi) -> dict[str, mx.array]:
     return dict(tree_flatten(mimi.parameters()))
 
 
-def _about(text: str, where: str) -> tuple[precision.Recipe, str | None]:
+def about(text: str, where: str) -> tuple[precision.Recipe, str | None]:
+    """The recipe and the only half that a file's metadata names under :data:`KEY`."""
     try:
         values = json.loads(text)
         half = values.pop("only")

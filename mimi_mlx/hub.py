@@ -19,7 +19,7 @@ T = TypeVar("T")
 # The embedded checkpoint, which answers to "tiny" and to nothing else.
 TINY = Path(__file__).parent / "tiny"
 
-_HUB_ID = re.compile(r"(?!.*(--|\.\.))\w[\w.-]*/\w[\w.-]*(?<!\.safetensors)", re.ASCII)
+HUB_ID = re.compile(r"(?!.*(--|\.\.))\w[\w.-]*/\w[\w.-]*(?<!\.safetensors)", re.ASCII)
 
 # One file of a Hub repository, as MLX's tools write it.
 _HUB_FILE = re.compile(r"hf://([^/]+/[^/]+)/(.+\.safetensors)")
@@ -75,7 +75,7 @@ def find(name: str | Path, revision: str | None = None) -> Checkpoint:
     name = str(name)
     if one := _HUB_FILE.fullmatch(name):
         return _one_file(*one.groups(), revision)
-    if not _HUB_ID.fullmatch(name):
+    if not HUB_ID.fullmatch(name):
         raise ValueError(
             f"{name!r} is no folder or file here, and no Hub id (OWNER/NAME). Give kyutai/mimi, a "
             "folder, a .safetensors file, or tiny, the small model inside this package."
@@ -215,31 +215,6 @@ def _one_file(name: str, file: str, revision: str | None) -> Checkpoint:
     if not _KYUTAI.fullmatch(file):
         fetch("config.json")
     return _beside(fetch(file))
-
-
-def check_id(name: str) -> None:
-    """Raise a ValueError if ``name`` cannot be a repository's."""
-    if not _HUB_ID.fullmatch(name):
-        raise ValueError(f"{name!r} is no Hub id; it must be OWNER/NAME. Correct it.")
-
-
-def upload(folder: Path, name: str) -> None:
-    """Upload a folder as a model's repository, which is made if need be.
-
-    Raises:
-        ValueError: It did not get there; the folder is as it was.
-    """
-    from huggingface_hub import HfApi
-
-    try:
-        HfApi().create_repo(name, exist_ok=True)
-        HfApi().upload_folder(repo_id=name, folder_path=folder)
-    except Exception as error:  # of whichever HTTP library huggingface_hub uses
-        reason = textwrap.shorten(str(error) or type(error).__name__, 200)
-        raise ValueError(
-            f"{folder} is complete, but its upload to {name} failed ({reason}). Check "
-            f"`hf auth whoami`, then run: hf upload {name} {folder}"
-        ) from error
 
 
 def _within(seconds: float, call: Callable[[], T]) -> T:

@@ -6,7 +6,7 @@ from typing import Any
 _SNIPPETS = {
     None: "codes = mimi.encode(pcm)  # int32 [1, {codebooks}, 13]\npcm = mimi.decode(codes)",
     "encoder": "codes = mimi.encode(pcm)  # int32 [1, {codebooks}, 13]",
-    "decoder": "codes = np.zeros((1, {codebooks}, 13), np.int32)  # yours\npcm = mimi.decode(codes)",
+    "decoder": "codes = np.zeros((1, {codebooks}, 13), int)  # yours\npcm = mimi.decode(codes)",
 }
 
 _CARD = """\

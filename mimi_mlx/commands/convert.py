@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from .. import convert, hub, precision
+from .. import convert, precision
 
 
 def run(args: argparse.Namespace) -> None:
@@ -14,7 +14,7 @@ def run(args: argparse.Namespace) -> None:
     if args.q_group_size is not None and not args.quantize:
         raise ValueError("--q-group-size without -q quantises nothing. Add -q.")
     if args.upload_repo:
-        hub.check_id(args.upload_repo)
+        convert.check_id(args.upload_repo)
     # The convolutions that cannot be quantised would else be half of the file.
     dtype = args.dtype or ("float16" if args.quantize else "float32")
     recipe = precision.Recipe(dtype)
@@ -28,13 +28,13 @@ def run(args: argparse.Namespace) -> None:
     _say(f"{folder}: {result.bytes / 1e6:.1f} MB, {recipe}")
     if result.unquantised:
         _say(
-            f"not quantised, but {dtype}: {len(result.unquantised)} layers, which are no matmuls or "
-            f"whose width {recipe.group_size} does not divide"
+            f"not quantised, but {dtype}: {len(result.unquantised)} layers, no matmuls or of a "
+            f"width that {recipe.group_size} does not divide"
         )
     if result.fidelity:
         _say("against float32: " + _figures(result.fidelity))
     if args.upload_repo:
-        hub.upload(folder, args.upload_repo)
+        convert.upload(folder, args.upload_repo)
         _say(f"uploaded: https://huggingface.co/{args.upload_repo}")
 
 
