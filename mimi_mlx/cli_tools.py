@@ -46,3 +46,14 @@ def convert(command) -> None:
     add("--num-codebooks", type=int, metavar="N", help="keep the first N codebooks")
     add("--verify", action="store_true", help="load what was written, compare it with float32")
     add("-f", "--force", action="store_true", help="replace a converted folder that exists")
+
+
+def verify(command) -> None:
+    more = "Exit code 0 if all checks pass, 1 if one fails."
+    parser = command("verify", "verify", "Prove that a model is right on this machine.", more)
+    parser.add_argument(
+        "model", metavar="MODEL", nargs="?", default="tiny", help=f"{_MODEL} (tiny)"
+    )
+    parser.add_argument("--device", choices=("cpu", "gpu"), help="instead of MLX's default")
+    parser.add_argument("--hub", action="store_true", help="and kyutai/mimi's published figures")
+    parser.add_argument("--json", action="store_true", help="for a report of a bug")

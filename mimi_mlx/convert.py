@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import mlx.core as mx
 from mlx.utils import tree_flatten
-from safetensors import safe_open
 
 from . import audio, converted, hub, model_card, precision, weights
 from .fidelity import Fidelity, compare
@@ -105,12 +104,7 @@ def config(mimi: Mimi, wanted: Wanted, found: hub.Checkpoint) -> dict[str, Any]:
 def _source(wanted: Wanted) -> hub.Checkpoint:
     """The published checkpoint, which is not itself converted."""
     found = hub.find(wanted.source, wanted.revision)
-    for file in found.files:
-        with contextlib.suppress(Exception), safe_open(file, "numpy") as opened:
-            # a file that cannot be read is refused, with its reason, when it is loaded
-            if converted.KEY in (opened.metadata() or {}):
-                break
-    else:
+    if converted.recipe(found.files) is None:
         return found
     raise ValueError(
         f"{wanted.source} is converted already; a conversion starts from published weights, or its "

@@ -10,6 +10,7 @@ from typing import Any
 
 import mlx.core as mx
 from mlx.utils import tree_flatten
+from safetensors import SafetensorError, safe_open
 
 from . import check, precision
 from .config import MimiConfig
@@ -25,6 +26,19 @@ def save(path: Path, mimi: Mimi, recipe: precision.Recipe, only: str | None) -> 
     mx.save_safetensors(str(path), _flat(mimi), {"format": "mlx", KEY: said})
 
 
+def recipe(paths: Iterable[Path]) -> precision.Recipe | None:
+    """The recipe of files that :func:`save` wrote; None for all others."""
+    for path in paths:
+        try:
+            with safe_open(path, "numpy") as file:
+                said = (file.metadata() or {}).get(KEY)
+        except (SafetensorError, OSError):
+            continue  # loading it says what is wrong
+        if said is not None:
+            return about(said, str(path))[0]
+    return None
+
+
 def load(
     tensors: dict[str, mx.array],
     said: str,
@@ -33,7 +47,7 @@ def load(
     only: str | None,
     device: mx.DeviceType | None,
 ) -> Mimi:
-    """The model that :func:`save` wrote, or one half of it.
+    """The model that :func:`save` wrote, or one half of it; on a CPU, expanded to float32.
 
     Raises:
         ValueError: A tensor is missing, unknown, or of another shape or type than it must be; or
@@ -62,7 +76,10 @@ def load(
     )
     mimi = _blank(config, only or half, device, recipe)
     mimi.load_weights([(name, tensors[name]) for name in _flat(mimi)])
-    mx.eval(mimi.parameters())
+    with mimi.on_device():
+        if mx.default_device().type == mx.DeviceType.cpu:
+            precision.expand(mimi)
+        mx.eval(mimi.parameters())
     return mimi
 
 

@@ -199,13 +199,16 @@ def test_changed_tensors_never_load(folders, tmp_path, layout, change, random):
 
 @pytest.mark.parametrize(
     "said",
-    ["", "[]", "null", "{}", '{"dtype": "int3", "bits": 0, "group_size": 64, "only": null}']
-    + ['{"dtype": "float16", "bits": 5, "group_size": 64, "only": null}']
-    + ['{"dtype": "float16", "bits": 0, "group_size": 64, "only": "quantizer"}']
-    + ['{"dtype": [], "bits": 0, "group_size": 64, "only": null, "more": 1}']
-    + ['{"dtype": "float16", "bits": 8, "group_size": 64, "only": null}']
-    + ['{"dtype": "float16", "bits": 4, "group_size": 32, "only": null}']
-    + ['{"dtype": "float16", "bits": 4, "group_size": 64, "only": "encoder"}'],
+    [
+        *("", "[]", "null", "{}"),
+        '{"dtype": "int3", "bits": 0, "group_size": 64, "only": null}',
+        '{"dtype": "float16", "bits": 5, "group_size": 64, "only": null}',
+        '{"dtype": "float16", "bits": 0, "group_size": 64, "only": "quantizer"}',
+        '{"dtype": [], "bits": 0, "group_size": 64, "only": null, "more": 1}',
+        '{"dtype": "float16", "bits": 8, "group_size": 64, "only": null}',
+        '{"dtype": "float16", "bits": 4, "group_size": 32, "only": null}',
+        '{"dtype": "float16", "bits": 4, "group_size": 64, "only": "encoder"}',
+    ],
 )
 def test_what_a_file_says_of_itself_is_checked(folders, tmp_path, said):
     header, body = split((folders["4 bit"] / FILE).read_bytes())

@@ -1,0 +1,93 @@
+"""verify: it passes here, and each check fails when what it checks is broken."""
+
+import json
+
+import mlx.core as mx
+import numpy as np
+import pytest
+from conftest import SPEECH, TINY
+
+from mimi_mlx import Mimi, cli, conv, convert, precision, verify
+
+
+@pytest.fixture(autouse=True)
+def not_paced(monkeypatch):
+    """A loaded machine may be too slow; that is no defect."""
+    found = {"frames": 12, "late": 0, "busy, %": 10.0}
+    monkeypatch.setattr(verify.bench, "paced", lambda *args, **named: found)
+
+
+def failures(mimi: Mimi, recipe: precision.Recipe | None = None) -> list[str]:
+    return [check.name for check in verify.run(mimi, recipe, None) if not check.passed]
+
+
+def test_everything_passes_here(capsys):
+    assert cli.main(["verify", "tiny"]) == 0
+    out = capsys.readouterr().out
+    assert out.count(" pass") == 9 and "FAIL" not in out and "100.00 % equal" in out
+
+
+def test_json_and_a_reduced_half(tmp_path, capsys):
+    recipe = precision.Recipe("float32", 8)
+    convert.convert(convert.Wanted("tiny", recipe, only="encoder"), tmp_path / "out")
+    assert cli.main(["verify", str(tmp_path / "out"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["passed"] and found["precision"].startswith("8 bit")
+    names = [check["name"] for check in found["checks"]]
+    assert any("tiny in 8 bit" in name for name in names)
+    assert not any("waveform, stream" in name for name in names)
+
+
+def test_a_failure_is_exit_code_1(monkeypatch, capsys):
+    monkeypatch.setattr(verify, "_MATMUL_ERROR", 0.0)
+    with pytest.raises(SystemExit) as ending:
+        cli.main(["verify", "tiny"])
+    assert ending.value.code == 1
+    out, err = capsys.readouterr()
+    assert "MLX_ENABLE_TF32=0" in out and "3 of 10 checks failed" in err
+
+
+def test_a_wrong_tail_is_found(tiny, monkeypatch):
+    step = conv.CausalTapConv1d.step
+
+    def forgetful(self, x, state):
+        y, after = step(self, x, state)
+        return y, mx.zeros_like(after)
+
+    monkeypatch.setattr(conv.CausalTapConv1d, "step", forgetful)
+    assert "codes, stream against whole" in failures(Mimi.from_pretrained("tiny"))
+
+
+def test_wrong_weights_are_found_by_the_recording(monkeypatch):
+    load = Mimi.from_pretrained
+
+    def other(*args, **named):
+        mimi = load(*args, **named)
+        mimi.encoder.layers[0].conv.bias = mimi.encoder.layers[0].conv.bias + 0.1
+        mimi.decoder.layers[0].conv.bias = mimi.decoder.layers[0].conv.bias + 0.1
+        return mimi
+
+    monkeypatch.setattr(Mimi, "from_pretrained", other)
+    assert failures(load("tiny")) == ["codes of PyTorch, tiny", "waveform of PyTorch, tiny"]
+
+
+def test_a_matmul_of_11_bits_is_found(tiny, monkeypatch):
+    """As M5 GPUs do it by default, where both sides have 2 or more rows."""
+
+    class Short:
+        def __init__(self, a):
+            self.a = a
+
+        def __matmul__(self, other):
+            a, b = self.a, other.a
+            if len(a) > 1:
+                a, b = (x.astype(np.float16).astype(np.float32) for x in (a, b))  # 11 bits
+            return a @ b
+
+    monkeypatch.setattr(verify.mx, "array", Short)
+    passed = [check.passed for check in verify.matmuls(tiny)]
+    assert passed == [True, False, False]
+
+
+def test_the_recording_is_of_the_embedded_clip():
+    assert (TINY / "speech.flac").read_bytes() == (SPEECH / "kathleen-4.flac").read_bytes()
