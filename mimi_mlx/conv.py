@@ -9,7 +9,7 @@ import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 
-from . import blank, matmul
+from . import blank, matmul, products
 
 
 class CausalConv1d(nn.Module):
@@ -37,7 +37,7 @@ class CausalConv1d(nn.Module):
         state = mx.contiguous(x[:, x.shape[1] - self.tail :])
         if missing:
             x = mx.pad(x, ((0, 0), (0, missing), (0, 0)))
-        return matmul.conv(self.conv, x, self.stride) + self.conv.bias, state
+        return convolve(x, self.conv.weight, self.stride) + self.conv.bias, state
 
     def __call__(self, x: mx.array) -> mx.array:
         return self.step(x, self.init_state(x.shape[0]))[0]
@@ -112,7 +112,7 @@ class Downsample(nn.Module):
         )
         if missing:
             x = mx.pad(x, ((0, 0), (0, missing), (0, 0)), mode="edge")
-        return matmul.conv(self.conv, x, self.stride), state
+        return convolve(x, self.conv.weight, self.stride), state
 
     def __call__(self, x: mx.array) -> mx.array:
         return self.step(x, self.init_state(x.shape[0]))[0]
@@ -175,3 +175,18 @@ class Upsample(nn.Module):
 
     def __call__(self, x: mx.array) -> mx.array:
         return self.step(x, self.init_state(x.shape[0]))[0]
+
+
+def convolve(x: mx.array, weight: mx.array, stride: int) -> mx.array:
+    """``mx.conv1d``, or the same as a matmul of its windows where a frame has but few of them.
+
+    Computed in the weight's type; what comes out is float32.
+    """
+    x = x.astype(weight.dtype)
+    batch, length, channels = x.shape
+    out, kernel, _ = weight.shape
+    count, width = (length - kernel) // stride + 1, kernel * channels
+    if not products.weight_first(batch * count, width):
+        return mx.conv1d(x, weight, stride).astype(mx.float32)
+    windows = mx.as_strided(x, (batch, count, width), (length * channels, stride * channels, 1))
+    return products.matmul(windows, weight.reshape(out, width)).astype(mx.float32)

@@ -16,7 +16,7 @@ from unittest import mock
 import mlx.core as mx
 from mlx.utils import tree_flatten
 
-from . import seanet
+from . import products, seanet
 from .mimi import Mimi
 from .streaming import evaluate
 
@@ -86,7 +86,7 @@ def _kind(name: str) -> str:
 
 @contextlib.contextmanager
 def _stand_ins(masks: list[mx.array]) -> Iterator[None]:
-    """Primitives that nothing fuses with, in place of ``mx.fast`` calls and of the CPU's ELU."""
+    """Primitives that nothing fuses with for ``mx.fast`` calls, and not the CPU's ways."""
 
     def layer_norm(x, weight, bias, eps):
         return mx.cumsum(x, axis=-1)
@@ -99,5 +99,6 @@ def _stand_ins(masks: list[mx.array]) -> Iterator[None]:
         mock.patch.object(mx.fast, "layer_norm", layer_norm),
         mock.patch.object(mx.fast, "scaled_dot_product_attention", attention),
         mock.patch.object(seanet, "FAST_EXP", True),
+        mock.patch.object(products, "WEIGHT_FIRST", False),
     ):
         yield

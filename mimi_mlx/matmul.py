@@ -8,11 +8,13 @@ neither with quantised ones, whose scales are float32.
 import mlx.core as mx
 import mlx.nn as nn
 
+from . import products
+
 
 def times(layer: nn.Module, x: mx.array) -> mx.array:
     """``x [.., inputs]`` through a layer's ``weight [outputs, inputs]``: float32, no bias added."""
     if "scales" not in layer:
-        return (x.astype(layer.weight.dtype) @ layer.weight.T).astype(mx.float32)
+        return products.matmul(x.astype(layer.weight.dtype), layer.weight).astype(mx.float32)
     quantised = layer.weight, layer.scales, layer.biases
     return mx.quantized_matmul(x, *quantised, group_size=layer.group_size, bits=layer.bits)
 
@@ -21,9 +23,4 @@ def plus(base: mx.array, layer: nn.Module, x: mx.array) -> mx.array:
     """``base`` and what :func:`times` gives: one kernel where the weights are float32."""
     if "scales" in layer or layer.weight.dtype != mx.float32:
         return base + times(layer, x)
-    return mx.addmm(base, x, layer.weight.T)
-
-
-def conv(layer: nn.Module, x: mx.array, stride: int) -> mx.array:
-    """``x [B, T, C_in]`` through a layer's ``weight [C_out, kernel, C_in]``: float32, no bias."""
-    return mx.conv1d(x.astype(layer.weight.dtype), layer.weight, stride).astype(mx.float32)
+    return products.add_matmul(base, x, layer.weight)

@@ -79,7 +79,9 @@ class Mimi(nn.Module):
             name: A Hub id such as ``"kyutai/mimi"``, a folder, a ``.safetensors`` file, or
                 ``"tiny"``, the small model inside this package.
             only: Load one half alone, in the memory that it needs.
-            device: ``mx.cpu`` or ``mx.gpu`` to run on; None means MLX's default device.
+            device: ``mx.cpu`` or ``mx.gpu`` to run on; None means MLX's default device. MLX has
+                one default for all threads; if this is another, it is switched while a call
+                runs, and no other thread should use MLX meanwhile.
 
         Raises:
             ValueError: There is no such checkpoint, it cannot be reached, or it is not Mimi's.
@@ -156,12 +158,12 @@ class Mimi(nn.Module):
         self._need("encoder", "encode")
         count = check.num_codebooks(num_codebooks, self._config)
         pcm = check.clip(pcm)
+        if lengths is None:
+            return stepper.Stepper(self, "encoder", pcm.shape[0], count).advance(pcm)
+        lengths = check.lengths(lengths, pcm.shape[0], pcm.shape[2])
         step = functools.partial(self.encode_step, num_codebooks=count)
         with self.on_device():
             state = self.init_encoder_state(pcm.shape[0])
-            if lengths is None:
-                return stepper.advance(step, pcm, state, self.frame_size)[0]
-            lengths = check.lengths(lengths, pcm.shape[0], pcm.shape[2])
             return offline.ragged(step, pcm, lengths, state, self.frame_size)
 
     def decode(
@@ -187,9 +189,8 @@ class Mimi(nn.Module):
         if length is not None:
             given = [length] * rows if isinstance(length, int) else length
             ends = np.minimum(ends, check.lengths(given, rows, frames * self.frame_size))
+        pcm = stepper.Stepper(self, "decoder", rows).advance(np.maximum(codes, 0))
         with self.on_device():
-            state = self.init_decoder_state(rows)
-            pcm, _ = stepper.advance(self.decode_step, np.maximum(codes, 0), state, 1)
             return offline.cut(pcm, ends)
 
     def encode_to_latent(self, pcm: mx.array | np.ndarray, quantize: bool = False) -> mx.array:
@@ -313,8 +314,13 @@ class Mimi(nn.Module):
         return self._compiled_steps.steps
 
     def on_device(self) -> contextlib.AbstractContextManager:
-        """Run what is inside on this model's device; MLX's default device stays as it is."""
-        return mx.stream(self._device) if self._device else contextlib.nullcontext()
+        """Run what is inside on this model's device; afterwards MLX's default is as it was.
+
+        MLX has one default device for all threads, so it is switched only where it must be.
+        """
+        if self._device is None or mx.default_device() == self._device:
+            return contextlib.nullcontext()
+        return mx.stream(self._device)
 
     def _need(self, half: str, method: str) -> None:
         if half not in self:

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 Step = Callable[[mx.array, Any], tuple[mx.array, Any]]
 
 # Frames in a long step. A GPU wants long ones; a CPU wants what a step makes to stay in its cache.
-_LONG_STEP = {mx.DeviceType.gpu: 250, mx.DeviceType.cpu: 12}
+_LONG_STEP = {mx.DeviceType.gpu: 128, mx.DeviceType.cpu: 16}
+
+# Long steps of a clip from which on it pays to compile them.
+_WORTH_COMPILING = 6
 
 
 def evaluate(*arrays: Any) -> None:
@@ -109,15 +112,21 @@ class Stepper:
         return mx.where(mask[:, None, None], y, nothing), _select(mask, after, state)
 
     def advance(self, x: np.ndarray, mask: np.ndarray | None = None) -> mx.array:
-        """Step over whole frames, single ones compiled, and keep the state they lead to."""
+        """Step over ``x``, time last, and keep the state that it leads to.
+
+        Single frames run compiled, and so do the long steps of a long clip: few shapes, each
+        traced once. Pieces between, and a ragged end, run as they are.
+        """
         extra = () if mask is None else (mx.array(mask),)
         plain = self.masked_step if extra else self.step
-
-        def step(x: mx.array, state: Any) -> tuple[mx.array, Any]:
-            single = x.shape[-1] == self.unit
-            return (self._compiled(plain) if single else plain)(x, state, *extra)
-
         with self.mimi.on_device():
+            long = long_step() * self.unit
+            compiled = {self.unit, long if x.shape[-1] >= _WORTH_COMPILING * long else self.unit}
+
+            def step(x: mx.array, state: Any) -> tuple[mx.array, Any]:
+                run = self._compiled(plain) if x.shape[-1] in compiled else plain
+                return run(x, state, *extra)
+
             y, self.state = advance(step, x, self.state, self.unit)
         return y
 

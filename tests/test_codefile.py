@@ -9,7 +9,7 @@ import mimi_file_from_spec as spec
 import mlx.core as mx
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -89,6 +89,7 @@ def test_a_frame_of_8_codebooks_takes_11_bytes_exactly_1100_bits_a_second():
     assert Header(8).frame_bytes * 8 * 12.5 == 1100
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(clips(), st.lists(st.integers(0, 9), max_size=9), st.integers(1, 50))
 def test_any_codes_in_any_pieces(clip, pieces, block_frames):
     header, codes, samples = clip
@@ -109,6 +110,7 @@ def test_any_codes_in_any_pieces(clip, pieces, block_frames):
     assert file.getvalue() == written(codes, header, samples, block_frames=block_frames)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(clips(), st.data())
 def test_fewer_codebooks(clip, data):
     header, codes, samples = clip

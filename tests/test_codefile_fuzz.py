@@ -8,7 +8,7 @@ import zlib
 import fuzz_codefile
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mimi_mlx.codefile import CodeFile, Header, Writer, read, records
@@ -184,6 +184,7 @@ def test_blocks_out_of_their_limits_are_not_read(base):
         read(io.BytesIO(base.data[:8] + bytes(56) + sealed(bytes(wide[:24])) + payload))
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.binary(max_size=300), st.booleans())
 def test_any_bytes_after_a_header(base, data, keep_metadata):
     head = base.data[: _FIRST if keep_metadata else _METADATA]
@@ -191,6 +192,7 @@ def test_any_bytes_after_a_header(base, data, keep_metadata):
     assert result.codes.shape == (1, 2, 0) and result.samples == 0
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.binary(max_size=300))
 def test_any_bytes(base, data):
     with pytest.raises(ValueError, match=r"begins with|has \d+ bytes|no good block"):

@@ -162,7 +162,7 @@ def test_a_snapshot_shows_what_is_changed():
 
 
 def test_not_even_for_a_moment(monkeypatch):
-    """``mx.stream(...)`` switches the default device of every thread, so nothing here uses it."""
+    """``mx.stream(...)`` switches the device of every thread: only for a device not the default."""
 
     def refuse(*_):
         raise AssertionError("a global setting of MLX's")
@@ -172,6 +172,7 @@ def test_not_even_for_a_moment(monkeypatch):
     names: dict = {"mx": mx}
     exec(USE, names)
     names["use"](Mimi.from_pretrained("tiny"))
+    names["use"](Mimi.from_pretrained("tiny", device=mx.default_device().type))
 
 
 def test_a_model_is_unloaded():
