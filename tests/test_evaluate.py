@@ -78,6 +78,7 @@ def test_two_clips(run, speech):
     assert float(rows[0]["STFT"]) == pytest.approx(0.5 + np.log(2), rel=0.2)
 
 
+@pytest.mark.slow
 def test_two_models(run, tmp_path):
     convert.convert(convert.Wanted("tiny", precision.Recipe("float32", 8)), tmp_path / "small")
     _, out, _ = run("eval", CLIP, "--model", "tiny", "--against", "small", "--json")

@@ -5,6 +5,7 @@ import json
 import mlx.core as mx
 import numpy as np
 import pytest
+import recording
 from conftest import SPEECH, TINY
 
 from mimi_mlx import Mimi, cli, conv, convert, precision, verify
@@ -27,6 +28,7 @@ def test_everything_passes_here(capsys):
     assert out.count(" pass") >= 9 and "FAIL" not in out and "100.00 % equal" in out
 
 
+@pytest.mark.slow
 def test_json_and_a_reduced_half(tmp_path, capsys):
     recipe = precision.Recipe("float32", 8)
     convert.convert(convert.Wanted("tiny", recipe, only="encoder"), tmp_path / "out")
@@ -47,6 +49,7 @@ def test_a_failure_is_exit_code_1(monkeypatch, capsys):
     assert "MLX_ENABLE_TF32=0" in out and err.startswith("mimi-mlx: 3 of ")
 
 
+@pytest.mark.slow
 def test_a_wrong_tail_is_found(tiny, monkeypatch):
     step = conv.CausalTapConv1d.step
 
@@ -58,6 +61,7 @@ def test_a_wrong_tail_is_found(tiny, monkeypatch):
     assert "codes, stream against whole" in failures(Mimi.from_pretrained("tiny"))
 
 
+@pytest.mark.slow
 def test_wrong_weights_are_found_by_the_recording(monkeypatch):
     load = Mimi.from_pretrained
 
@@ -91,3 +95,11 @@ def test_a_matmul_of_11_bits_is_found(tiny, monkeypatch):
 
 def test_the_recording_is_of_the_embedded_clip():
     assert (TINY / "speech.flac").read_bytes() == (SPEECH / "kathleen-4.flac").read_bytes()
+
+
+def test_the_recording_is_pytorchs():
+    made = recording.load("tiny")
+    with np.load(TINY / "recorded.npz") as kept:
+        for what in ("codes", "waveform"):
+            np.testing.assert_array_equal(kept[what], made.arrays[f"kathleen-4/{what}"])
+        assert int(kept["stride"]) == made.clips["kathleen-4"].stride
