@@ -29,10 +29,7 @@ def convert(command) -> None:
         help="of the transformers' linears (8); convolutions take 8 in either case",
     )
     add(
-        "--q-group-size",
-        type=int,
-        choices=precision.GROUP_SIZES,
-        help="weights that share a scale (64)",
+        "--q-group-size", type=int, choices=precision.GROUP_SIZES, help="one scale for so many (64)"
     )
     add("--revision", help="a branch, tag or commit of a Hub id")
     add("--upload-repo", metavar="OWNER/NAME", help="upload the folder to the Hub")

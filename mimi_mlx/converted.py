@@ -60,20 +60,7 @@ def load(
             f"{where} was converted with --{half}-only; it has no {only}. Convert without that."
         )
     expected = _flat(_blank(config, half, None, recipe))
-    wrong = [
-        f"{name} {tensors[name].dtype} {list(tensors[name].shape)} instead of {x.dtype} "
-        f"{list(x.shape)}"
-        for name, x in expected.items()
-        if name in tensors and (tensors[name].shape, tensors[name].dtype) != (x.shape, x.dtype)
-    ]
-    check.tensors(
-        paths,
-        {
-            "missing": [name for name in expected if name not in tensors],
-            "misshapen": wrong,
-            "unknown": [name for name in tensors if name not in expected],
-        },
-    )
+    check.tensors(paths, _misfits(tensors, expected))
     mimi = _blank(config, only or half, device, recipe)
     mimi.load_weights([(name, tensors[name]) for name in _flat(mimi)])
     with mimi.on_device():
@@ -81,6 +68,20 @@ def load(
             precision.expand(mimi)
         mx.eval(mimi.parameters())
     return mimi
+
+
+def _misfits(tensors: dict[str, mx.array], expected: dict[str, mx.array]) -> dict[str, list[str]]:
+    """What is wrong with tensors, by kind."""
+    both = [(name, tensors[name], expected[name]) for name in expected if name in tensors]
+    return {
+        "missing": [name for name in expected if name not in tensors],
+        "misshapen": [
+            f"{name} {x.dtype} {list(x.shape)} instead of {y.dtype} {list(y.shape)}"
+            for name, x, y in both
+            if (x.shape, x.dtype) != (y.shape, y.dtype)
+        ],
+        "unknown": [name for name in tensors if name not in expected],
+    }
 
 
 def _blank(

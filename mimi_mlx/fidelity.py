@@ -27,8 +27,14 @@ class Fidelity(NamedTuple):
 def compare(
     reference: Mimi, other: Mimi, clips: Sequence[np.ndarray], half: str | None = None
 ) -> Fidelity:
-    """Compare on clips ``[T]``; ``half`` names the one half that there is. ``other`` may have fewer
-    codebooks than ``reference``."""
+    """Compare on clips ``[T]``.
+
+    Args:
+        reference: In float32.
+        other: The same model reduced, perhaps with fewer codebooks.
+        clips: Samples at the models' rate.
+        half: The one half that both have; None if they are whole.
+    """
     count = other.num_codebooks
     shares, snrs, distances = [], [], []
     for clip in clips:
@@ -37,7 +43,7 @@ def compare(
             shares.append(metrics.code_agreement(codes, np.array(other.encode(clip))))
         else:  # any codes will do: these are of no clip
             draw = np.random.default_rng(0)
-            codes = draw.integers(0, other.codebook_size, (1, count, len(clip) // 1920))
+            codes = draw.integers(0, other.codebook_size, (1, count, len(clip) // other.frame_size))
         if half != "encoder":
             expected, found = (np.array(m.decode(codes))[0, 0] for m in (reference, other))
             snrs.append(metrics.snr(expected, found))

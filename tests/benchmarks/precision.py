@@ -46,6 +46,7 @@ def main() -> None:
     parser.add_argument("models", nargs="*", choices=["tiny", "full"], default=["tiny"])
     for model in parser.parse_args().models:
         table(model)
+    kinds()
 
 
 def table(model: str) -> None:
@@ -71,6 +72,37 @@ def table(model: str) -> None:
                 f"{step_ms(mimi):.1f} |",
                 flush=True,
             )
+
+
+def kinds() -> None:
+    """What each kind of layer takes in each recipe, in MB, at kyutai/mimi's sizes."""
+    print("\nMB of kyutai/mimi's sizes\n\n| | " + " | ".join(map(str, RECIPES)) + " |")
+    print("|---" * (len(RECIPES) + 1) + "|")
+    columns = []
+    for recipe in RECIPES:
+        mimi = Mimi(MimiConfig())
+        precision.reduce(mimi, recipe)
+        reduced = {}
+        for path, layer, _ in precision.layers(mimi, precision.Recipe("float32", 8)):
+            kind = kind_of(path, mimi)
+            size = sum(x.nbytes for k, x in layer.items() if k in ("weight", "scales", "biases"))
+            reduced[kind] = reduced.get(kind, 0) + size / 1e6
+        total = sum(x.nbytes for _, x in tree_flatten(mimi.parameters())) / 1e6
+        columns.append({**reduced, "all else, float32": total - sum(reduced.values())})
+    for kind in columns[0]:
+        print(f"| {kind} | " + " | ".join(f"{column[kind]:.1f}" for column in columns) + " |")
+
+
+def kind_of(path: str, mimi: Mimi) -> str:
+    if "_transformer." in path:
+        return "transformer linears"
+    modules = dict(mimi.named_modules())
+    return {
+        "CausalConv1d": "strided and 7-tap convolutions (mx.conv1d)",
+        "Downsample": "strided and 7-tap convolutions (mx.conv1d)",
+        "CausalTapConv1d": "convolutions of 1 and 3 taps (matmuls)",
+        "CausalConvTranspose1d": "transposed convolutions (matmuls)",
+    }[type(modules[path.removesuffix(".conv")]).__name__]
 
 
 def loader(model: str, folder: Path) -> Callable[[], Mimi]:
