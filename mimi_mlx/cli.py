@@ -7,6 +7,7 @@ import argparse
 import functools
 import importlib
 import os
+import signal
 import sys
 import traceback
 import warnings
@@ -15,22 +16,28 @@ from importlib.metadata import version
 
 from . import cli_tools
 
-_FAILURE, _USAGE, _INTERRUPTED, _BROKEN_PIPE = 1, 2, 130, 141  # the last two as a shell has them
+_FAILURE, _USAGE = 1, 2
+_INTERRUPTED, _BROKEN_PIPE, _TERMINATED = 130, 141, 143  # as a shell has them
 
 _RATES = (
     "OUT has IN's own sampling rate and exactly as many samples. Inside, the codec works at its "
     "own rate, 24 kHz for kyutai/mimi."
 )
 
+_SOUND = "a sound file of any rate that libsndfile reads"
+_WRITTEN = "the sound file to write: .wav, .flac, .ogg, .mp3, .aiff or .caf"
+_CODES = "a file of codes: .mimi, the smallest, or .safetensors, .npz or .npy"
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the result is the process's exit code."""
     args = _parser().parse_args(argv)
     warnings.formatwarning = lambda message, *_: f"mimi-mlx: {message}\n"
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))  # and clean up
     try:
-        importlib.import_module(f".commands.{args.module}", __package__).run(args)
+        code = importlib.import_module(f".commands.{args.module}", __package__).run(args)
         sys.stdout.flush()
-        return 0
+        return code or 0
     except BrokenPipeError:
         # Nobody reads on. What Python would still flush at exit must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -39,6 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.debug:
             traceback.print_exc()
         return _fail(error)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _fail(error: BaseException) -> int:
@@ -81,18 +90,32 @@ def _command(
 
 
 def _roundtrip(command) -> None:
-    parser = command("roundtrip", "roundtrip", "Encode and decode a sound file.", _RATES)
-    _input(parser)
-    _output(parser, "OUT", "the sound file to write: .wav, .flac, .ogg, .mp3, .aiff or .caf")
+    parser = command("roundtrip", "roundtrip", "Encode and decode sound.", _RATES)
+    _sound_input(parser, f"{_SOUND}, or - for stdin")
+    _raw(parser, "- at either end is samples without a header, not a sound file")
+    _output(parser, "OUT", f"{_WRITTEN}; - is stdout, as WAV")
     _num_codebooks(parser)
     _model(parser)
 
 
 def _encode(command) -> None:
-    more = "How many samples IN has, and its sampling rate, is kept with the codes, except in .npy."
-    parser = command("encode", "encode", "Encode a sound file to codes.", more)
-    _input(parser)
-    _output(parser, "CODES", "the codes to write: .safetensors, or .npy")
+    more = (
+        "How many samples IN has, and its sampling rate, is kept with the codes, except in .npy. "
+        "From a folder, every sound file is encoded to a .mimi in the same place under the folder "
+        "CODES, with a manifest.jsonl that lists them; what is there and whole is left alone, so "
+        "the same command goes on after an interruption."
+    )
+    parser = command("encode", "encode", "Encode sound to codes.", more)
+    _sound_input(parser, f"{_SOUND}, - for stdin, or a folder of them")
+    _raw(parser, "IN is - and has samples without a header")
+    _output(parser, "CODES", f"{_CODES}; - is stdout, as .mimi; for a folder, a folder")
+    parser.add_argument("--recursive", action="store_true", help="folders inside the folder too")
+    parser.add_argument(
+        "--batch-size",
+        type=int,
+        metavar="N",
+        help="files of a folder, of about the same length, to encode together (8; on a CPU 1)",
+    )
     _num_codebooks(parser)
     _model(parser)
 
@@ -100,18 +123,36 @@ def _encode(command) -> None:
 def _decode(command) -> None:
     more = (
         "OUT has the model's sampling rate, 24 kHz for kyutai/mimi, and lasts exactly as long as "
-        "what was encoded; codes from .npy last whole frames."
+        "what was encoded; codes from .npy last whole frames. Of a damaged .mimi all good frames "
+        "are decoded; the exit code is then 1."
     )
-    parser = command("decode", "decode", "Decode codes to a sound file.", more)
-    parser.add_argument("input", metavar="CODES", help="codes: .safetensors or .npy")
-    _output(parser, "OUT", "the sound file to write: .wav, .flac, .ogg, .mp3, .aiff or .caf")
+    parser = command("decode", "decode", "Decode codes to sound.", more)
+    parser.add_argument("input", metavar="CODES", help=f"{_CODES}; - is stdin, as .mimi")
+    _output(parser, "OUT", f"{_WRITTEN}; - is stdout, as WAV")
+    _raw(parser, "OUT is - and gets samples without a header")
+    parser.add_argument(
+        "--codebooks",
+        "--num-codebooks",
+        dest="num_codebooks",
+        type=int,
+        metavar="K",
+        help="codes a frame to read, at most what CODES holds (all)",
+    )
     _model(parser)
+    parser.add_argument(
+        "--force-model",
+        action="store_true",
+        help="decode codes that another model made, whatever that sounds like",
+    )
 
 
 def _info(command) -> None:
     parser = command("info", "info", "Describe a model, a file of codes or a sound file.")
     parser.add_argument(
-        "what", metavar="FILE|MODEL", help="a file, a folder, a Hub id such as kyutai/mimi, or tiny"
+        "what",
+        metavar="FILE|MODEL",
+        help="a file, - for stdin (.mimi or sound), a folder, a Hub id such as kyutai/mimi, or "
+        "tiny",
     )
 
 
@@ -137,14 +178,28 @@ def _demo(command) -> None:
         "with it, and needs no network. tiny is not kyutai/mimi and does not sound like it."
     )
     parser = command("demo", "demo", "Hear and measure the codec at several bitrates.", more)
-    _output(parser, "OUT", "the sound file to write, with 8 codebooks (demo.wav)", "demo.wav")
-
-
-def _input(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "input", metavar="IN", help="a sound file of any rate that libsndfile reads"
+    _output(
+        parser,
+        "OUT",
+        "the sound file to write, with 8 codebooks (demo.wav); - is stdout, as WAV",
+        "demo.wav",
     )
+
+
+def _sound_input(parser: argparse.ArgumentParser, help: str) -> None:
+    parser.add_argument("input", metavar="IN", help=help)
     parser.add_argument("--mono", action="store_true", help="mix several channels down to one")
+    parser.add_argument(
+        "--sample-rate", type=int, metavar="HZ", help="samples a second of --raw samples on stdin"
+    )
+
+
+def _raw(parser: argparse.ArgumentParser, help: str) -> None:
+    parser.add_argument(
+        "--raw",
+        choices=("s16le", "f32le"),
+        help=f"{help}: little-endian, 16-bit integers or 32-bit floats, one channel",
+    )
 
 
 def _output(
@@ -167,7 +222,9 @@ def _model(parser: argparse.ArgumentParser) -> None:
 
 def _num_codebooks(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
+        "--codebooks",
         "--num-codebooks",
+        dest="num_codebooks",
         type=int,
         default=8,
         metavar="K",

@@ -1,5 +1,11 @@
-"""Codes of one clip in files: .safetensors, which says all about them, and .npy, which does not."""
+"""Codes of one clip in arrays: .safetensors and .npz, which say all about them, and .npy.
 
+codefile.py has the format of this package, .mimi.
+"""
+
+import tokenize
+import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -30,6 +36,18 @@ class CodedClip(NamedTuple):
     """What the model was called."""
 
 
+# What numpy raises for files that are damaged, or promise more than there is memory for.
+_UNREADABLE = (
+    ValueError,
+    OSError,
+    EOFError,
+    MemoryError,
+    RuntimeError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
 _NUMBERS = ("samples", "sample_rate", "source_rate", "source_samples")
 _WORDS = ("fingerprint", "model")
 
@@ -42,7 +60,7 @@ def write(path: str | Path, clip: CodedClip) -> None:
     """
     check_format(path)
     with replacing(path) as beside:
-        _FORMATS[beside.suffix.lower()][1](beside, clip)
+        FORMATS[beside.suffix.lower()][1](beside, clip)
 
 
 def read(path: str | Path) -> CodedClip:
@@ -56,7 +74,7 @@ def read(path: str | Path) -> CodedClip:
     check_format(path)
     if not path.is_file():
         raise ValueError(f"{path} is no file; codes come from one. Check the path.")
-    clip = _FORMATS[path.suffix.lower()][0](path)
+    clip = FORMATS[path.suffix.lower()][0](path)
     codes = clip.codes[None] if clip.codes.ndim == 2 else clip.codes
     if codes.ndim != 3 or codes.shape[0] != 1 or 0 in codes.shape or codes.dtype.kind not in "iu":
         raise ValueError(
@@ -73,16 +91,15 @@ def check_format(path: str | Path) -> None:
         ValueError: It is not.
     """
     suffix = Path(path).suffix
-    if suffix.lower() not in _FORMATS:
+    if suffix.lower() not in FORMATS:
         raise ValueError(
-            f"{path} has the extension {suffix!r}; codes are kept in {' or '.join(_FORMATS)}. "
+            f"{path} has the extension {suffix!r}; codes are kept in {' or '.join(FORMATS)}. "
             "Choose one of these."
         )
 
 
 def _write_safetensors(path: Path, clip: CodedClip) -> None:
-    known = {k: str(v) for k, v in clip._asdict().items() if k != "codes" and v is not None}
-    known["num_codebooks"] = str(clip.codes.shape[1])
+    known = _known(clip) | {"num_codebooks": str(clip.codes.shape[1])}
     codes = np.ascontiguousarray(clip.codes, np.int32)
     path.write_bytes(save({"codes": codes}, metadata=known))
 
@@ -101,17 +118,47 @@ def _read_safetensors(path: Path) -> CodedClip:
             f"{path} has no tensor named codes, but {', '.join(sorted(names)[:3]) or 'none'}. "
             "Give a file that `mimi-mlx encode` wrote."
         )
-    wrong = [
-        k for k in _NUMBERS if not known.get(k, "1").isascii() or not known.get(k, "1").isdigit()
-    ]
-    if wrong:
-        raise ValueError(
-            f"{path} has {known[wrong[0]]!r} for {wrong[0]}; it must be a whole number. "
-            "Encode the clip again."
-        )
+    return _with_facts(path, codes, known)
+
+
+def _known(clip: CodedClip) -> dict[str, str]:
+    """What is known of a clip, in words."""
+    return {k: str(v) for k, v in clip._asdict().items() if k != "codes" and v is not None}
+
+
+def _with_facts(path: Path, codes: np.ndarray, known: dict[str, str]) -> CodedClip:
+    """A clip and what is known of it; what else a file says is left out."""
+    for key in _NUMBERS:
+        if not known.get(key, "1").isascii() or not known.get(key, "1").isdigit():
+            raise ValueError(
+                f"{path} has {known[key]!r} for {key}; it must be a whole number. "
+                "Encode the clip again."
+            )
     numbers = {key: int(known[key]) for key in _NUMBERS if key in known}
     words = {key: known[key] for key in _WORDS if key in known}
     return CodedClip(codes, **numbers, **words)
+
+
+def _write_npz(path: Path, clip: CodedClip) -> None:
+    np.savez(path, codes=clip.codes.astype(np.int32), **_known(clip))
+
+
+def _read_npz(path: Path) -> CodedClip:
+    try:
+        found = np.load(path, allow_pickle=False)
+        if isinstance(found, np.ndarray):
+            raise ValueError("it is a single array")
+        with found as file:
+            arrays = {key: file[key] for key in file.files if key in CodedClip._fields}
+    except _UNREADABLE as error:
+        raise ValueError(
+            f"{path} cannot be read as .npz ({error}). Encode the clip again."
+        ) from error
+    if "codes" not in arrays:
+        raise ValueError(
+            f"{path} has no array named codes. Give a file that `mimi-mlx encode` wrote."
+        )
+    return _with_facts(path, arrays.pop("codes"), {k: str(v) for k, v in arrays.items()})
 
 
 def _write_npy(path: Path, clip: CodedClip) -> None:
@@ -122,7 +169,7 @@ def _read_npy(path: Path) -> CodedClip:
     try:
         with path.open("rb") as file:
             return CodedClip(np.lib.format.read_array(file, allow_pickle=False))
-    except (ValueError, OSError, EOFError) as error:
+    except _UNREADABLE as error:
         raise ValueError(
             f"{path} cannot be read as .npy ({error}). Encode the clip again."
         ) from error
@@ -131,7 +178,8 @@ def _read_npy(path: Path) -> CodedClip:
 _Format = tuple[Callable[[Path], CodedClip], Callable[[Path, CodedClip], None]]
 
 # Extension: how it is read, how it is written.
-_FORMATS: dict[str, _Format] = {
+FORMATS: dict[str, _Format] = {
     ".safetensors": (_read_safetensors, _write_safetensors),
+    ".npz": (_read_npz, _write_npz),
     ".npy": (_read_npy, _write_npy),
 }

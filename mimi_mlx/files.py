@@ -1,17 +1,30 @@
-"""Output files: checked before any work is done, whole or not there at all after it."""
+"""The ends of a command: files that are whole or not there at all, and the pipes of ``-``."""
 
 import contextlib
 import os
+import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
+
+PIPE = "-"
+"""In place of a path: stdin or stdout."""
 
 
 def check_output(path: str | Path, force: bool = False) -> None:
     """An output file may be written: its folder exists, and so does no file, unless ``force``.
 
     Raises:
-        ValueError: It may not.
+        ValueError: It may not; or it is the pipe, and stdout a terminal.
     """
+    if str(path) == PIPE:
+        if sys.stdout.isatty():
+            raise ValueError(
+                "- is stdout, a terminal; what is written there is no text. Redirect it with > or "
+                "|, or give -o a file name."
+            )
+        return
     path = Path(path)
     if path.is_dir():
         raise ValueError(f"{path} is a folder; the output is a file. Add a file name.")
@@ -33,3 +46,38 @@ def replacing(path: str | Path) -> Iterator[Path]:
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def remove_abandoned(folder: Path, suffix: str) -> None:
+    """Remove what :func:`replacing` in processes that were killed left in a folder and below."""
+    for path in folder.rglob(f".*{suffix}"):
+        found = re.fullmatch(r"\..+\.(\d+)", path.name.removesuffix(suffix))
+        if found and not _runs(int(found[1])):
+            path.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except PermissionError:  # it is another user's
+        return True
+    except (ProcessLookupError, OverflowError):
+        return False
+    return True
+
+
+def stdin() -> BinaryIO:
+    """Standard input as bytes, unbuffered: a read gives what there is, and waits only for some."""
+    return open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
+
+
+def stdout() -> BinaryIO:
+    """Standard output as bytes, unbuffered: a write may take only some of what it is given."""
+    return open(sys.stdout.fileno(), "wb", buffering=0, closefd=False)
+
+
+def put(file: BinaryIO, data: bytes) -> None:
+    """Hand all bytes to an unbuffered file."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]

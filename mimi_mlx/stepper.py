@@ -37,14 +37,14 @@ def evaluate(*arrays: Any) -> None:
     mx.eval(*arrays)
 
 
-def long_step() -> int:
-    """Frames in a long step on the current device."""
-    return _LONG_STEP[mx.default_device().type]
+def long_step(rows: int) -> int:
+    """Frames in a long step of so many rows on the current device: less of more, in one memory."""
+    return max(1, _LONG_STEP[mx.default_device().type] // rows)
 
 
 def lazy(step: Step, x: mx.array | np.ndarray, state: Any, unit: int) -> Iterator[tuple]:
     """``(y, state)`` of each long step of a clip, time last and ``unit`` elements a frame."""
-    size = long_step() * unit
+    size = long_step(x.shape[0]) * unit
     for start in range(0, x.shape[-1], size):
         y, state = step(mx.array(x[..., start : start + size]), state)
         yield y, state
@@ -120,7 +120,7 @@ class Stepper:
         extra = () if mask is None else (mx.array(mask),)
         plain = self.masked_step if extra else self.step
         with self.mimi.on_device():
-            long = long_step() * self.unit
+            long = long_step(self.batch_size) * self.unit
             compiled = {self.unit, long if x.shape[-1] >= _WORTH_COMPILING * long else self.unit}
 
             def step(x: mx.array, state: Any) -> tuple[mx.array, Any]:

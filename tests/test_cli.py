@@ -74,7 +74,7 @@ def test_encode_writes_the_models_codes_and_decode_reads_them(run, tiny, speech,
 
 
 def test_work_is_done_in_blocks_and_equals_the_whole(run, tiny, speech, tmp_path, monkeypatch):
-    monkeypatch.setattr(work, "_BLOCK", 6)
+    monkeypatch.setattr(work, "BLOCK", 6)
     clip = speech("kathleen-1")
     codes = np.array(tiny.encode(clip, num_codebooks=8))
     pcm = np.array(tiny.decode(codes, len(clip)))[0, 0]
@@ -191,7 +191,7 @@ def test_a_failure_is_one_line_and_exit_code_1_and_leaves_nothing(run, tmp_path,
     assert err.startswith("mimi-mlx: OSError: [Errno 28] No space left on device")
     assert not list(tmp_path.iterdir())
     code, _, err = run(*command, "--debug")
-    assert code == 1 and err.startswith("Traceback") and "audio.py" in err
+    assert code == 1 and err.startswith("Traceback") and "soundout.py" in err
 
 
 def command(*args: str, **options) -> subprocess.Popen:

@@ -82,7 +82,7 @@ def test_outputs_that_cannot_be_are_refused_before_any_work(refused, tmp_path, m
     }.items():
         assert rule in refused("roundtrip", CLIP, "-o", output, "--model", "tiny")
     assert "extension '.wav'" in refused("encode", CLIP, "-o", "a.wav", "--model", "tiny")
-    assert "extension '.npz'" in refused("decode", "a.npz", "-o", "a.wav", "--model", "tiny")
+    assert "extension '.wav'" in refused("decode", "a.wav", "-o", "a.wav", "--model", "tiny")
     assert "no folder no" in refused("demo", "-o", "no/demo.wav")
 
 

@@ -103,3 +103,14 @@ def test_the_recording_is_pytorchs():
         for what in ("codes", "waveform"):
             np.testing.assert_array_equal(kept[what], made.arrays[f"kathleen-4/{what}"])
         assert int(kept["stride"]) == made.clips["kathleen-4"].stride
+
+
+def test_published_figures_are_sums_and_errors_of_the_clip(tiny, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *a, **k: TINY / "speech.flac")
+    codes = recording.load("tiny").codes("kathleen-4")[:, :8]
+    monkeypatch.setattr(verify, "_PUBLISHED", ((8, int(codes.sum()), 0.5),))
+    total, error = verify.published(tiny)
+    assert total.passed and total.figure == str(codes.sum())
+    assert not error.passed and 0 < float(error.figure) < 0.01  # of unit norm, over 135360 samples
+    monkeypatch.setattr(verify, "_PUBLISHED", ((8, int(codes.sum()) * 1.01, float(error.figure)),))
+    assert [check.passed for check in verify.published(tiny)] == [False, True]

@@ -1,31 +1,34 @@
-"""``mimi-mlx encode``: a sound file to a file of codes."""
+"""``mimi-mlx encode``: a sound file or pipe to codes; a folder of them to a folder."""
 
 import argparse
+from pathlib import Path
 
-from .. import audio, codes_io
-from ..files import check_output
+from .. import check
 from ..mimi import Mimi
-from . import work
+from . import bulk, codes_ends, sound_ends, work
 
 
-def run(args: argparse.Namespace) -> None:
-    """Encode a sound file to codes."""
-    codes_io.check_format(args.output)
-    check_output(args.output, args.force)
-    source = audio.load(args.input, args.mono)
-    mimi = Mimi.from_pretrained(args.model, only="encoder")
-    pcm = audio.resample(source.samples, source.sample_rate, mimi.sample_rate)
-    seconds = len(pcm) / mimi.sample_rate
-    with work.Progress("encode", seconds) as progress:
-        codes = work.encode(mimi, pcm, args.num_codebooks, progress)
-    clip = codes_io.CodedClip(
-        codes,
-        samples=len(pcm),
-        sample_rate=mimi.sample_rate,
-        source_rate=source.sample_rate,
-        source_samples=len(source.samples),
-        fingerprint=mimi.fingerprint,
-        model=args.model,
-    )
-    codes_io.write(args.output, clip)
-    work.summarise(mimi, args.output, codes, seconds, progress.speed)
+def run(args: argparse.Namespace) -> int:
+    """Encode what ``args.input`` is; the result is the exit code."""
+    if Path(args.input).is_dir():
+        return bulk.run(args)
+    for name in ("recursive", "batch_size"):
+        if getattr(args, name):
+            raise ValueError(
+                f"--{name.replace('_', '-')} is for a folder, and {args.input} is none. "
+                "Leave it out."
+            )
+    codes_ends.check_codes_output(args.output, args.force)
+    sound_ends.check_raw(args.raw, args.input)
+    sound_ends.check_sample_rate(args)
+    with sound_ends.reading(args) as source:
+        mimi = Mimi.from_pretrained(args.model, only="encoder")
+        count = check.num_codebooks(args.num_codebooks, mimi.config)
+        at_once = work.frames_at_once(args)
+        with (
+            work.Progress("encode", work.seconds(source)) as progress,
+            codes_ends.writing(args, mimi, count, source.sample_rate) as sink,
+        ):
+            frames = work.encode(mimi, source, count, at_once, sink, progress)
+    work.summarise(mimi, args.output, (count, frames), progress.done, progress.speed)
+    return 0

@@ -1,39 +1,82 @@
 """``mimi-mlx info``: what a model, a file of codes or a sound file is."""
 
 import argparse
+import json
 import math
 import platform
 from importlib.metadata import version
 from pathlib import Path
+from typing import BinaryIO
 
 import mlx.core as mx
-import soundfile
 from safetensors import SafetensorError, safe_open
 
-from .. import audio, blas, codes_io, converted, hub, weights
+from .. import blas, codefile, codes_io, converted, hub, soundin, weights
+from ..codefile.header import MAGIC
 from ..config import MimiConfig
-from . import work
+from ..files import PIPE
+from . import sound_ends, work
 
 # Tensors of a checkpoint that count how often entries were used; they are no parameters.
 _COUNTERS = (".cluster_usage", ".initialized", "._initialized")
 
 
-def run(args: argparse.Namespace) -> None:
-    """Print what ``args.what`` is, as lines of a name and a value."""
+def run(args: argparse.Namespace) -> int:
+    """Print what ``args.what`` is, as lines of a name and a value; 1 if it is damaged."""
     path = Path(args.what)
-    if path.is_file() and _holds_codes(path):
+    if args.what == PIPE:
+        lines = _stdin()
+    elif path.is_file() and path.suffix.lower() == ".mimi":
+        lines = _mimi(path, path.stat().st_size)
+    elif path.is_file() and _holds_codes(path):
         lines = _codes(path)
     elif path.is_file() and path.suffix != ".safetensors":
-        lines = _sound(path)
+        lines = _sound(path, path.stat().st_size)
     else:
         lines = _model(args.what)
     width = max(map(len, lines))
     for name, value in lines.items():
         print(f"{name:{width}}  {value}")
+    return 1 if "damage" in lines else 0
+
+
+def _stdin() -> dict[str, str]:
+    with sound_ends.buffered_stdin() as file:
+        begin = file.read(len(MAGIC))
+        size = file.seek(0, 2)
+        file.seek(0)
+        return (_mimi if begin == MAGIC else _sound)(file, size)
+
+
+def _mimi(file: Path | BinaryIO, size: int) -> dict[str, str]:
+    with codefile.Reader(file) as reader:
+        for _ in reader:
+            pass
+        head, frames, count = reader.header, reader.frames, reader.num_codebooks
+        kbps = head.frame_bytes * 8 * head.sample_rate / head.frame_size / 1000
+        lines = {
+            "codes": str(file) if isinstance(file, Path) else "stdin",
+            "shape": f"[1, {count}, {frames}]: {count} codebooks, {frames} frames",
+            "seconds": f"{reader.samples / head.sample_rate:.4f} ({reader.samples} at "
+            f"{head.sample_rate} Hz)",
+            "bitrate": f"{kbps:.4g} kbps, at {head.bits_per_code} bits a code and "
+            f"{head.sample_rate / head.frame_size:g} frames a second",
+            "size": f"{size} bytes",
+        }
+        if head.source_rate:
+            lines["source"] = f"{head.source_rate} Hz"
+        if head.fingerprint:
+            model = head.metadata.get("model", "a model")
+            lines["made by"] = f"{model}, fingerprint {head.fingerprint}"
+        if head.metadata:
+            lines["metadata"] = json.dumps(dict(head.metadata))
+        if reader.damage:
+            lines["damage"] = reader.damage
+    return lines
 
 
 def _holds_codes(path: Path) -> bool:
-    if path.suffix == ".npy":
+    if path.suffix in (".npy", ".npz"):
         return True
     if path.suffix != ".safetensors":
         return False
@@ -69,17 +112,18 @@ def _codes(path: Path) -> dict[str, str]:
     return lines
 
 
-def _sound(path: Path) -> dict[str, str]:
-    sound = audio.load(path, mono=True)
-    about = soundfile.info(path)
-    seconds = len(sound.samples) / sound.sample_rate
+def _sound(file: Path | BinaryIO, size: int) -> dict[str, str]:
+    with soundin.FileReader(file, mono=True) as source:
+        for _ in source:  # is all of it there?
+            pass
+    seconds = source.given / source.sample_rate
     return {
-        "sound": str(path),
-        "format": f"{about.format_info}, {about.subtype_info}",
-        "shape": f"{len(sound.samples)} samples, channels: {about.channels}",
-        "sampling rate": f"{sound.sample_rate} Hz",
+        "sound": source.name,
+        "format": source.about,
+        "shape": f"{source.given} samples, channels: {source.channels}",
+        "sampling rate": f"{source.sample_rate} Hz",
         "seconds": f"{seconds:.4f}",
-        "bitrate": f"{path.stat().st_size * 8 / seconds / 1000:.4g} kbps",
+        "bitrate": f"{size * 8 / seconds / 1000:.4g} kbps",
     }
 
 

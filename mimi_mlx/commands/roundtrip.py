@@ -2,25 +2,48 @@
 
 import argparse
 
-from .. import audio
-from ..files import check_output
+import numpy as np
+
+from .. import check, soundin, soundout
 from ..mimi import Mimi
-from . import work
+from . import sound_ends, work
 
 
 def run(args: argparse.Namespace) -> None:
-    """Encode and decode a sound file; the result has its rate and its number of samples."""
-    audio.check_format(args.output)
-    check_output(args.output, args.force)
-    source = audio.load(args.input, args.mono)
-    mimi = Mimi.from_pretrained(args.model)
-    pcm = audio.resample(source.samples, source.sample_rate, mimi.sample_rate)
-    seconds = len(pcm) / mimi.sample_rate
-    with work.Progress("encode", seconds) as encoding:
-        codes = work.encode(mimi, pcm, args.num_codebooks, encoding)
-    with work.Progress("decode", seconds) as decoding:
-        pcm = work.decode(mimi, codes, decoding)[: len(pcm)]
-    speed = 1 / (1 / encoding.speed + 1 / decoding.speed)
-    result = audio.resample(pcm, mimi.sample_rate, source.sample_rate, len(source.samples))
-    audio.write(args.output, result, source.sample_rate)
-    work.summarise(mimi, args.output, codes, seconds, speed)
+    """Encode and decode sound; the result has its rate and its number of samples."""
+    sound_ends.check_sound_output(args.output, args.force)
+    sound_ends.check_raw(args.raw, args.input, args.output)
+    sound_ends.check_sample_rate(args)
+    with sound_ends.reading(args) as source:
+        mimi = Mimi.from_pretrained(args.model)
+        count = check.num_codebooks(args.num_codebooks, mimi.config)
+        with (
+            work.Progress("roundtrip", work.seconds(source)) as progress,
+            sound_ends.writing(args.output, args.raw, source.sample_rate) as sink,
+        ):
+            frames = _roundtrip(mimi, source, count, work.frames_at_once(args), sink, progress)
+    work.summarise(mimi, args.output, (count, frames), progress.done, progress.speed)
+
+
+def _roundtrip(
+    mimi: Mimi,
+    source: soundin.Reader,
+    num_codebooks: int,
+    at_once: int,
+    sink: soundout.Writer,
+    progress: work.Progress,
+) -> int:
+    """There and back, so many frames at once, in constant memory; the count of frames."""
+    encoder, decoder = mimi.encoder_stream(num_codebooks=num_codebooks), mimi.decoder_stream()
+    back = soundin.Resampler(mimi.sample_rate, source.sample_rate)
+    samples = 0
+    blocks = soundin.resampled(source, mimi.sample_rate)
+    for pcm in soundin.pieces(blocks, at_once * mimi.frame_size):
+        decoded = np.array(decoder.push(encoder.push(pcm)))[0, 0]
+        sink.write(back.push(decoded))
+        samples += len(pcm)
+        progress.advance(len(pcm) / mimi.sample_rate)
+    ragged = np.array(decoder.push(encoder.flush()))[0, 0, : samples % mimi.frame_size]
+    sink.write(back.push(ragged))
+    sink.write(back.flush(source.given))
+    return -(-samples // mimi.frame_size)

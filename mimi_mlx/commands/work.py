@@ -1,67 +1,100 @@
-"""What encode, decode and roundtrip share: long work in steps, with a bar, and its summary."""
+"""What encode, decode and roundtrip share: long work in pieces, with a bar, and its summary."""
 
+import argparse
 import sys
 import time
 
 import numpy as np
 from tqdm import tqdm
 
+from ..files import PIPE
 from ..mimi import Mimi
+from ..soundin import Reader, pieces, resampled
+from .codes_ends import Sink
 
-# Frames between two moves of the bar: 4.8 s of audio.
-_BLOCK = 60
+BLOCK = 768
+"""Frames at once, between two moves of the bar: a minute of audio, in steps of the best length."""
+
+
+def frames_at_once(args: argparse.Namespace) -> int:
+    """Frames in a piece of work: one if a pipe may be live, so that each goes out at once.
+
+    It does not depend on when or in what portions data arrives, and so neither does the result.
+    """
+    return 1 if PIPE in (args.input, args.output) else BLOCK
+
+
+def seconds(source: Reader) -> float | None:
+    """Seconds of audio that a source says it has, if it does."""
+    return None if source.samples is None else source.samples / source.sample_rate
 
 
 class Progress:
-    """A bar of seconds of audio done, on a terminal, when there is enough to do; and the time."""
+    """A bar of seconds of audio done, on a terminal, when there is enough to do; and the time.
 
-    def __init__(self, what: str, seconds: float):
+    Args:
+        what: The name of the work.
+        seconds: Of audio, in all; None if nobody knows, and then there is no bar.
+    """
+
+    def __init__(self, what: str, seconds: float | None):
         self._what, self._seconds = what, seconds
+        self.done = 0.0
+        """Seconds of audio done."""
 
     def __enter__(self) -> "Progress":
         self._bar = tqdm(
             total=self._seconds,
             desc=self._what,
-            bar_format="{desc} {percentage:3.0f}%|{bar}| {n:.0f} of {total:.0f} s of audio, "
-            "{remaining} left",
+            bar_format="{desc} {percentage:3.0f}%|{bar}| {n:.0f} of {total:.0f} s of audio"
+            "{postfix}, {remaining} left",
             delay=0.5,
             leave=False,
-            disable=None,
+            disable=True if self._seconds is None else None,
         )
         self._start = time.perf_counter()
         return self
 
     def __exit__(self, *error: object) -> None:
         self._bar.close()
-        self.speed = self._seconds / (time.perf_counter() - self._start)
-        """Seconds of audio done in a second."""
 
     def advance(self, seconds: float) -> None:
         """So much more audio is done."""
-        # The last frame may reach past the clip's end.
-        self._bar.update(min(seconds, self._bar.total - self._bar.n))
+        self.done += seconds
+        if not self._bar.disable:
+            # The last frame may reach past the clip's end.
+            self._bar.set_postfix_str(f"{self.speed:.1f} x real time", refresh=False)
+            self._bar.update(min(seconds, self._bar.total - self._bar.n))
+
+    @property
+    def speed(self) -> float:
+        """Seconds of audio done in a second."""
+        return self.done / self.elapsed
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the work began."""
+        return time.perf_counter() - self._start
 
 
-def encode(mimi: Mimi, pcm: np.ndarray, num_codebooks: int, progress: Progress) -> np.ndarray:
-    """Codes ``[1, K, F]`` of samples ``[T]``."""
+def encode(
+    mimi: Mimi,
+    source: Reader,
+    num_codebooks: int,
+    at_once: int,
+    sink: Sink,
+    progress: Progress,
+) -> int:
+    """Encode all of a source, so many frames at once, in constant memory; the count of frames."""
     stream = mimi.encoder_stream(num_codebooks=num_codebooks)
-    size = _BLOCK * mimi.frame_size
-    codes = []
-    for start in range(0, len(pcm), size):
-        codes.append(np.array(stream.push(pcm[start : start + size])))
-        progress.advance(codes[-1].shape[-1] / mimi.frame_rate)
-    codes.append(np.array(stream.flush()))
-    return np.concatenate(codes, axis=-1)
-
-
-def decode(mimi: Mimi, codes: np.ndarray, progress: Progress) -> np.ndarray:
-    """Samples ``[1920 F]`` of codes ``[1, K, F]``."""
-    stream = mimi.decoder_stream()
-    pcm = []
-    for start in range(0, codes.shape[-1], _BLOCK):
-        pcm.append(np.array(stream.push(codes[..., start : start + _BLOCK]))[0, 0])
-        progress.advance(len(pcm[-1]) / mimi.sample_rate)
-    return np.concatenate(pcm)
+    samples = 0
+    blocks = resampled(source, mimi.sample_rate)
+    for pcm in pieces(blocks, at_once * mimi.frame_size):
+        sink.write(np.array(stream.push(pcm)))
+        samples += len(pcm)
+        progress.advance(len(pcm) / mimi.sample_rate)
+    sink.finish(np.array(stream.flush()), source, samples)
+    return -(-samples // mimi.frame_size)
 
 
 def kbps(mimi: Mimi, num_codebooks: int) -> float:
@@ -69,11 +102,19 @@ def kbps(mimi: Mimi, num_codebooks: int) -> float:
     return num_codebooks * mimi.config.bits_per_code * mimi.frame_rate / 1000
 
 
-def summarise(mimi: Mimi, output: str, codes: np.ndarray, seconds: float, speed: float) -> None:
-    """One line on stderr about work that is done."""
-    count, frames = codes.shape[1:]
+def say(line: str) -> None:
+    """One line on stderr, above the bar if there is one."""
+    with tqdm.external_write_mode(file=sys.stderr):
+        print("mimi-mlx:", " ".join(line.split()), file=sys.stderr)
+
+
+def summarise(
+    mimi: Mimi, output: str, shape: tuple[int, int], seconds: float, speed: float
+) -> None:
+    """One line on stderr about work that is done: ``shape`` is ``[K, F]`` of its codes."""
+    count, frames = shape
     print(
-        f"{output}: {seconds:.2f} s, {frames} frames of {count} codes, "
-        f"{kbps(mimi, count):.3g} kbps, {speed:.1f} times as fast as real time",
+        f"{'stdout' if output == PIPE else output}: {seconds:.2f} s, {frames} frames of {count} "
+        f"codes, {kbps(mimi, count):.3g} kbps, {speed:.1f} times as fast as real time",
         file=sys.stderr,
     )

@@ -1,0 +1,232 @@
+"""Sound in: files and pipes, read and resampled in blocks, in constant memory.
+
+Blocks are float32 ``[T]``, one channel, in [-1, 1].
+"""
+
+import warnings
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import soundfile
+import soxr
+
+# Samples without a header, by what ffmpeg calls them: the type of one.
+RAW_FORMATS = {"s16le": "<i2", "f32le": "<f4"}
+
+# Samples read at once, at most.
+_BLOCK = 1 << 16
+
+
+class FileReader:
+    """The blocks of a sound file, at its own rate.
+
+    Args:
+        file: A path, or a binary file that can seek.
+        mono: Mix several channels down to their mean.
+
+    Raises:
+        ValueError: The file is missing, unreadable or empty, or has several channels without
+            ``mono``; while it is read, it is cut off, or has samples that are NaN or infinite.
+    """
+
+    def __init__(self, file: str | Path | BinaryIO, mono: bool = False):
+        named = isinstance(file, (str, Path))
+        self.name = str(file) if named else "stdin"
+        if named:
+            _check_file(Path(file))
+        try:
+            self._file = soundfile.SoundFile(file)
+        except (soundfile.SoundFileError, TypeError) as error:  # TypeError: a headerless format
+            raise self._unreadable(error) from error
+        self.about = f"{self._file.format_info}, {self._file.subtype_info}"
+        self.sample_rate = self._file.samplerate
+        self.channels = self._file.channels
+        self.samples: int | None = self._file.frames
+        """Samples that the file says it has."""
+        self.given = 0
+        """Samples read so far."""
+        try:
+            self._check(mono)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> "FileReader":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        while (block := self._read()).size:
+            self.given += len(block)
+            _check_finite(self.name, block)
+            yield block
+        if self.given < self.samples:
+            raise ValueError(
+                f"{self.name} ends after {self.given} of its {self.samples} samples; it is cut off "
+                "or damaged. Get it anew, or convert what is there with ffmpeg."
+            )
+
+    def _read(self) -> np.ndarray:
+        try:
+            block = self._file.read(_BLOCK, dtype="float32", always_2d=True)  # [T, channels]
+        except soundfile.SoundFileError as error:
+            raise self._unreadable(error) from error
+        return block.mean(axis=1) if self.channels > 1 else block[:, 0]
+
+    def _check(self, mono: bool) -> None:
+        if self.samples == 0:
+            raise _no_samples(self.name)
+        if self.channels > 1 and not mono:
+            raise ValueError(
+                f"{self.name} has {self.channels} channels; Mimi codes one. Give --mono (in "
+                "Python mono=True) to mix them down."
+            )
+
+    def _unreadable(self, error: Exception) -> ValueError:
+        return ValueError(
+            f"{self.name} cannot be read as sound ({str(error).rstrip('.')}). Convert it to WAV "
+            "or FLAC, for example with ffmpeg."
+        )
+
+
+class RawReader:
+    """The blocks of a pipe of samples without a header, as they come.
+
+    Args:
+        file: Unbuffered, so that a read gives what there is.
+        kind: A name of ``RAW_FORMATS``.
+        sample_rate: In Hz.
+
+    Raises:
+        ValueError: While it is read: there are no samples, or some are NaN or infinite.
+    """
+
+    name = "stdin"
+    samples: int | None = None
+    """Nobody knows how many there will be."""
+
+    def __init__(self, file: BinaryIO, kind: str, sample_rate: int):
+        self._file = file
+        self._type = np.dtype(RAW_FORMATS[kind])
+        self.sample_rate = sample_rate
+        self.given = 0
+        """Samples read so far."""
+
+    def __enter__(self) -> "RawReader":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        rest, size = b"", self._type.itemsize
+        while data := self._file.read(_BLOCK):
+            data = rest + data
+            whole = len(data) // size * size
+            data, rest = data[:whole], data[whole:]
+            if data:
+                block = np.frombuffer(data, self._type)
+                self.given += len(block)
+                _check_finite(self.name, block)
+                scale = 32768 if size == 2 else 1
+                yield block.astype(np.float32) / np.float32(scale)
+        if not self.given:
+            raise _no_samples(self.name)
+        if rest:
+            warnings.warn(
+                f"{self.name} ends {size - len(rest)} bytes short of a whole sample; these "
+                f"{len(rest)} are left out. Is the format right?",
+                stacklevel=2,
+            )
+
+
+Reader = FileReader | RawReader
+
+
+class Resampler:
+    """Changes the rate of sound in blocks, with soxr's best filter ("VHQ").
+
+    The result does not depend on the cutting. Samples come out up to 0.1 s late, and at the same
+    rate at once.
+    """
+
+    def __init__(self, source_rate: int, sample_rate: int):
+        self._rates = source_rate, sample_rate
+        self._stream = None
+        if source_rate != sample_rate:
+            self._stream = soxr.ResampleStream(
+                source_rate, sample_rate, 1, dtype="float32", quality="VHQ"
+            )
+        self._taken = self._given = 0
+
+    def push(self, samples: np.ndarray) -> np.ndarray:
+        """Take the next samples ``[T]`` at the source's rate, give those that are ready."""
+        self._taken += len(samples)
+        if self._stream:
+            samples = self._stream.resample_chunk(np.ascontiguousarray(samples, np.float32))
+        self._given += len(samples)
+        return samples
+
+    def flush(self, length: int | None = None) -> np.ndarray:
+        """End the clip: the rest of ``length`` samples.
+
+        None means ``ceil(T * sample_rate / source_rate)``, which covers all of the source. What
+        is past the source's end is silence.
+        """
+        source, rate = self._rates
+        if length is None:
+            length = -(-self._taken * rate // source)
+        rest = np.zeros(0, np.float32)
+        if self._stream:
+            # Silence after the end makes soxr give a sample or two more than are needed.
+            end = np.zeros(-(-2 * source // rate), np.float32)
+            rest = self._stream.resample_chunk(end, last=True)
+        missing = max(0, length - self._given)
+        return np.pad(rest[:missing], (0, max(0, missing - len(rest))))
+
+
+def resampled(source: Reader, sample_rate: int) -> Iterator[np.ndarray]:
+    """The blocks of a source at another rate."""
+    resampler = Resampler(source.sample_rate, sample_rate)
+    for block in source:
+        yield resampler.push(block)
+    yield resampler.flush()
+
+
+def pieces(blocks: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
+    """The same ``[..., T]``, cut along time into pieces of exactly ``size`` and a shorter rest.
+
+    A piece comes as soon as it is whole. However the blocks were cut, the pieces are the same.
+    """
+    waiting: list[np.ndarray] = []
+    length = 0
+    for block in blocks:
+        waiting.append(block)
+        length += block.shape[-1]
+        if length >= size:
+            whole = np.concatenate(waiting, axis=-1)
+            end = length // size * size
+            yield from (whole[..., start : start + size] for start in range(0, end, size))
+            waiting, length = [whole[..., end:]], length - end
+    if length:
+        yield np.concatenate(waiting, axis=-1)
+
+
+def _check_file(path: Path) -> None:
+    if not path.is_file():
+        raise ValueError(f"{path} is no file; the input is a sound file. Check the path.")
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path} has 0 bytes; a sound file has samples. Record it again.")
+
+
+def _check_finite(name: str, samples: np.ndarray) -> None:
+    if not np.isfinite(samples).all():
+        raise ValueError(f"{name} has NaN or infinite samples; all must be finite. Repair it.")
+
+
+def _no_samples(name: str) -> ValueError:
+    return ValueError(f"{name} has 0 samples; a clip has at least one. Record it again.")

@@ -1,0 +1,222 @@
+"""A folder of sound files to a folder of codes: whole files only, and the same after any end."""
+
+import hashlib
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from test_cli import run  # noqa: F401
+
+from mimi_mlx import Mimi, audio, codefile, files
+from mimi_mlx.commands import bulk
+
+LENGTHS = {"a.wav": 4000, "b.flac": 1920, "sub/c.wav": 9601, "sub/deep/d.wav": 1, "sub/e.ogg": 5000}
+
+
+@pytest.fixture
+def folder(tmp_path, speech) -> Path:
+    clip = speech("kathleen-1")
+    for i, (name, length) in enumerate(LENGTHS.items()):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        audio.write(path, clip[2000 * i : 2000 * i + length], 24000)
+    (tmp_path / "in/sub/notes.txt").write_text("no sound")
+    (tmp_path / "in/._a.wav").write_text("the system's own")
+    return tmp_path
+
+
+@pytest.fixture
+def encode(run, folder):  # noqa: F811
+    """Encode the folder: exit code and stderr."""
+
+    def encode(*args: object, out: str = "out") -> tuple[int, str]:
+        code, stdout, err = run("encode", "in", "-o", out, "--model", "tiny", *args)
+        assert stdout == ""
+        return code, err
+
+    return encode
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
+
+
+@pytest.mark.parametrize("size", [1, 2, 8])
+def test_the_tree_is_made_again_with_each_files_codes(encode, folder, tiny, size):
+    code, err = encode("--recursive", "--batch-size", size)
+    assert code == 0
+    assert "5 files encoded, 0 done before, 0 failed, 1 passed over that are no sound" in err
+    targets = {name: str(Path(name).with_suffix(".mimi")) for name in LENGTHS}
+    assert set(contents(folder / "out")) == {*targets.values(), "manifest.jsonl"}
+    lines = (folder / "out/manifest.jsonl").read_text().splitlines()
+    manifest = {line["path"]: line for line in map(json.loads, lines)}
+    assert sorted(manifest) == list(manifest) == sorted(targets.values())
+    for name, target in targets.items():
+        pcm = audio.read(folder / "in" / name, 24000)
+        found = codefile.read(folder / "out" / target)
+        codes = np.array(tiny.encode(pcm, num_codebooks=8))
+        np.testing.assert_array_equal(found.codes, codes)
+        assert found.samples == found.header.samples == len(pcm) == LENGTHS[name]
+        assert found.damage is None and found.header.fingerprint == tiny.fingerprint
+        assert manifest[target] == {
+            "path": target,
+            "frames": codes.shape[2],
+            "seconds": len(pcm) / 24000,
+            "sha256": hashlib.sha256(codes.tobytes()).hexdigest(),
+        }
+
+
+def test_only_recursive_goes_into_folders(encode, folder):
+    assert encode()[0] == 0
+    assert set(contents(folder / "out")) == {"a.mimi", "b.mimi", "manifest.jsonl"}
+
+
+def test_what_is_done_and_whole_is_left_alone_and_the_rest_done_again(encode, folder, monkeypatch):
+    encode("--recursive")
+    before = contents(folder / "out")
+    with monkeypatch.context() as patch:
+        patch.setattr(bulk.Job, "_encode_alone", lambda *a: pytest.fail("encoded again"))
+        code, err = encode("--recursive")
+        assert code == 0 and "0 files encoded, 5 done before" in err
+    # Existence is not enough: one byte of codes, an end cut off, an empty file.
+    a, b = folder / "out/a.mimi", folder / "out/b.mimi"
+    data = bytearray(a.read_bytes())
+    data[-40] ^= 1
+    a.write_bytes(data)
+    b.write_bytes(b.read_bytes()[:-1])
+    (folder / "out/sub/c.mimi").write_bytes(b"")
+    code, err = encode("--recursive")
+    assert code == 0 and "3 files encoded, 2 done before" in err
+    assert contents(folder / "out") == before
+
+
+def test_other_codes_are_overwritten_only_when_asked(encode, folder):
+    encode()
+    code, err = encode("--codebooks", 4)
+    assert code == 1 and "num_codebooks 8, not 4" in err and "2 failed" in err
+    assert codefile.read(folder / "out/a.mimi").codes.shape[1] == 8
+    audio.write(folder / "in/a.wav", np.zeros(100, np.float32), 24000)
+    code, err = encode()
+    assert code == 1 and "a.mimi holds other codes" in err and "4000 samples, not 100" in err
+    assert encode("-f")[0] == 0
+    assert codefile.read(folder / "out/a.mimi").samples == 100
+
+
+def test_bad_files_are_named_and_passed_over(encode, folder):
+    (folder / "in/bad.flac").write_bytes((folder / "in/b.flac").read_bytes()[:-300])
+    (folder / "in/empty.wav").touch()
+    (folder / "in/text.wav").write_text("no sound at all")
+    soundfile.write(folder / "in/nan.wav", np.full(2000, np.nan), 24000, "FLOAT")
+    soundfile.write(folder / "in/stereo.wav", np.zeros((2000, 2)), 24000)
+    code, err = encode()
+    assert code == 1 and "2 files encoded, 0 done before, 5 failed" in err
+    for name in ("bad.flac", "empty.wav", "text.wav", "nan.wav", "stereo.wav"):
+        assert sum(name in line for line in err.splitlines()) == 1
+    assert set(contents(folder / "out")) == {"a.mimi", "b.mimi", "manifest.jsonl"}
+    assert len((folder / "out/manifest.jsonl").read_text().splitlines()) == 2
+
+
+def test_long_files_are_encoded_alone_as_they_are_read(encode, folder, monkeypatch):
+    encode("--recursive", "--batch-size", 2)
+    monkeypatch.setattr(bulk, "_MOST_SECONDS", 0.1)  # 2400 samples
+    monkeypatch.setattr(Mimi, "encode", lambda *a: pytest.fail("took a long file whole"))
+    (folder / "in/b.flac").unlink()
+    (folder / "in/sub/deep/d.wav").unlink()
+    assert encode("--recursive", "--batch-size", 2, out="long")[0] == 0
+    for name, data in contents(folder / "long").items():
+        assert name == "manifest.jsonl" or data == (folder / "out" / name).read_bytes()
+
+
+def test_a_full_disk_ends_it_in_one_line_with_whole_files_only(encode, folder, monkeypatch):
+    written = []
+    replace = files.os.replace
+
+    def full(*args: Path) -> None:
+        written.append(args)
+        if len(written) == 3:
+            raise OSError(28, "No space left on device")
+        replace(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files.os, "replace", full)
+        code, err = encode("--recursive", "--batch-size", 2)
+    assert code == 1 and err.count("\n") == 1 and "No space left" in err
+    there = contents(folder / "out")
+    assert len(there) == 2 and all(name.endswith(".mimi") for name in there)
+    assert encode("--recursive", "--batch-size", 2)[0] == 0
+    encode("--recursive", "--batch-size", 2, out="undisturbed")
+    assert contents(folder / "out") == contents(folder / "undisturbed")
+
+
+def test_what_a_killed_process_left_is_removed(encode, folder):
+    (folder / "out").mkdir()
+    done = subprocess.Popen([sys.executable, "-c", ""])
+    done.wait()
+    (folder / f"out/.a.{done.pid}.mimi").touch()
+    (folder / "out/.mine.mimi").touch()
+    encode()
+    assert set(contents(folder / "out")) == {"a.mimi", "b.mimi", "manifest.jsonl", ".mine.mimi"}
+
+
+def test_wrong_use_is_one_line(encode, folder, run):  # noqa: F811
+    (folder / "none").mkdir()
+    (folder / "in/a.flac").write_bytes((folder / "in/b.flac").read_bytes())
+    for args, rule in {
+        ("in", "-o", "in/b.flac"): "in/b.flac is none",
+        ("in", "-o", "-"): "- is none",
+        ("in", "-o", "out", "--batch-size", 0): "at least one file",
+        ("in", "-o", "out", "--raw", "s16le"): "are for stdin",
+        ("none", "-o", "out"): "no sound files",
+        ("in", "-o", "out"): "would both become a.mimi",
+        ("in/a.wav", "-o", "a.mimi", "--recursive"): "--recursive is for a folder",
+        ("in/a.wav", "-o", "a.mimi", "--batch-size", 2): "--batch-size is for a folder",
+    }.items():
+        code, _, err = run("encode", *args, "--model", "tiny")
+        assert code == 2 and rule in err and err.count("\n") == 1, err
+    assert not (folder / "out").exists()
+
+
+@pytest.mark.slow
+def test_killed_at_twenty_random_moments_it_ends_with_the_same_bytes(tmp_path, speech):
+    clip, chance = speech("dialogue"), random.Random(6)
+    (tmp_path / "in/sub").mkdir(parents=True)
+    for i in range(60):
+        start, length = chance.randrange(400000), chance.randrange(1, 30000)
+        path = tmp_path / "in" / ("sub" * (i % 2)) / f"{i}.wav"
+        audio.write(path, clip[start : start + length], 24000)
+
+    def work(out: str) -> subprocess.Popen:
+        command = ["encode", "in", "-o", out, "--recursive", "--batch-size", "2"]
+        return subprocess.Popen(
+            [sys.executable, "-m", "mimi_mlx", *command, "--model", "tiny"],
+            cwd=tmp_path,
+            stderr=subprocess.PIPE,
+        )
+
+    whole = 0
+    for i in range(20):
+        process = work("out")
+        until = min(60, whole + chance.randrange(7))  # how far it may come
+        while process.poll() is None and len(list((tmp_path / "out").rglob("*.mimi"))) < until:
+            time.sleep(0.002)
+        time.sleep(chance.random() * 0.05)
+        process.send_signal([signal.SIGKILL, signal.SIGTERM, signal.SIGINT][i % 3])
+        err = process.communicate(timeout=60)[1]
+        # As the signals have it; 1 is Python's own, when it is not quite up.
+        assert process.returncode in (0, 1, -9, 143, 130, -15, -2), err
+        found = [path for path in (tmp_path / "out").rglob("*.mimi") if path.name[0] != "."]
+        assert all(codefile.read(path).damage is None for path in found)
+        assert len(found) >= whole
+        whole = len(found)
+    assert whole > 10
+    assert work("out").wait(120) == work("undisturbed").wait(120) == 0
+    assert contents(tmp_path / "out") == contents(tmp_path / "undisturbed")
+    assert len(contents(tmp_path / "out")) == 61
