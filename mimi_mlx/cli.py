@@ -14,6 +14,8 @@ import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
 
+from . import cli_tools
+
 _FAILURE, _USAGE = 1, 2
 _INTERRUPTED, _BROKEN_PIPE, _TERMINATED = 130, 141, 143  # as a shell has them
 
@@ -65,7 +67,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('mimi_mlx')}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for define in (_roundtrip, _encode, _decode, _info, _bench, _demo):
+    here = (_roundtrip, _encode, _decode, _info, _bench, _demo)
+    for define in (*here, *cli_tools.COMMANDS):
         define(functools.partial(_command, commands))
     for each in (parser, *commands.choices.values()):
         each.error = functools.partial(_usage, each)

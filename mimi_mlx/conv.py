@@ -9,7 +9,7 @@ import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 
-from . import blank, products
+from . import blank, matmul, products
 
 
 class CausalConv1d(nn.Module):
@@ -28,8 +28,7 @@ class CausalConv1d(nn.Module):
 
     def init_state(self, batch_size: int) -> mx.array:
         """The tail before the first sample: zeros, ``[B, tail, C_in]``."""
-        weight = self.conv.weight
-        return mx.zeros((batch_size, self.tail, weight.shape[-1]), weight.dtype)
+        return mx.zeros((batch_size, self.tail, self.conv.weight.shape[-1]))
 
     def step(self, x: mx.array, state: mx.array) -> tuple[mx.array, mx.array]:
         missing = -x.shape[1] % self.stride
@@ -58,20 +57,20 @@ class CausalTapConv1d(nn.Module):
         super().__init__()
         # weight [kernel_size * C_out, C_in], the taps outermost (weights.py lays it out)
         self.conv = blank.weight(kernel_size * out_channels, in_channels, bias=out_channels)
+        self.in_channels = in_channels  # a quantised weight does not show them
         self.dilation = dilation
         self.tail = (kernel_size - 1) * dilation
 
     def init_state(self, batch_size: int) -> mx.array:
         """The tail before the first input: zeros, ``[B, tail, C_in]``."""
-        weight = self.conv.weight
-        return mx.zeros((batch_size, self.tail, weight.shape[-1]), weight.dtype)
+        return mx.zeros((batch_size, self.tail, self.in_channels))
 
     def step(self, x: mx.array, state: mx.array) -> tuple[mx.array, mx.array]:
         if not self.tail:
-            return mx.addmm(self.conv.bias, x, self.conv.weight.T), state
+            return matmul.plus(self.conv.bias, self.conv, x), state
         length, channels = x.shape[1], self.conv.bias.size
         x = mx.concatenate([state, x], axis=1)
-        taps = x @ self.conv.weight.T  # [B, tail + T, kernel_size * C_out]
+        taps = matmul.times(self.conv, x)  # [B, tail + T, kernel_size * C_out]
         y = self.conv.bias
         for tap, late in enumerate(range(0, self.tail + 1, self.dilation)):
             at = tap * channels
@@ -98,8 +97,7 @@ class Downsample(nn.Module):
 
     def init_state(self, batch_size: int) -> tuple[mx.array, mx.array]:
         """An empty tail ``[B, stride, C]``, and ``started [B, 1, 1]``: false."""
-        weight = self.conv.weight
-        tail = mx.zeros((batch_size, self.stride, weight.shape[-1]), weight.dtype)
+        tail = mx.zeros((batch_size, self.stride, self.conv.weight.shape[-1]))
         return tail, mx.zeros((batch_size, 1, 1), mx.bool_)
 
     def step(
@@ -138,12 +136,11 @@ class CausalConvTranspose1d(nn.Module):
         self.stride = stride
 
     def init_state(self, batch_size: int) -> mx.array:
-        weight = self.conv.weight
-        return mx.zeros((batch_size, 1, weight.shape[0] // 2), weight.dtype)
+        return mx.zeros((batch_size, 1, self.conv.weight.shape[0] // 2))
 
     def step(self, x: mx.array, state: mx.array) -> tuple[mx.array, mx.array]:
         batch, length, _ = x.shape
-        first, second = mx.split(x @ self.conv.weight.T, 2, axis=-1)  # [B, T, stride * C_out]
+        first, second = mx.split(matmul.times(self.conv, x), 2, axis=-1)  # [B, T, stride * C_out]
         y = first + mx.concatenate([state, second[:, :-1]], axis=1)
         y = y.reshape(batch, length * self.stride, -1) + self.conv.bias
         return y, mx.contiguous(second[:, -1:])
@@ -167,8 +164,7 @@ class Upsample(nn.Module):
         self.conv = blank.weight(2, stride, channels)
 
     def init_state(self, batch_size: int) -> mx.array:
-        weight = self.conv.weight
-        return mx.zeros((batch_size, 1, weight.shape[-1]), weight.dtype)
+        return mx.zeros((batch_size, 1, self.conv.weight.shape[-1]))
 
     def step(self, x: mx.array, state: mx.array) -> tuple[mx.array, mx.array]:
         batch, length, channels = x.shape
@@ -182,11 +178,15 @@ class Upsample(nn.Module):
 
 
 def convolve(x: mx.array, weight: mx.array, stride: int) -> mx.array:
-    """``mx.conv1d``, or the same as a matmul of its windows where a frame has but few of them."""
+    """``mx.conv1d``, or the same as a matmul of its windows where a frame has but few of them.
+
+    Computed in the weight's type; what comes out is float32.
+    """
+    x = x.astype(weight.dtype)
     batch, length, channels = x.shape
     out, kernel, _ = weight.shape
     count, width = (length - kernel) // stride + 1, kernel * channels
     if not products.weight_first(batch * count, width):
-        return mx.conv1d(x, weight, stride)
+        return mx.conv1d(x, weight, stride).astype(mx.float32)
     windows = mx.as_strided(x, (batch, count, width), (length * channels, stride * channels, 1))
-    return products.matmul(windows, weight.reshape(out, width))
+    return products.matmul(windows, weight.reshape(out, width)).astype(mx.float32)

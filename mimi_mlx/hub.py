@@ -19,7 +19,10 @@ T = TypeVar("T")
 # The embedded checkpoint, which answers to "tiny" and to nothing else.
 TINY = Path(__file__).parent / "tiny"
 
-_HUB_ID = re.compile(r"(?!.*(--|\.\.))\w[\w.-]*/\w[\w.-]*(?<!\.safetensors)", re.ASCII)
+HUB_ID = re.compile(r"(?!.*(--|\.\.))\w[\w.-]*/\w[\w.-]*(?<!\.safetensors)", re.ASCII)
+
+# One file of a Hub repository, as MLX's tools write it.
+_HUB_FILE = re.compile(r"hf://([^/]+/[^/]+)/(.+\.safetensors)")
 
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 
@@ -51,7 +54,8 @@ def find(name: str | Path, revision: str | None = None) -> Checkpoint:
     """The checkpoint that ``name`` means, downloaded if need be.
 
     Args:
-        name: ``"tiny"`` (inside this package), a folder, a ``.safetensors`` file, or a Hub id.
+        name: ``"tiny"`` (inside this package), a folder, a ``.safetensors`` file, a Hub id, or one
+            file on the Hub, ``hf://OWNER/NAME/FILE``.
             What exists on this disk comes before the Hub; the Hub's cache before a download.
         revision: A branch, tag or commit of a Hub id; None means its main branch.
 
@@ -69,7 +73,9 @@ def find(name: str | Path, revision: str | None = None) -> Checkpoint:
     if path.is_file():
         return _beside(path)
     name = str(name)
-    if not _HUB_ID.fullmatch(name):
+    if one := _HUB_FILE.fullmatch(name):
+        return _one_file(*one.groups(), revision)
+    if not HUB_ID.fullmatch(name):
         raise ValueError(
             f"{name!r} is no folder or file here, and no Hub id (OWNER/NAME). Give kyutai/mimi, a "
             "folder, a .safetensors file, or tiny, the small model inside this package."
@@ -197,6 +203,18 @@ def _download(name: str, revision: str | None) -> Checkpoint:
         return Path(_reach(name, revision, lambda: hf_hub_download(name, file, revision=revision)))
 
     return _choose(name, _reach(name, revision, lambda: _within(_PATIENCE, ask)), fetch)
+
+
+def _one_file(name: str, file: str, revision: str | None) -> Checkpoint:
+    """One file of weights; its config.json too, unless it is known to be of kyutai/mimi's sizes."""
+    from huggingface_hub import hf_hub_download
+
+    def fetch(file: str) -> Path:
+        return Path(_reach(name, revision, lambda: hf_hub_download(name, file, revision=revision)))
+
+    if not _KYUTAI.fullmatch(file):
+        fetch("config.json")
+    return _beside(fetch(file))
 
 
 def _within(seconds: float, call: Callable[[], T]) -> T:

@@ -31,6 +31,41 @@ def si_sdr(reference: np.ndarray, estimate: np.ndarray) -> float:
         return float(10 * np.log10(np.divide(target @ target, distortion @ distortion)))
 
 
+def snr(reference: np.ndarray, estimate: np.ndarray) -> float:
+    """Signal-to-noise ratio of ``estimate [T]``, in dB; infinite where nothing differs.
+
+    Raises:
+        ValueError: The lengths differ, or the reference is silent.
+    """
+    reference, estimate = _pair(reference, estimate)
+    power, noise = reference @ reference, np.sum((reference - estimate) ** 2)
+    if power == 0:
+        raise ValueError("the reference is silent; an SNR needs a signal. Choose another clip.")
+    with np.errstate(divide="ignore"):
+        return float(10 * np.log10(np.divide(power, noise)))
+
+
+def stft_distance(reference: np.ndarray, estimate: np.ndarray) -> float:
+    """Multi-resolution STFT distance; less is better, 0 is equal.
+
+    The mean over windows of 512, 1024 and 2048 samples of the spectral convergence and of the mean
+    absolute difference of log magnitudes. The result has no unit.
+
+    Raises:
+        ValueError: The lengths differ, or the reference is silent.
+
+    Source: Yamamoto et al., Parallel WaveGAN (arXiv 1910.11480), section 2.2.
+    """
+    reference, estimate = _pair(reference, estimate)
+    if not reference.any():
+        raise ValueError("the reference is silent; it has no spectrum. Choose another clip.")
+    total = 0.0
+    for window in (512, 1024, 2048):
+        a, b = (np.maximum(spectrum(x, window, window // 4), _FLOOR) for x in (reference, estimate))
+        total += np.linalg.norm(a - b) / np.linalg.norm(a) + np.abs(np.log(a / b)).mean()
+    return float(total / 3)
+
+
 def log_mel_distance(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float:
     """Mean absolute difference of two log-mel spectrograms, in dB; less is better.
 
@@ -48,11 +83,16 @@ def log_mel_distance(reference: np.ndarray, estimate: np.ndarray, sample_rate: i
 
 def log_mel(samples: np.ndarray, sample_rate: int) -> np.ndarray:
     """The log-mel spectrogram ``[windows, 80]`` of samples ``[T]``, in dB of magnitude."""
-    samples = np.pad(samples, (_WINDOW // 2, _WINDOW))  # every sample is inside some window
-    windows = np.lib.stride_tricks.sliding_window_view(samples, _WINDOW)[::_STRIDE]
-    taper = np.hanning(_WINDOW)
-    magnitudes = np.abs(np.fft.rfft(windows * (2 / taper.sum() * taper), axis=-1))
+    magnitudes = spectrum(samples, _WINDOW, _STRIDE)
     return 20 * np.log10(np.maximum(magnitudes @ mel_bands(sample_rate), _FLOOR))
+
+
+def spectrum(samples: np.ndarray, window: int, stride: int) -> np.ndarray:
+    """Magnitudes ``[windows, window / 2 + 1]`` of samples ``[T]``; 1 is a full-scale sine."""
+    samples = np.pad(samples, (window // 2, window))  # every sample is inside some window
+    windows = np.lib.stride_tricks.sliding_window_view(samples, window)[::stride]
+    taper = np.hanning(window)
+    return np.abs(np.fft.rfft(windows * (2 / taper.sum() * taper), axis=-1))
 
 
 def mel_bands(sample_rate: int) -> np.ndarray:

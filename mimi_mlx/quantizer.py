@@ -36,7 +36,7 @@ class SplitResidualVectorQuantizer(nn.Module):
         books = mx.split(self.codebooks[:num_codebooks], num_codebooks)
         biases = mx.split(self.biases[:num_codebooks], num_codebooks)
         levels = [(book.squeeze(0), bias) for book, bias in zip(books, biases, strict=True)]
-        semantic, acoustic = mx.split(self.input_proj(x).astype(mx.float32), 2, axis=-1)
+        semantic, acoustic = mx.split(self.input_proj(x), 2, axis=-1)
         first = self.num_semantic
         codes = _descend(semantic, levels[:first]) + _descend(acoustic, levels[first:])
         return mx.stack(codes, axis=1).astype(mx.int32)
@@ -48,7 +48,7 @@ class SplitResidualVectorQuantizer(nn.Module):
         semantic = vectors[:, : self.num_semantic].sum(axis=1)
         acoustic = vectors[:, self.num_semantic :].sum(axis=1)
         x = mx.concatenate([semantic, acoustic], axis=1).swapaxes(1, 2)  # [B, F, 2 D]
-        return self.output_proj(x.astype(self.output_proj.weight.dtype))
+        return self.output_proj(x)
 
 
 def _descend(residual: mx.array, levels: list[tuple[mx.array, mx.array]]) -> list[mx.array]:

@@ -12,7 +12,7 @@ import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 
-from . import blank, products
+from . import blank, matmul
 from .config import LATENTS_PER_FRAME, MimiConfig
 
 
@@ -54,15 +54,14 @@ class Attention(nn.Module):
         self.o_proj = blank.linear(width, config.hidden_size)
 
     def init_state(self, batch_size: int) -> mx.array:
-        shape = (batch_size, 2, self.heads, self.past, self.head_dim)
-        return mx.zeros(shape, self.qkv_proj.weight.dtype)
+        return mx.zeros((batch_size, 2, self.heads, self.past, self.head_dim))
 
     def step(
         self, x: mx.array, residual: mx.array, state: mx.array, at: Positions
     ) -> tuple[mx.array, mx.array]:
         """Attend from ``x [B, L, hidden]``, add to ``residual``."""
         batch, length, _ = x.shape
-        qkv = self.qkv_proj(x).reshape(batch, length, 3, self.heads, self.head_dim)
+        qkv = matmul.times(self.qkv_proj, x).reshape(batch, length, 3, self.heads, self.head_dim)
         qkv = rotate(qkv.transpose(0, 2, 3, 1, 4), at)  # [B, 3, heads, L, head_dim]
         past = mx.concatenate([state, qkv[:, 1:]], axis=3)  # [B, 2, heads, T, head_dim]
         y = mx.fast.scaled_dot_product_attention(
@@ -72,7 +71,7 @@ class Attention(nn.Module):
         past = past[..., length:, :]
         if length > LATENTS_PER_FRAME:  # a copy, not to keep the whole of a long step alive
             past = mx.contiguous(past)
-        return mx.addmm(residual, y, self.o_proj.weight.T), past
+        return matmul.plus(residual, self.o_proj, y), past
 
 
 class TransformerLayer(nn.Module):
@@ -105,7 +104,7 @@ class MLP(nn.Module):
         self.fc2 = blank.linear(config.intermediate_size, config.hidden_size)
 
     def __call__(self, x: mx.array, residual: mx.array) -> mx.array:
-        return products.add_matmul(residual, gelu(self.fc1(x)), self.fc2.weight)
+        return matmul.plus(residual, self.fc2, gelu(matmul.times(self.fc1, x)))
 
 
 def gelu(x: mx.array) -> mx.array:

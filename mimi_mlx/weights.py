@@ -13,6 +13,7 @@ import mlx.core as mx
 import mlx.nn as nn
 from safetensors import SafetensorError, safe_open
 
+from . import check, converted
 from .config import MimiConfig
 from .conv import CausalConv1d, CausalConvTranspose1d, CausalTapConv1d, Downsample, Upsample
 from .mimi import Mimi
@@ -60,8 +61,11 @@ def load(paths: Iterable[Path], config: MimiConfig, only: str | None = None, dev
         ValueError: A file is damaged or holds no Mimi, or its tensors are not those that
             ``config`` describes.
     """
+    tensors, metadata = _read(paths)
+    if converted.KEY in metadata:
+        return converted.load(tensors, metadata[converted.KEY], paths, config, only, device)
     mimi = Mimi(config, only, device)
-    source = _Source(_hub_names(_read(paths), config, paths), only)
+    source = _Source(_hub_names(tensors, config, paths), only)
     parameters = [
         (name, mx.contiguous(array))  # a step must not lay out a weight anew
         for path, module in mimi.named_modules()
@@ -73,17 +77,20 @@ def load(paths: Iterable[Path], config: MimiConfig, only: str | None = None, dev
     return mimi
 
 
-def _read(paths: Iterable[Path]) -> Tensors:
+def _read(paths: Iterable[Path]) -> tuple[Tensors, dict[str, str]]:
+    """The tensors of all files, and what is said of them."""
     tensors: Tensors = {}
+    metadata: dict[str, str] = {}
     for path in paths:
         try:
-            with safe_open(path, "numpy"):  # reads the header and checks the file's length
-                tensors.update(mx.load(str(path)))
+            with safe_open(path, "numpy") as file:  # reads the header, checks the file's length
+                metadata.update(file.metadata() or {})
+            tensors.update(mx.load(str(path)))
         except (SafetensorError, RuntimeError, OSError) as error:
             raise ValueError(
                 f"{path} cannot be read as .safetensors ({error}). Download it again."
             ) from error
-    return tensors
+    return tensors, metadata
 
 
 def _hub_names(tensors: Tensors, config: MimiConfig, paths: Iterable[Path]) -> Tensors:
@@ -146,7 +153,7 @@ class _Source:
         self._dropped = re.compile(rf"{unused}|.*\.codebook\.initialized$")
 
     def take(self, name: str, *shape: int) -> mx.array:
-        """A tensor that must be there and have this shape."""
+        """A tensor that must be there and have this shape, as float32."""
         tensor = self._tensors.pop(name, None)
         if tensor is None:
             self._missing.append(name)
@@ -155,24 +162,14 @@ class _Source:
         elif not mx.issubdtype(tensor.dtype, mx.floating):
             self._misshapen.append(f"{name} is {tensor.dtype} instead of floating point")
         else:
-            return tensor
+            return tensor.astype(mx.float32)
         return mx.zeros(shape)
 
     def finish(self, paths: Iterable[Path]) -> None:
         """Raise if anything was missing or misshapen, or is left."""
         left = [name for name in self._tensors if not self._dropped.match(name)]
         found = {"missing": self._missing, "misshapen": self._misshapen, "unknown": left}
-        wrong = [_listed(word, sorted(names)) for word, names in found.items() if names]
-        if wrong:
-            raise ValueError(
-                f"{', '.join(str(path) for path in paths)} does not fit its configuration: "
-                f"{'; '.join(wrong)}. Give the config.json that belongs to these weights."
-            )
-
-
-def _listed(word: str, names: list[str]) -> str:
-    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
-    return f"{len(names)} {word} ({', '.join(names[:4])}{more})"
+        check.tensors(paths, found)
 
 
 def _parameters(path: str, module: nn.Module, source: _Source) -> Iterator[tuple[str, mx.array]]:

@@ -11,6 +11,19 @@ from safetensors.numpy import load_file
 import mimi_mlx
 from mimi_mlx import Mimi
 
+# isort: split
+import mlx.core as mx
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--device", choices=("cpu", "gpu"), help="of MLX, for all tests")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if device := config.getoption("--device"):
+        mx.set_default_device(getattr(mx, device))
+
+
 SPEECH = Path(__file__).parent / "speech"
 TINY = Path(mimi_mlx.__file__).parent / "tiny"
 

@@ -40,6 +40,8 @@ def serving(repositories: Repositories, gated: str = "") -> Iterator[tuple[str, 
             return self._answer(200, {"Content-Type": "application/json"}, body)
 
         def _file(self, name: str, file: str) -> None:
+            if name not in repositories:
+                return self._answer(401, {"X-Error-Code": "RepoNotFound"})
             if name == gated:
                 return self._answer(403, {"X-Error-Code": "GatedRepo"})
             body = repositories[name][file]

@@ -11,7 +11,7 @@ from typing import BinaryIO
 import mlx.core as mx
 from safetensors import SafetensorError, safe_open
 
-from .. import blas, codefile, codes_io, hub, soundin, weights
+from .. import blas, codefile, codes_io, converted, hub, soundin, weights
 from ..codefile.header import MAGIC
 from ..config import MimiConfig
 from ..files import PIPE
@@ -154,9 +154,15 @@ def _model(name: str) -> dict[str, str]:
 def _tensors(files: list[Path]) -> dict[str, str]:
     """Layout and size, from the tensors' names and shapes."""
     shapes: dict[str, list[int]] = {}
+    about: dict[str, str] = {}
     for path in files:
         with safe_open(path, "numpy") as file:
+            about |= file.metadata() or {}
             shapes |= {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+    if converted.KEY in about:
+        recipe, half = converted.about(about[converted.KEY], str(files[0]))
+        alone = f", the {half} alone" if half else ""
+        return {"layout": f"converted: {recipe}{alone}", "tensors": str(len(shapes))}
     within = [
         prefix for prefix in hub.SECTIONS.values() if any(n.startswith(prefix) for n in shapes)
     ]

@@ -1,0 +1,47 @@
+"""``mimi-mlx verify``: proof that a model is right on this machine."""
+
+import argparse
+import json
+import sys
+
+import mlx.core as mx
+
+from .. import bench, converted, hub, verify, weights
+from ..mimi import Mimi
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print a table, or JSON, of checks; exit code 1 if one failed."""
+    device = getattr(mx, args.device) if args.device else None
+    config, files = hub.find(args.model)
+    mimi = weights.load(files, config, device=device)
+    recipe = converted.recipe(files)
+    checks = verify.run(mimi, recipe, device)
+    if args.hub:
+        checks += verify.published(Mimi.from_pretrained("kyutai/mimi", device=device))
+    machine = bench.machine(mimi)
+    failed = [check for check in checks if not check.passed]
+    if args.json:
+        found = {"model": args.model, "precision": str(recipe or "float32"), **machine}
+        found |= {"passed": not failed, "checks": [check._asdict() for check in checks]}
+        print(json.dumps(found, indent=1))
+    else:
+        print(f"{args.model} on {machine['device']}, {machine['chip']}, {machine['versions']}\n")
+        print("\n".join(_table(checks)))
+    if failed:
+        print(f"mimi-mlx: {len(failed)} of {len(checks)} checks failed", file=sys.stderr)
+        sys.stdout.flush()
+        raise SystemExit(1)
+
+
+def _table(checks: list[verify.Check]) -> list[str]:
+    rows = [("", "", "must be", "")]
+    rows += [(c.name, c.figure, c.must, _verdict(c)) for c in checks]
+    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    return ["  ".join(x.ljust(w) for x, w in zip(r, widths, strict=True)).rstrip() for r in rows]
+
+
+def _verdict(check: verify.Check) -> str:
+    if not check.must:
+        return "-"
+    return "pass" if check.passed else "FAIL"

@@ -1,0 +1,83 @@
+"""The README.md of a converted folder: what the Hub shows of it."""
+
+import re
+from typing import Any
+
+_SNIPPETS = {
+    None: "codes = mimi.encode(pcm)  # int32 [1, {codebooks}, 13]\npcm = mimi.decode(codes)",
+    "encoder": "codes = mimi.encode(pcm)  # int32 [1, {codebooks}, 13]",
+    "decoder": "codes = np.zeros((1, {codebooks}, 13), int)  # yours\npcm = mimi.decode(codes)",
+}
+
+_CARD = """\
+---
+{front}
+---
+
+# {title}
+
+{what}, converted from `{source}`{revision} by [mimi_mlx](https://pypi.org/project/mimi-mlx) \
+{version}.
+
+- Precision: {precision}. Codebooks, distances, norms and residual streams are float32.
+- {codebooks} codebooks; fingerprint {fingerprint}.{half}
+- Licence: {licence}
+
+## Use
+
+```bash
+pip install mimi_mlx
+```
+
+```python
+import numpy as np
+from mimi_mlx import Mimi
+
+mimi = Mimi.from_pretrained("{name}")
+pcm = np.zeros(24000, np.float32)  # your speech: 24 kHz, one channel, in [-1, 1]
+{snippet}
+```
+"""
+
+
+def text(config: dict[str, Any], name: str) -> str:
+    """The card of a folder with this config.json; ``name`` is how it is loaded."""
+    about = config["mimi_mlx"]
+    base = re.fullmatch(r"(?:hf://)?([\w.-]+/[\w.-]+)(?:/.*\.safetensors)?", about["source"])
+    origin = base[1] if base and about["revision"] else None  # with a commit: from the Hub
+    licence = "that of the source."
+    front = ["library_name: mlx"]
+    if origin and origin.startswith("kyutai/"):
+        front.append("license: cc-by-4.0")
+        licence = "CC-BY 4.0, as Kyutai's weights."
+    if origin:
+        front.append(f"base_model: {origin}")
+    front += ["pipeline_tag: audio-to-audio", "tags:", "- mlx", "- mimi", "- audio", "- codec"]
+    half = f" The {about['only']} alone." if about["only"] else ""
+    snippet = _SNIPPETS[about["only"]].format(codebooks=config["num_quantizers"])
+    return _CARD.format(
+        front="\n".join(front),
+        title=name.rpartition("/")[2],
+        what="Mimi, the streaming neural audio codec of Kyutai, for MLX",
+        source=about["source"],
+        revision=f" at {about['revision']}" if about["revision"] else "",
+        version=about["version"],
+        precision=_precision(config),
+        codebooks=config["num_quantizers"],
+        fingerprint=about["fingerprint"],
+        half=half,
+        licence=licence,
+        name=name,
+        snippet=snippet,
+    )
+
+
+def _precision(config: dict[str, Any]) -> str:
+    quantised = config.get("quantization")
+    if not quantised:
+        return f"convolutions and transformer linears {config['torch_dtype']}"
+    return (
+        f"transformer linears {quantised['bits']} bit and the convolutions that are matmuls "
+        f"{quantised['convolution_bits']} bit in groups of {quantised['group_size']}, the other "
+        f"convolutions {config['torch_dtype']}"
+    )

@@ -1,0 +1,221 @@
+"""Proof that a model is right on this machine: each check is a figure and what it must be."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import mlx.core as mx
+import numpy as np
+
+from . import audio, bench, fidelity, hub, metrics, precision
+from .mimi import Mimi
+
+# RMS of a difference over RMS of what is right, float32.
+_STAGE_ERROR = 1e-4
+
+# The same with weights and inputs of 8 or 11 bits.
+_REDUCED_ERROR = 2e-2
+
+# A float32 matmul is within 1e-6 or so; one of 11 bits (TF32, on M5 GPUs) is 3e-4 off.
+_MATMUL_ERROR = 2e-5
+
+# Shares of codes that must agree when a machine's last bits may decide between equal entries.
+_MOST_CODES, _REDUCED_CODES = 0.999, 0.98
+
+# Of the first codebook's codes, in a reduced recipe against float32.
+_FIRST_CODES = 0.9
+
+# Source: transformers' MimiIntegrationTest: codebooks, sum of all codes, RMSE, for
+# obama_first_45_secs.mp3 of hf-internal-testing/dummy-audio-samples.
+_PUBLISHED = ((8, 4621433, 0.00067151), (32, 18446927, 0.00049521))
+
+
+class Check(NamedTuple):
+    """One line of the table."""
+
+    name: str
+    figure: str
+    must: str
+    """What the figure has to be; empty if this machine has nothing to check."""
+    passed: bool
+
+
+def run(mimi: Mimi, recipe: precision.Recipe | None, device: mx.DeviceType | None) -> list[Check]:
+    """All checks of a model, and of this package with the embedded one, on a device."""
+    reduced = recipe is not None and recipe._replace(group_size=64) != precision.Recipe()
+    tiny = Mimi.from_pretrained("tiny", device=device)
+    clip = audio.read(hub.TINY / "speech.flac", tiny.sample_rate)
+    checks = [*recorded(tiny, clip), *matmuls(tiny)]
+    if reduced:
+        checks += in_recipe(tiny, recipe, clip, device)
+    clip = clip[: 20 * mimi.frame_size + 123]  # ragged
+    codes = _codes(mimi, clip)
+    if "encoder" in mimi:
+        checks += [streamed_codes(mimi, clip, codes, reduced), two_streams(mimi, clip)]
+    if "decoder" in mimi:
+        checks.append(streamed_waveform(mimi, codes, reduced))
+    checks += devices(mimi, clip, codes, reduced)
+    if "encoder" in mimi and "decoder" in mimi:
+        checks.append(paced(mimi))
+    return checks
+
+
+def recorded(tiny: Mimi, clip: np.ndarray) -> Iterator[Check]:
+    """The embedded model against what PyTorch made of the embedded clip."""
+    with np.load(hub.TINY / "recorded.npz") as file:
+        codes, waveform, stride = (file[k] for k in ("codes", "waveform", "stride"))
+    codes = codes.astype(np.int32)
+    yield _share("codes of PyTorch, tiny", (np.array(tiny.encode(clip)) == codes).mean(), 1.0)
+    pcm = np.array(tiny.decode(codes))[..., ::-1][..., :: int(stride)]
+    yield _error("waveform of PyTorch, tiny", _relative(pcm.ravel(), waveform.ravel()), 1e-4)
+
+
+def matmuls(mimi: Mimi) -> Iterator[Check]:
+    """Whether the device computes float32 matmuls of 2 and more rows in float32."""
+    draw = np.random.default_rng(0)
+    for rows in (1, 2, 256):
+        a, b = (draw.normal(size=shape).astype(np.float32) for shape in ((rows, 512), (512, 512)))
+        with mimi.on_device():
+            found = np.array(mx.array(a) @ mx.array(b))
+        error = _relative(found, a.astype(np.float64) @ b)
+        check = _error(f"float32 matmul of {rows} rows", error, _MATMUL_ERROR)
+        if not check.passed:
+            check = check._replace(must=check.must + "; start Python with MLX_ENABLE_TF32=0")
+        yield check
+
+
+def in_recipe(
+    tiny: Mimi, recipe: precision.Recipe, clip: np.ndarray, device: mx.DeviceType | None
+) -> Iterator[Check]:
+    """The embedded model in the recipe of the model that is verified."""
+    other = Mimi.from_pretrained("tiny", device=device)
+    precision.reduce(other, recipe)
+    found = fidelity.compare(tiny, other, [clip])
+    yield _share(f"first codebook, tiny in {recipe}", found.first_codebook, _FIRST_CODES)
+    yield Check(
+        f"waveform, tiny in {recipe}",
+        f"{found.snr:.1f} dB",
+        f"at least {precision.WORST_SNR:g} dB",
+        found.snr >= precision.WORST_SNR,
+    )
+
+
+def streamed_codes(mimi: Mimi, clip: np.ndarray, codes: np.ndarray, reduced: bool) -> Check:
+    """Any cutting gives the codes of the whole."""
+    stream = mimi.encoder_stream()
+    cuts = np.split(clip, [1, 700, 1920, 9000, 9001, 20000])
+    parts = [np.array(stream.push(part)) for part in cuts] + [np.array(stream.flush())]
+    equal = (np.concatenate(parts, axis=-1) == codes).mean()
+    return _share("codes, stream against whole", equal, _REDUCED_CODES if reduced else 1.0)
+
+
+def streamed_waveform(mimi: Mimi, codes: np.ndarray, reduced: bool) -> Check:
+    """Frame by frame gives the waveform of the whole."""
+    stream = mimi.decoder_stream()
+    parts = [np.array(stream.push(codes[..., i : i + 1])) for i in range(codes.shape[2])]
+    error = _relative(np.concatenate(parts, axis=-1), np.array(mimi.decode(codes)))
+    limit = _REDUCED_ERROR if reduced else _STAGE_ERROR
+    return _error("waveform, stream against whole", error, limit)
+
+
+def two_streams(mimi: Mimi, clip: np.ndarray) -> Check:
+    """Two interleaved streams give what each gives alone."""
+    size = mimi.frame_size
+    clips = [clip[: 6 * size], clip[6 * size : 12 * size]]
+
+    def codes(order: list[int]) -> list[np.ndarray]:
+        streams, at, found = [mimi.encoder_stream() for _ in clips], [0, 0], [[], []]
+        for i in order:
+            found[i].append(np.array(streams[i].push(clips[i][at[i] : at[i] + size])))
+            at[i] += size
+        return [np.concatenate(parts, axis=-1) for parts in found]
+
+    mixed, alone = codes([0, 1] * 6), codes([0] * 6 + [1] * 6)
+    equal = np.mean([(a == b).mean() for a, b in zip(mixed, alone, strict=True)])
+    return _share("two streams against each alone", equal, 1.0)
+
+
+def devices(mimi: Mimi, clip: np.ndarray, codes: np.ndarray, reduced: bool) -> Iterator[Check]:
+    """Each stage on the GPU against the CPU, both given the CPU's input."""
+    if not mx.metal.is_available():
+        yield Check("GPU against CPU", "this machine has no Metal GPU", "", True)
+        return
+    limit = _REDUCED_ERROR if reduced else _STAGE_ERROR
+    x = {"encoder": mx.array(clip)[None, :, None], "upsample": None}
+    for stage in _STAGES:
+        if stage not in mimi:
+            continue
+        if stage == "upsample":
+            with mx.stream(mx.cpu):
+                x["upsample"] = mimi.quantizer.decode(mx.array(codes))
+        half = "encoder" if stage in _STAGES[:3] else "upsample"
+        outputs = []
+        for device in (mx.cpu, mx.gpu):
+            with mx.stream(device):
+                outputs.append(np.array(mimi[stage](x[half])))
+        yield _error(f"{stage}, GPU against CPU", _relative(outputs[1], outputs[0]), limit)
+        x[half] = mx.array(outputs[0])
+
+
+_STAGES = (
+    *("encoder", "encoder_transformer", "downsample"),
+    *("upsample", "decoder_transformer", "decoder"),
+)
+
+
+def paced(mimi: Mimi) -> Check:
+    """A second of frames, one each 80 ms, there and back."""
+    found = bench.paced(mimi, min(8, mimi.num_codebooks), seconds=1)
+    figure = f"{found['late']} of {found['frames']} frames late, busy {found['busy, %']:.0f} %"
+    keeps_up = found["busy, %"] < 100
+    return Check("a paced second, 8 codebooks", figure, "busy less than 100 %", keeps_up)
+
+
+def published(mimi: Mimi) -> Iterator[Check]:
+    """kyutai/mimi's codes and reconstruction against the figures that transformers publishes."""
+    from huggingface_hub import hf_hub_download
+
+    name = "hf-internal-testing/dummy-audio-samples"
+    file = Path(hf_hub_download(name, "obama_first_45_secs.mp3", repo_type="dataset"))
+    pcm = audio.resample(*audio.load(file, mono=True), mimi.sample_rate)
+    for count, total, rmse in _PUBLISHED:
+        codes = mimi.encode(pcm, count)
+        found = int(np.array(codes, np.int64).sum())
+        yield Check(
+            f"published sum of codes, {count} codebooks",
+            str(found),
+            f"within 0.3 % of {total}",
+            abs(found / total - 1) <= 3e-3,
+        )
+        out = np.array(mimi.decode(codes, length=len(pcm)))[0, 0]
+        error = float(
+            np.sqrt(np.mean((pcm / np.linalg.norm(pcm) - out / np.linalg.norm(out)) ** 2))
+        )
+        yield Check(
+            f"published RMSE, {count} codebooks",
+            f"{error:.8f}",
+            f"within 1e-5 of {rmse}",
+            abs(error - rmse) <= 1e-5,
+        )
+
+
+def _codes(mimi: Mimi, clip: np.ndarray) -> np.ndarray:
+    if "encoder" in mimi:
+        return np.array(mimi.encode(clip))
+    frames = -(-len(clip) // mimi.frame_size)
+    draw = np.random.default_rng(0)
+    return draw.integers(0, mimi.codebook_size, (1, mimi.num_codebooks, frames), np.int32)
+
+
+def _share(name: str, share: float, least: float) -> Check:
+    must = "all" if least == 1 else f"at least {100 * least:g} %"
+    return Check(name, f"{100 * share:.2f} % equal", must, bool(share >= least))
+
+
+def _error(name: str, error: float, most: float) -> Check:
+    return Check(name, f"error {error:.1e}", f"at most {most:.0e}", bool(error <= most))
+
+
+def _relative(found: np.ndarray, right: np.ndarray) -> float:
+    """RMS of the difference over RMS of what is right."""
+    return 10 ** (-metrics.snr(right.ravel(), found.ravel()) / 20)

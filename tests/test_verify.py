@@ -1,0 +1,116 @@
+"""verify: it passes here, and each check fails when what it checks is broken."""
+
+import json
+
+import mlx.core as mx
+import numpy as np
+import pytest
+import recording
+from conftest import SPEECH, TINY
+
+from mimi_mlx import Mimi, cli, conv, convert, precision, verify
+
+
+@pytest.fixture(autouse=True)
+def not_paced(monkeypatch):
+    """A loaded machine may be too slow; that is no defect."""
+    found = {"frames": 12, "late": 0, "busy, %": 10.0}
+    monkeypatch.setattr(verify.bench, "paced", lambda *args, **named: found)
+
+
+def failures(mimi: Mimi, recipe: precision.Recipe | None = None) -> list[str]:
+    return [check.name for check in verify.run(mimi, recipe, None) if not check.passed]
+
+
+def test_everything_passes_here(capsys):
+    assert cli.main(["verify", "tiny"]) == 0
+    out = capsys.readouterr().out
+    assert out.count(" pass") >= 9 and "FAIL" not in out and "100.00 % equal" in out
+
+
+@pytest.mark.slow
+def test_json_and_a_reduced_half(tmp_path, capsys):
+    recipe = precision.Recipe("float32", 8)
+    convert.convert(convert.Wanted("tiny", recipe, only="encoder"), tmp_path / "out")
+    assert cli.main(["verify", str(tmp_path / "out"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["passed"] and found["precision"].startswith("8 bit")
+    names = [check["name"] for check in found["checks"]]
+    assert any("tiny in 8 bit" in name for name in names)
+    assert not any("waveform, stream" in name for name in names)
+
+
+def test_a_failure_is_exit_code_1(monkeypatch, capsys):
+    monkeypatch.setattr(verify, "_MATMUL_ERROR", 0.0)
+    with pytest.raises(SystemExit) as ending:
+        cli.main(["verify", "tiny"])
+    assert ending.value.code == 1
+    out, err = capsys.readouterr()
+    assert "MLX_ENABLE_TF32=0" in out and err.startswith("mimi-mlx: 3 of ")
+
+
+@pytest.mark.slow
+def test_a_wrong_tail_is_found(tiny, monkeypatch):
+    step = conv.CausalTapConv1d.step
+
+    def forgetful(self, x, state):
+        y, after = step(self, x, state)
+        return y, mx.zeros_like(after)
+
+    monkeypatch.setattr(conv.CausalTapConv1d, "step", forgetful)
+    assert "codes, stream against whole" in failures(Mimi.from_pretrained("tiny"))
+
+
+@pytest.mark.slow
+def test_wrong_weights_are_found_by_the_recording(monkeypatch):
+    load = Mimi.from_pretrained
+
+    def other(*args, **named):
+        mimi = load(*args, **named)
+        mimi.encoder.layers[0].conv.bias = mimi.encoder.layers[0].conv.bias + 0.1
+        mimi.decoder.layers[0].conv.bias = mimi.decoder.layers[0].conv.bias + 0.1
+        return mimi
+
+    monkeypatch.setattr(Mimi, "from_pretrained", other)
+    assert failures(load("tiny")) == ["codes of PyTorch, tiny", "waveform of PyTorch, tiny"]
+
+
+def test_a_matmul_of_11_bits_is_found(tiny, monkeypatch):
+    """As M5 GPUs do it by default, where both sides have 2 or more rows."""
+
+    class Short:
+        def __init__(self, a):
+            self.a = a
+
+        def __matmul__(self, other):
+            a, b = self.a, other.a
+            if len(a) > 1:
+                a, b = (x.astype(np.float16).astype(np.float32) for x in (a, b))  # 11 bits
+            return a @ b
+
+    monkeypatch.setattr(verify.mx, "array", Short)
+    passed = [check.passed for check in verify.matmuls(tiny)]
+    assert passed == [True, False, False]
+
+
+def test_the_recording_is_of_the_embedded_clip():
+    assert (TINY / "speech.flac").read_bytes() == (SPEECH / "kathleen-4.flac").read_bytes()
+
+
+def test_the_recording_is_pytorchs():
+    made = recording.load("tiny")
+    with np.load(TINY / "recorded.npz") as kept:
+        for what in ("codes", "waveform"):
+            np.testing.assert_array_equal(kept[what], made.arrays[f"kathleen-4/{what}"])
+        assert int(kept["stride"]) == made.clips["kathleen-4"].stride
+
+
+def test_published_figures_are_sums_and_errors_of_the_clip(tiny, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *a, **k: TINY / "speech.flac")
+    codes = recording.load("tiny").codes("kathleen-4")[:, :8]
+    monkeypatch.setattr(verify, "_PUBLISHED", ((8, int(codes.sum()), 0.5),))
+    total, error = verify.published(tiny)
+    assert total.passed and total.figure == str(codes.sum())
+    assert not error.passed and 0 < float(error.figure) < 0.01  # of unit norm, over 135360 samples
+    monkeypatch.setattr(verify, "_PUBLISHED", ((8, int(codes.sum()) * 1.01, float(error.figure)),))
+    assert [check.passed for check in verify.published(tiny)] == [False, True]
