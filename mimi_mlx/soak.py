@@ -154,10 +154,10 @@ def _warmup(mimi: Mimi) -> int:
     """Frames after which nothing that a stream heard before is left in its state, at least 30 s."""
     config = mimi.config
     # Each layer looks a window back at what the layer before it made; convolutions add less
-    # than a second.
+    # than a second. The decoder hears what the encoder remembers.
     latents = config.num_hidden_layers * (config.sliding_window - 1)
-    remembered = latents / LATENTS_PER_FRAME + mimi.frame_rate
-    return round(max(30 * mimi.frame_rate, remembered))
+    half = latents / LATENTS_PER_FRAME + mimi.frame_rate
+    return round(max(30 * mimi.frame_rate, 2 * half))
 
 
 def _voice(mimi: Mimi, index: int) -> np.ndarray:
