@@ -93,8 +93,8 @@ class _Seen:
     def __init__(self, settled: int, report: Callable[[str], Any]):
         self.count = 0
         self.recent: collections.deque = collections.deque(maxlen=_COMPARED)
-        self._first = np.full((_TIMED, 2), np.nan)  # seconds to encode and to decode
-        self._last = np.full((_TIMED, 2), np.nan)
+        self._first = np.ones((_TIMED, 2))  # seconds to encode and to decode
+        self._last = np.ones((_TIMED, 2))
         self._settled = settled
         self._memory = 0
         self._report = report
@@ -108,14 +108,15 @@ class _Seen:
         if self.count < _TIMED:
             self._first[self.count] = seconds
         self.count += 1
-        if self.count == self._settled:
-            self._memory = resident_bytes()
-        if time.perf_counter() - self._reported > _PROGRESS:
+        settled = self.count == self._settled
+        if settled or time.perf_counter() - self._reported > _PROGRESS:
             self._reported = time.perf_counter()
             self._report(self._line())
+        if settled:  # NumPy has loaded what a line of progress needs
+            self._memory = resident_bytes()
 
     def _line(self) -> str:
-        encode, decode = np.nanmedian(self._last, axis=0) * 1e3
+        encode, decode = np.median(self._last[: self.count], axis=0) * 1e3
         elapsed = self._reported - self._started
         return (
             f"{self.count} frames in {elapsed:.0f} s, encode {encode:.2f} ms, "
@@ -129,14 +130,16 @@ class _Seen:
         return {
             "memory_mb": memory / 1e6,
             "memory_growth_mb": grown / 1e6,
-            "encode_ms": {"first": _quantiles(self._first, 0), "last": _quantiles(self._last, 0)},
-            "decode_ms": {"first": _quantiles(self._first, 1), "last": _quantiles(self._last, 1)},
+            "encode_ms": self._quantiles(0),
+            "decode_ms": self._quantiles(1),
         }
 
-
-def _quantiles(seconds: np.ndarray, half: int) -> dict[str, float]:
-    quantiles = np.nanpercentile(seconds[:, half] * 1e3, [10, 50, 95])
-    return dict(zip(("p10", "median", "p95"), map(float, quantiles), strict=True))
+    def _quantiles(self, half: int) -> dict[str, dict[str, float]]:
+        found = {}
+        for name, seconds in (("first", self._first), ("last", self._last)):
+            quantiles = np.percentile(seconds[: self.count, half] * 1e3, [10, 50, 95])
+            found[name] = dict(zip(("p10", "median", "p95"), map(float, quantiles), strict=True))
+        return found
 
 
 def _compare(seen: _Seen, later: _Seen) -> dict[str, Any]:
