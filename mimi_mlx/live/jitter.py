@@ -115,7 +115,8 @@ class JitterBuffer:
             self._catch_up()
             number = self._choose()
         self._calls += 1
-        self._lateness.tick()
+        if not self._filling:
+            self._lateness.tick()  # what is known of delays outlasts a silence
         return self._conceal() if number is None else self._play(number)
 
     def _fill(self) -> None:
@@ -146,9 +147,9 @@ class JitterBuffer:
         """The number of the frame to play now, or None: conceal."""
         if self.depth == 0:
             # Lost or late, which only the next packet can tell: wait.
-            self._empty += 1
             if self._empty == _LONG_SILENCE:
                 self._filling, self._filled = True, 0
+            self._empty += 1
             return None
         if self._owed:
             self._owed = False

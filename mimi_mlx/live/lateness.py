@@ -20,7 +20,7 @@ class Lateness:
         self._now = _range([*self._now, lateness])
 
     def tick(self) -> None:
-        """One more call of the playout."""
+        """One more call of the playout, while frames come."""
         self._ticks += 1
         if self._ticks % _WINDOW == 0:
             seen = _range([*(self._before or []), *self._now])
