@@ -1,0 +1,57 @@
+"""Noticing that a device has gone: it stopped, fell silent, or runs at another pace."""
+
+from .devices import Port
+
+# Seconds without a callback, after the first one and before.
+_SILENT, _STARTING = 0.6, 3.0
+
+# Seconds over which samples are counted, how far the count may be off, and how often in a row. A
+# headset that changes between its two modes changes its rate by half.
+_SPAN, _OFF, _TIMES = 0.4, 0.25, 2
+
+
+class Watch:
+    """Watches one open port. :meth:`heard` is the callback's, all else the loop's.
+
+    Args:
+        port: The device.
+        now: Seconds of the clock.
+    """
+
+    def __init__(self, port: Port, now: float):
+        self._port = port
+        self._samples = 0
+        self._started = False
+        self.restart(now)
+
+    def heard(self, samples: int) -> None:
+        """The device has called with so many samples."""
+        self._samples += samples
+
+    def restart(self, now: float) -> None:
+        """Begin to watch anew, after a pause of our own."""
+        self._seen, self._seen_at = self._samples, now
+        self._span_at, self._span_samples = now, self._samples
+        self._off = 0
+
+    def trouble(self, now: float) -> str | None:
+        """What is wrong with the device, or None."""
+        if not self._port.active:
+            return "it stopped"
+        if self._samples == self._seen:
+            patience = _SILENT if self._started else _STARTING
+            return "it fell silent" if now - self._seen_at > patience else None
+        if not self._started:
+            self._started = True
+            self.restart(now)
+        self._seen, self._seen_at = self._samples, now
+        return self._pace(now)
+
+    def _pace(self, now: float) -> str | None:
+        span = now - self._span_at
+        if span < _SPAN:
+            return None
+        pace = (self._samples - self._span_samples) / (span * self._port.rate)
+        self._off = self._off + 1 if abs(pace - 1) > _OFF else 0
+        self._span_at, self._span_samples = now, self._samples
+        return "its rate changed" if self._off >= _TIMES else None
