@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from live_network import Played, arrivals, frame, play
 
 from mimi_mlx.live.jitter import CAPACITY, FADE, JitterBuffer
+from mimi_mlx.live.lateness import Lateness
 
 FRAMES = 3000  # 4 minutes
 SETTLED = 400  # calls, after which the depth has found its level
@@ -135,6 +136,25 @@ def test_the_depth_shrinks_slowly():
     assert buffer.dropped <= high
 
 
+def test_the_depth_shrinks_by_a_frame_a_second():
+    delays = np.full(FRAMES, 0.02)
+    delays[:300] += 0.24
+    _, played = run(delays)
+    steps = -np.diff(played.delays(280)) / 0.08
+    drops = np.flatnonzero(steps > 0.5)
+    assert len(drops) == 3 and steps[drops] == pytest.approx(1)
+    assert np.diff(drops).min() >= 11 and drops[0] >= 125
+
+
+def test_the_depth_does_not_grow_past_a_second():
+    """However late frames come: each third is 2 s behind the others."""
+    delays = np.full(FRAMES, 0.02)
+    delays[::3] += 2
+    buffer, played = run(delays)
+    assert buffer.late > 500
+    assert 11 <= max(played.depths) <= 15
+
+
 @pytest.mark.parametrize(("pause", "frames"), [(0.25, 4), (0.5, 7), (1.0, 13), (1.8, 23)])
 def test_a_pause_whose_frames_come_at_once(pause, frames):
     """They are played up to a little delay; of a long pause only the newest are."""
@@ -214,6 +234,25 @@ def test_after_a_long_silence_it_fills_to_its_target_again(missing):
     assert played.gains[resumed:].count(1) >= len(played.gains[resumed:]) - 5
 
 
+def test_while_it_fills():
+    buffer = JitterBuffer()
+    for n in range(20):
+        buffer.put(n, frame(n))
+        buffer.take()
+    for _ in range(30):
+        buffer.take()
+    assert buffer.depth == 0
+    buffer.put(50, frame(50))
+    assert buffer.depth == 1, "those lost in the silence are not waited for"
+    assert buffer.take()[1] == 0
+    assert not buffer.put(5, frame(5)) and buffer.duplicate == 1
+    assert not buffer.put(2**32 - 9, frame(5)) and buffer.late == 1
+    buffer.put(51, frame(51))
+    assert [buffer.take()[0][0] for _ in range(2)] == [50, 51], (
+        "a late one then is no reason to wait"
+    )
+
+
 def test_frames_wait_while_nobody_takes_any():
     """A device that is gone for 3 s, or for a minute: then the newest are played."""
     for away in (38, 750):
@@ -240,8 +279,8 @@ def test_a_jump_ahead(jump):
     for n in range(50):
         buffer.put(50 + jump + n, frame(n))
         _, gain = buffer.take()
-    assert gain == 1 and buffer.depth <= 5
-    assert buffer.late == 0
+        assert gain == 1 or n < 2
+    assert buffer.depth == 1 and buffer.late == 0
 
 
 def test_an_old_frame_is_late_however_old():
@@ -252,6 +291,22 @@ def test_an_old_frame_is_late_however_old():
     for age in (300, 499, 2**31 - 600):
         assert not buffer.put((499 - age) % 2**32, frame(0))
     assert buffer.late == 3
+
+
+def test_the_target_is_of_the_last_two_windows():
+    lateness, targets = Lateness(), []
+    for window in range(6):
+        for n in range(125):
+            lateness.add(100 + (4 if (window, n) in ((1, 60), (5, 1)) else 0))
+            lateness.tick()
+        targets.append((lateness.target, lateness.latest))
+    assert targets == [(2, 100), (5, 104), (5, 100), (2, 100), (2, 100), (5, 104)]
+
+
+def test_nothing_is_known_before_the_first_window_has_passed():
+    lateness = Lateness()
+    lateness.add(3)
+    assert lateness.latest is None and lateness.target == 2
 
 
 _NUMBERS = st.one_of(

@@ -125,7 +125,7 @@ class JitterBuffer:
             self._filled += 1
         if self._frames and max(self.depth, self._filled) >= self.target:
             self._skip_to(min(self._frames))
-            self._filling, self._empty, self._owed = False, 0, False
+            self._filling = self._owed = False
 
     def _settle(self) -> None:
         """Go on after a wait: frames that did not come meanwhile were concealed by it."""
