@@ -216,9 +216,24 @@ def test_silence_before_the_first_frame_and_fading_after_the_last():
     assert buffer.lost == 0
 
 
-def test_one_frame_alone_is_played_too():
+def test_calls_before_the_first_frame_may_come_at_any_rate():
     buffer = JitterBuffer()
-    buffer.put(0, frame(0))
+    for n in range(2):
+        for _ in range(500):
+            assert buffer.take() == (None, 0.0)
+        buffer.put(n, frame(n))
+    for n in range(2, 2000):
+        assert buffer.take()[0][0] == (n - 2) % 2048
+        buffer.put(n, frame(n))
+    assert buffer.concealed == buffer.dropped == 0 and buffer.target == 2
+
+
+def test_one_frame_alone_after_a_silence_is_played_too():
+    buffer = JitterBuffer()
+    for n in range(2):
+        buffer.put(n, frame(n))
+    assert [buffer.take()[1] for _ in range(60)][:2] == [1, 1]
+    buffer.put(70, frame(70))
     assert [buffer.take()[1] for _ in range(3)] == [0, 1, FADE[0]]
 
 

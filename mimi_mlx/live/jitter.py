@@ -104,13 +104,15 @@ class JitterBuffer:
         """The next frame to play: codes ``[K]`` and the gain that it ends with.
 
         A frame that is missing is concealed: the last codes again, fading, then with gain 0.
-        (None, 0.0) as long as nothing has been played.
+        (None, 0.0) as long as nothing has been played; such calls are not counted, and may come
+        at any rate.
         """
         if self._filling:
             self._fill()
-        if self._filling:
-            number = None
-        else:
+        if self._filling and self._codes is None:
+            return None, 0.0
+        number = None
+        if not self._filling:
             self._settle()
             self._catch_up()
             number = self._choose()
@@ -121,9 +123,10 @@ class JitterBuffer:
 
     def _fill(self) -> None:
         """Begin to play when the target is reached, or when that has taken its time."""
-        if self._frames:
-            self._filled += 1
-        if self._frames and max(self.depth, self._filled) >= self.target:
+        if not self._frames:
+            return
+        self._filled += self._codes is not None
+        if max(self.depth, self._filled) >= self.target:
             self._skip_to(min(self._frames))
             self._filling = self._owed = False
 
@@ -139,7 +142,8 @@ class JitterBuffer:
     def _catch_up(self) -> None:
         """Leave frames out where the delay is greater than it need be."""
         if self.depth > self.target + _TOLERATED:
-            self._skip_to(self._newest + 1 - self.target)
+            oldest = self._newest + 1 - self.target
+            self._skip_to(min(number for number in self._frames if number >= oldest))
         elif self._calls % _PACE == 0 and self.depth >= _EARLY and self._is_early():
             self._skip_to(self._next + 1)
 
@@ -167,9 +171,7 @@ class JitterBuffer:
         self._fresh, self._faded = False, 0
         return self._codes, 1.0
 
-    def _conceal(self) -> tuple[np.ndarray | None, float]:
-        if self._codes is None:
-            return None, 0.0
+    def _conceal(self) -> tuple[np.ndarray, float]:
         if not self._filling:
             self.concealed += 1
         self._faded += 1
