@@ -1,6 +1,7 @@
 """Arguments of ``mimi-mlx stream``; what it does: ``commands/stream.py`` and ``live/``."""
 
 import argparse
+import sys
 
 _MORE = (
     "Microphone to codes to speaker, until Ctrl-C. With --send the codes go to another machine "
@@ -8,6 +9,9 @@ _MORE = (
     "encryption, for this machine and trusted networks only. There is no echo cancellation: use "
     "headphones. Needs sounddevice: pip install 'mimi_mlx[mic]'."
 )
+
+# Milliseconds. Linux sound servers hand sound over in larger lumps.
+_LATENCY = 20.0 if sys.platform == "darwin" else 40.0
 
 
 def stream(command) -> argparse.ArgumentParser:
@@ -29,9 +33,9 @@ def _add_devices(add) -> None:
     add(
         "--latency",
         type=float,
-        default=20.0,
+        default=_LATENCY,
         metavar="MS",
-        help="to ask of each device; more if the sound has gaps (20)",
+        help="to ask of each device; more if the sound has gaps (20 on a Mac, else 40)",
     )
     add("--no-playback", action="store_true", help="no speaker")
 

@@ -1,6 +1,7 @@
 """Audio devices through PortAudio, by way of sounddevice, and the real clock."""
 
 import concurrent.futures
+import functools
 import sys
 import time
 from collections.abc import Callable
@@ -16,14 +17,15 @@ _LATEST = 1.0  # s
 
 
 class PortAudio:
-    """See :class:`devices.Audio`.
+    """See :class:`devices.Audio`. The clock needs nothing installed.
 
     Raises:
-        ValueError: sounddevice or PortAudio is not installed.
+        ValueError: From all that is about devices: sounddevice or PortAudio is not installed.
     """
 
-    def __init__(self):
-        self._sd = _sounddevice()
+    @functools.cached_property
+    def _sd(self) -> Any:
+        return _sounddevice()
 
     def devices(self) -> list[Device]:
         """All that PortAudio knows since it was last initialised."""

@@ -36,7 +36,7 @@ class Resampler:
         lower = min(source_rate, rate) / 2
         half = min(_kaiser_length(lower * (1 - _PASS)) / 2, _LONGEST)
         self._half = math.ceil(half * source_rate)
-        self._taps = filters(self._up, self._half, lower * (1 + _PASS) / source_rate)
+        self._taps = filters(self._up, self._half, lower * (1 + _PASS) / 2 / source_rate)
         self._pending = np.zeros(self._half - 1, np.float32)  # silence before the beginning
         self._at = 0  # the next result's position in what is pending, in 1 / up samples
         self.delay = 0.0 if source_rate == rate else self._half / source_rate
