@@ -44,6 +44,7 @@ class FakePort:
             block = np.full((self.block, self.channels), np.nan, np.float32)
             self._call(block, self.latency, flag)
             self.audio.heard.append((self.audio.now + self.latency, self.rate, block))
+            self.audio.heard_by.setdefault(self.fake.name, []).append(block)
 
     def close(self) -> None:
         self.active = False
@@ -86,6 +87,7 @@ class FakeAudio:
         self.sound = sound
         self.ports: list[FakePort] = []
         self.heard: list[tuple[float, int, np.ndarray]] = []
+        self.heard_by: dict[str, list[np.ndarray]] = {}  # by the speaker's name
         self.events: list[tuple[float, Callable[[], Any]]] = []
         self.refreshed = 0
         self._known = list(fakes)

@@ -42,6 +42,7 @@ class Session:
     ):
         self._audio, self._keeper, self._flows = audio, keeper, flows
         self._notes, self._screen, self._link, self._file = notes, screen, link, file
+        self._peer = None  # who was told of
         self._stopped = False
         self._zeros = False  # whether exact zeros were told of
         self._drawn = self._flushed = 0.0  # when the trace was, last
@@ -58,6 +59,8 @@ class Session:
         """
         figures = self._notes.figures
         self._keeper.start()
+        if any(isinstance(flow, Incoming) for flow in self._flows):
+            self._screen.say(f"listening at UDP port {self._link.port}")
         start = self._audio.clock()
         while not self._stopped and (duration is None or figures.seconds < duration):
             now = self._audio.clock()
@@ -78,9 +81,7 @@ class Session:
             flow.turn()
         figures.reopened = keeper.reopened
         if self._link:
-            figures.link = self._link.stats
-            for message in self._link.messages():
-                self._screen.say(message)
+            self._ask(self._link)
         self._hint()
         self._screen.show(figures)
         if self._notes.trace:
@@ -93,6 +94,16 @@ class Session:
         done = all(flow.idle for flow in self._flows if isinstance(flow, Outgoing))
         listens = any(isinstance(flow, Incoming) for flow in self._flows)
         return done and not listens and (not self._keeper.speaker or self._keeper.speaker.dry)
+
+    def _ask(self, link: Link) -> None:
+        """Take over what a link has counted, and what it has to say."""
+        self._notes.figures.link = link.stats
+        for message in link.messages():
+            self._screen.say(message)
+        if link.peer != self._peer:
+            self._peer = link.peer
+            if link.peer:
+                self._screen.say(f"hears {link.peer}")
 
     def _hint(self) -> None:
         microphone = self._keeper.microphone
