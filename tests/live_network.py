@@ -1,5 +1,6 @@
 """A network in memory, whose time is simulated: what the tests of the live link run over."""
 
+import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
@@ -31,6 +32,13 @@ class MemorySocket:
 
     def close(self) -> None:
         pass
+
+
+def free_port() -> int:
+    """A UDP port that nobody has."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def frame(number: int, num_codebooks: int = 8) -> np.ndarray:

@@ -43,11 +43,13 @@ class JitterBuffer:
         self._codes: np.ndarray | None = None  # the last codes played
         self._faded = 0  # calls in a row that gave nothing received
         self._calls = 0
+        self._frames: dict[int, np.ndarray] = {}
         self.restart()
 
     def restart(self) -> None:
-        """Another stream begins: forget the frames and the delays of the one before."""
-        self._frames: dict[int, np.ndarray] = {}
+        """Another stream begins: drop the frames of the one before, and forget its delays."""
+        self.dropped += len(self._frames)
+        self._frames.clear()
         self._seen: deque[int] = deque(maxlen=_REMEMBERED)
         self._lateness = Lateness()
         # Unwrapped sequence numbers; there is no newest before the first frame.
