@@ -20,6 +20,7 @@ class MemorySocket:
         self.sent: list[bytes] = []
         self.inbox: deque[tuple[bytes, Address]] = deque()
         self.errors = 0
+        self.failure = None
         self.port = listen
         self.is_ipv6 = False
 

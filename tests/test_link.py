@@ -396,6 +396,9 @@ def test_errors_of_the_socket_are_counted(monkeypatch):
         link.send(frame(n))
     link.poll()
     assert link.stats.errors == 4 and link.stats.sent == 0
+    assert link.messages() == ["cannot send to 127.0.0.1:9 (network is down), and goes on trying"]
+    link.send(frame(3))
+    assert link.messages() == []
 
 
 def test_a_frame_that_could_not_be_sent_is_missing_for_the_peer(memory, clock):

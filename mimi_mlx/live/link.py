@@ -85,6 +85,8 @@ class Link:
         self._stream = secrets.randbits(32)
         self._sequence = 0
         self._sent = 0
+        self._told = False  # that sending fails
+        self._to = send_to and Address(*send_to)
         self._socket = UdpSocket(send_to, listen)
 
     @property
@@ -128,7 +130,11 @@ class Link:
 
     def messages(self) -> list[str]:
         """What to tell the user since the last call, in lines; each kind is told once."""
-        return self._receiver.messages()
+        news = self._receiver.messages()
+        if self._socket.failure and not self._told:
+            self._told = True
+            news.append(f"cannot send to {self._to} ({self._socket.failure}), and goes on trying")
+        return news
 
     @property
     def stats(self) -> LinkStats:

@@ -36,6 +36,8 @@ class UdpSocket:
                 raise ValueError(f"port {port}: ports are from 1 to 65535. Give one of those.")
         self.errors = 0
         """Datagrams that could not be sent, and reads that failed."""
+        self.failure: str | None = None
+        """Why the first of them could not be sent."""
         found = _found(*send_to) if send_to else []
         if listen is None:
             self._to = _reachable(found)
@@ -68,8 +70,9 @@ class UdpSocket:
             address = (f"::ffff:{address[0]}", address[1])
         try:
             self._socket.sendto(data, address)
-        except OSError:
+        except OSError as error:
             self.errors += 1
+            self.failure = self.failure or str(error)
             return False
         return True
 
