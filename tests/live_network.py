@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from mimi_mlx.live.link import Link
 from mimi_mlx.live.udp import Address
 
 FRAME = 0.08  # seconds
@@ -52,6 +53,12 @@ def frame(number: int, num_codebooks: int = 8) -> np.ndarray:
 def number(codes: np.ndarray) -> int:
     """Which frame codes are."""
     return int(codes[0] + 2048 * codes[1])
+
+
+def heard(link: Link, calls: int) -> list[int]:
+    """The numbers of the frames received that come out of so many calls."""
+    given = [link.next_frame() for _ in range(calls)]
+    return [number(codes) for codes, gain in given if gain == 1]
 
 
 class Played:
