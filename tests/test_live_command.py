@@ -93,7 +93,7 @@ def test_a_file_in_place_of_the_microphone_is_paced_and_heard_to_its_end(tiny, s
     start = audio.now
     run(audio, "--input", CLIP)
     seconds = 40134 / 24000
-    assert seconds + 0.03 < audio.now - start < seconds + 0.4
+    assert seconds + 0.4 < audio.now - start < seconds + 0.9  # the device settles first
     times, heard = audio.ear()
     loud = times[np.abs(heard) > 0.01]
     wanted = np.array(tiny.decode(offline(tiny, speech("kathleen-1")), length=40134))[0, 0]

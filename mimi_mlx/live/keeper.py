@@ -68,13 +68,14 @@ class Keeper:
         return self._ends.get("output")
 
     def start(self) -> None:
-        """Wait until the devices run, for as long as they may take."""
-        start = self._audio.clock()
-        while not all(end.running for end in self._ends.values()):
-            if self._audio.clock() - start > _STARTING:
+        """Wait until the devices run at their pace, for as long as that may take."""
+        start = self._minded = self._audio.clock()
+        while not all(end.watch.steady for end in self._ends.values()):
+            now = self._audio.clock()
+            if now - start > _STARTING:
                 break
+            self.mind(now)
             self._audio.wait(_PAUSE, None)
-        self._minded = self._audio.clock()
         if self.microphone:
             self.microphone.skip()
 

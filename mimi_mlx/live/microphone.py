@@ -57,14 +57,10 @@ class Microphone:
         """Close the device."""
         self.port.close()
 
-    @property
-    def running(self) -> bool:
-        """Whether the device has begun to give samples."""
-        return self._ring.written > 0
-
     def skip(self) -> None:
         """Leave out what has come so far: nobody was ready for it."""
         self._ring.read()
+        self._lost = self._ring.dropped
 
     def frames(self) -> list[np.ndarray]:
         """Every frame ``[frame_size]`` that is whole by now."""

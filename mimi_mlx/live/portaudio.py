@@ -12,6 +12,10 @@ import numpy as np
 
 from .devices import Callback, Device, Kind
 
+# Blocks a second to ask ALSA for, for a speaker: through PulseAudio, larger ones run empty, and
+# then it may call without end. Elsewhere, and for microphones, PortAudio chooses best.
+_ALSA_BLOCKS = 200
+
 # A device's own word on how late a block is, if it is not between these, is no use.
 _LATEST = 1.0  # s
 
@@ -65,7 +69,7 @@ class PortAudio:
     ) -> "PortAudioPort":
         """Open and start a stream with blocks of whatever size suits the latency."""
         try:
-            return PortAudioPort(self._sd, kind, device.number, rate, channels, latency, callback)
+            return PortAudioPort(self._sd, kind, device, rate, channels, latency, callback)
         except (self._sd.PortAudioError, ValueError) as error:
             raise OSError(f"{device.name} cannot be opened ({error})") from error
 
@@ -88,7 +92,7 @@ class PortAudioPort:
         self,
         sd: Any,
         kind: Kind,
-        number: int,
+        device: Device,
         rate: int,
         channels: int,
         latency: float,
@@ -97,9 +101,11 @@ class PortAudioPort:
         self.rate = rate
         self.latency = latency
         make = sd.InputStream if kind == "input" else sd.OutputStream
+        small = kind == "output" and device.system == "ALSA"
         self._stream = make(
-            device=number,
+            device=device.number,
             samplerate=rate,
+            blocksize=rate // _ALSA_BLOCKS if small else 0,
             channels=channels,
             dtype="float32",
             latency=latency,

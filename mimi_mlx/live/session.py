@@ -61,6 +61,7 @@ class Session:
         self._keeper.start()
         if any(isinstance(flow, Incoming) for flow in self._flows):
             self._screen.say(f"listening at UDP port {self._link.port}")
+        self._screen.say("running; Ctrl-C ends it")
         start = self._audio.clock()
         while not self._stopped and (duration is None or figures.seconds < duration):
             now = self._audio.clock()

@@ -2,12 +2,15 @@
 
 from .devices import Port
 
-# Seconds without a callback, after the first one and before.
+# Seconds without a callback, once a device has run well, and before: some pause at first.
 _SILENT, _STARTING = 0.6, 3.0
 
 # Seconds over which samples are counted, how far the count may be off, and how often in a row. A
 # headset that changes between its two modes changes its rate by half.
 _SPAN, _OFF, _TIMES = 0.4, 0.25, 2
+
+# How far it may be off for a device that has just begun to count as running well.
+_STEADY = 0.1
 
 
 class Watch:
@@ -21,7 +24,9 @@ class Watch:
     def __init__(self, port: Port, now: float):
         self._port = port
         self._samples = 0
-        self._started = False
+        self._started = self._settled = False
+        self.steady = False
+        """Whether the device runs at its pace; some do not at first."""
         self.restart(now)
 
     def heard(self, samples: int) -> None:
@@ -39,7 +44,7 @@ class Watch:
         if not self._port.active:
             return "it stopped"
         if self._samples == self._seen:
-            patience = _SILENT if self._started else _STARTING
+            patience = _SILENT if self._settled else _STARTING
             return "it fell silent" if now - self._seen_at > patience else None
         if not self._started:
             self._started = True
@@ -52,6 +57,8 @@ class Watch:
         if span < _SPAN:
             return None
         pace = (self._samples - self._span_samples) / (span * self._port.rate)
+        self.steady = abs(pace - 1) < _STEADY
+        self._settled |= self.steady
         self._off = self._off + 1 if abs(pace - 1) > _OFF else 0
         self._span_at, self._span_samples = now, self._samples
         return "its rate changed" if self._off >= _TIMES else None
