@@ -166,7 +166,7 @@ class Incoming:
         self._link, self._codec, self._notes, self._speaker = link, codec, notes, speaker
         self._seconds, self._clock = frame_seconds, clock
         self._records = records
-        self._due = 0.0  # when the next frame is needed, if there is no speaker
+        self._due: float | None = None  # when the next frame is needed, if there is no speaker
         self._before, self._gain = 0.0, 0.0  # of the frame before, and of this one, at the end
         self.job = Job(worker)
 
@@ -179,14 +179,19 @@ class Incoming:
             codes, gain = self._link.next_frame()
             if codes is not None:
                 self._before, self._gain = self._gain, gain
-                self._due = max(self._due, self._clock() - self._seconds) + self._seconds
+                self._next_due()
                 self.job.start(self._codec.decode, codes)
 
     def _needed(self) -> bool:
         if self._speaker is None:
-            return self._clock() >= self._due
+            return self._due is None or self._clock() >= self._due
         early = self._speaker.margin + self._notes.figures.decode.p95 + _EARLY
         return self._speaker.waiting < early
+
+    def _next_due(self) -> None:
+        now = self._clock()
+        before = now if self._due is None else max(self._due, now - self._seconds)
+        self._due = before + self._seconds
 
     def _finish(self, coded: Coded) -> None:
         pcm = coded.pcm * _ramp(self._before, self._gain, len(coded.pcm), self._seconds)

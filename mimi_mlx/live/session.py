@@ -42,6 +42,7 @@ class Session:
     ):
         self._audio, self._keeper, self._flows = audio, keeper, flows
         self._notes, self._screen, self._link, self._file = notes, screen, link, file
+        self._listens = any(isinstance(flow, Incoming) for flow in flows)
         self._peer = None  # who was told of
         self._stopped = False
         self._zeros = False  # whether exact zeros were told of
@@ -59,7 +60,7 @@ class Session:
         """
         figures = self._notes.figures
         self._keeper.start()
-        if any(isinstance(flow, Incoming) for flow in self._flows):
+        if self._listens:
             self._screen.say(f"listening at UDP port {self._link.port}")
         self._screen.say("running; Ctrl-C ends it")
         start = self._audio.clock()
@@ -76,7 +77,8 @@ class Session:
         keeper, figures = self._keeper, self._notes.figures
         before = keeper.reopened, figures.underruns, figures.late
         keeper.mind(now)
-        if keeper.speaker and ("input" in keeper.down or (self._file and self._file.ended)):
+        silent = "input" in keeper.down or (self._file and self._file.ended)
+        if keeper.speaker and silent and not self._listens:
             keeper.speaker.pause()
         for flow in self._flows:
             flow.turn()
@@ -93,8 +95,7 @@ class Session:
         if not self._file or not self._file.ended:
             return False
         done = all(flow.idle for flow in self._flows if isinstance(flow, Outgoing))
-        listens = any(isinstance(flow, Incoming) for flow in self._flows)
-        return done and not listens and (not self._keeper.speaker or self._keeper.speaker.dry)
+        return done and not self._listens and (not self._keeper.speaker or self._keeper.speaker.dry)
 
     def _ask(self, link: Link) -> None:
         """Take over what a link has counted, and what it has to say."""
