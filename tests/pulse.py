@@ -50,31 +50,33 @@ class Pulse:
             "PULSE_SERVER": f"unix:{folder}/pulse/native",
             "OPENBLAS_NUM_THREADS": "1",  # several wait for each other, long if others run too
         }
-        self._silence: subprocess.Popen | None = None
-        arguments = [part for module in _MODULES for part in ("-L", module)]
-        self._process = subprocess.Popen(
-            ["pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", *arguments],
-            env=self.environment,
-            stderr=subprocess.DEVNULL,
-            preexec_fn=urgent,
-        )
+        self._processes: list[subprocess.Popen] = []
 
-    def wait(self) -> None:
-        """Until it answers. Silence then keeps the virtual speaker awake, as it does a real one."""
-        for _ in range(200):
-            done = subprocess.run(
-                ["pactl", "set-default-source", "mic"], env=self.environment, capture_output=True
-            )
-            if done.returncode == 0:
-                self._silence = subprocess.Popen(
-                    ["pacat", "--raw", "--latency-msec=20", "--device=speaker", "/dev/zero"],
-                    env=self.environment,
-                    stderr=subprocess.DEVNULL,
-                    preexec_fn=urgent,
-                )
-                return
+    def start(self) -> None:
+        """Start, and wait until it answers."""
+        modules = [part for module in _MODULES for part in ("-L", module)]
+        self._run("pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", *modules)
+        command = ["pactl", "set-default-source", "mic"]
+        deadline = time.monotonic() + 20
+        while subprocess.run(command, env=self.environment, capture_output=True).returncode:
+            assert time.monotonic() < deadline, "PulseAudio does not answer"
             time.sleep(0.05)
-        raise TimeoutError("PulseAudio does not answer")
+        # Silence keeps the virtual speaker awake, as it does a real one.
+        self._run("pacat", "--raw", "--latency-msec=20", "--device=speaker", "/dev/zero")
+
+    def crash(self) -> None:
+        """Be gone, without a farewell."""
+        for process in self._processes:
+            process.kill()
+            process.wait()
+        self._processes.clear()
+        shutil.rmtree(Path(self.environment["XDG_RUNTIME_DIR"]) / "pulse")
+
+    def _run(self, *command: str) -> None:
+        process = subprocess.Popen(
+            command, env=self.environment, stderr=subprocess.DEVNULL, preexec_fn=urgent
+        )
+        self._processes.append(process)
 
     def speak(self, path: Path) -> subprocess.Popen:
         """Play a sound file into the microphone."""
@@ -82,10 +84,10 @@ class Pulse:
         return subprocess.Popen(command, env=self.environment, preexec_fn=urgent)
 
     def close(self) -> None:
-        for process in (self._silence, self._process):
-            if process:
-                process.terminate()
-                process.wait(timeout=20)
+        """End well."""
+        for process in reversed(self._processes):
+            process.terminate()
+            process.wait(timeout=20)
 
 
 class Ear:
@@ -119,11 +121,12 @@ class Ear:
         return min(self._starts), np.frombuffer(b"".join(self._pieces), "<f4")
 
 
-class Calm:
-    """Measures by how much an urgent sleep of 5 ms oversleeps: is the machine fit to be timed?"""
+class Hiccups:
+    """Notes urgent sleeps of 5 ms that take ``least`` seconds longer: can the machine be timed?"""
 
-    def __init__(self):
-        self.worst = 0.0
+    def __init__(self, least: float):
+        self._least = least
+        self._waits: list[float] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch)
         self._thread.start()
@@ -133,13 +136,14 @@ class Calm:
         before = time.monotonic()
         while not self._stop.wait(0.005):
             now = time.monotonic()
-            self.worst = max(self.worst, now - before - 0.005)
+            self._waits.append(now - before - 0.005)
             before = now
 
-    def close(self) -> float:
+    def close(self) -> list[float]:
+        """How long each took, in seconds."""
         self._stop.set()
         self._thread.join()
-        return self.worst
+        return [wait for wait in self._waits if wait > self._least]
 
 
 @contextlib.contextmanager
@@ -148,7 +152,7 @@ def running() -> Iterator[Pulse]:
     with tempfile.TemporaryDirectory(prefix="mimi-pulse-", dir="/tmp") as folder:
         pulse = Pulse(Path(folder))
         try:
-            pulse.wait()
+            pulse.start()
             yield pulse
         finally:
             pulse.close()

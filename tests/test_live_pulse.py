@@ -20,9 +20,9 @@ pytestmark = pytest.mark.skipif(bool(pulse.missing()), reason=str(pulse.missing(
 
 CLIPS = [soundfile.read(path)[0] for path in sorted(SPEECH.glob("k*.flac"))]
 
-# A machine that lets a thread wait longer than this, or takes longer than this for most frames, in
-# seconds, is too busy to time sound on.
-CALM, QUICK = 0.03, 0.04
+# A machine that now and then lets an urgent thread wait for longer than this, in seconds, loses a
+# frame now and then, and one that takes longer than the other for most frames cannot be timed.
+HICCUP, QUICK = 0.01, 0.04
 
 
 class Heard(NamedTuple):
@@ -32,7 +32,13 @@ class Heard(NamedTuple):
     ear: tuple[float, np.ndarray]
     figures: dict
     end: float
-    calm: float
+    hiccups: list[float]
+
+    @property
+    def calm(self) -> bool:
+        """Whether the machine was fit for it."""
+        half = self.figures["encode_ms"]["p95"], self.figures["decode_ms"]["p95"]
+        return not self.hiccups and sum(half) < 1e3 * QUICK
 
 
 def live(folder: Path, seconds: float) -> Heard:
@@ -54,15 +60,15 @@ def live(folder: Path, seconds: float) -> Heard:
             preexec_fn=pulse.urgent,
         )
         wait_for(folder / "said", "running", process)
-        calm = pulse.Calm()
+        hiccups = pulse.Hiccups(HICCUP)
         time.sleep(seconds)
-        end, worst = time.monotonic(), calm.close()
+        end, waits = time.monotonic(), hiccups.close()
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=60)
         mouth.terminate()
         mouth.wait()
         assert process.returncode == 0, (folder / "said").read_text()
-        return Heard(*(ear.close() for ear in ears), json.loads(out), end, worst)
+        return Heard(*(ear.close() for ear in ears), json.loads(out), end, waits)
 
 
 def wait_for(path: Path, word: str, process: subprocess.Popen) -> None:
@@ -70,15 +76,6 @@ def wait_for(path: Path, word: str, process: subprocess.Popen) -> None:
     while word not in path.read_text():
         assert process.poll() is None and time.monotonic() < deadline, path.read_text()
         time.sleep(0.02)
-
-
-def on_a_calm_machine(folder: Path, seconds: float) -> Heard:
-    for _ in range(3):
-        heard = live(folder, seconds)
-        p95 = (heard.figures["encode_ms"]["p95"] + heard.figures["decode_ms"]["p95"]) / 1e3
-        if heard.calm < CALM and p95 < QUICK:
-            return heard
-    pytest.skip(f"too busy a machine: threads wait {heard.calm:.3f} s, frames take {p95:.3f} s")
 
 
 def lag(reference: np.ndarray, delayed: np.ndarray) -> int:
@@ -115,21 +112,58 @@ def check(heard: Heard, tiny, folder: Path, seconds: float) -> None:
         f"{figures['dropped_ms']} ms, underruns {figures['underruns']}, overruns "
         f"{figures['overruns']}, reopened {figures['reopened']}; log-mel distance to what the file "
         f"of codes says {played:.2f} dB, to the offline round trip {offline:.2f} dB, of other "
-        f"speech {other:.2f} dB; threads waited {1e3 * heard.calm:.0f} ms at most"
+        f"speech {other:.2f} dB; the machine's hiccups {[round(1e3 * x) for x in heard.hiccups]} ms"
     )
-    assert played < 2 and offline < 6
-    assert abs(shown - measured) < 40
-    assert figures["late_frames"] == figures["underruns"] == 0
+    assert figures["late_frames"] <= len(heard.hiccups)
     assert found.damage is None
     saved, _ = soundfile.read(folder / "a.wav", dtype="float32")
     np.testing.assert_allclose(saved, decoded, atol=1e-4)
     assert "encode" in (folder / "a.json").read_text()
+    if heard.calm:
+        assert played < 2 and offline < 6
+        assert abs(shown - measured) < 40
+        assert figures["late_frames"] == figures["underruns"] == figures["dropped_ms"] == 0
 
 
-def test_the_clip_comes_back(tiny, tmp_path):
-    check(on_a_calm_machine(tmp_path, 3.5), tiny, tmp_path, 2.0)
+def test_the_speech_comes_back(tiny, tmp_path):
+    for _ in range(3):
+        heard = live(tmp_path, 3.5)
+        if heard.calm:
+            break
+    check(heard, tiny, tmp_path, 2.0)
+    if not heard.calm:
+        pytest.skip(f"too busy a machine to time sound: {heard.figures}, {heard.hiccups}")
 
 
 @pytest.mark.slow
 def test_a_minute_without_a_late_frame(tiny, tmp_path):
-    check(on_a_calm_machine(tmp_path, 60), tiny, tmp_path, 10.0)
+    check(live(tmp_path, 60), tiny, tmp_path, 2.0)
+
+
+@pytest.mark.slow
+def test_the_sound_system_dies_and_comes_back(tmp_path):
+    with pulse.running() as system:
+        command = [sys.executable, "-m", "mimi_mlx.stream", "--model", "tiny", "--json"]
+        process = subprocess.Popen(
+            [*command, "-i", "pulse", "-o", "pulse"],
+            env=system.environment,
+            stdout=subprocess.PIPE,
+            stderr=(tmp_path / "said").open("w"),
+            text=True,
+            preexec_fn=pulse.urgent,
+        )
+        wait_for(tmp_path / "said", "running", process)
+        system.crash()
+        wait_for(tmp_path / "said", "opening it anew", process)
+        system.start()
+        ear = pulse.Ear(system, "speaker")
+        soundfile.write(tmp_path / "speech.wav", np.concatenate(CLIPS), pulse.RATE)
+        mouth = system.speak(tmp_path / "speech.wav")
+        time.sleep(8)
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=60)
+        mouth.terminate()
+        mouth.wait()
+        assert process.returncode == 0, (tmp_path / "said").read_text()
+        assert json.loads(out)["reopened"] >= 1
+        assert np.abs(ear.close()[1]).max() > 0.05
