@@ -1,6 +1,5 @@
 """One frame in one packet: as docs/live-protocol.md has it, and nothing else passes."""
 
-import random
 import re
 import struct
 from pathlib import Path
@@ -59,17 +58,6 @@ def test_every_byte_changed_missing_or_doubled():
         assert FORMAT.unpack(data[:at]) is None
         assert FORMAT.unpack(data[:at] + data[at + 1 :]) is None
         assert FORMAT.unpack(data[:at] + data[at : at + 1] + data[at:]) is None
-
-
-def test_a_hundred_thousand_changed_packets():
-    rng = random.Random(0)
-    data = FORMAT.pack(1, 2, CODES)
-    for _ in range(100_000):
-        changed = bytearray(data)
-        for _ in range(rng.randint(1, 4)):
-            changed[rng.randrange(len(data))] ^= rng.randrange(1, 256)
-        if changed != data:  # the same byte may change twice
-            assert FORMAT.unpack(bytes(changed)) is None
 
 
 @pytest.mark.parametrize(
