@@ -34,10 +34,10 @@ def missing() -> str | None:
     return None
 
 
-def urgent() -> None:
+def urgent(priority: int = 5) -> None:
     """Go before what else the machine does, as sound servers do, if that is allowed."""
     with contextlib.suppress(PermissionError):
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(5))
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(priority))
 
 
 class Pulse:
@@ -62,7 +62,7 @@ class Pulse:
             assert time.monotonic() < deadline, "PulseAudio does not answer"
             time.sleep(0.05)
         # Silence keeps the virtual speaker awake, as it does a real one.
-        self._run("pacat", "--raw", "--latency-msec=20", "--device=speaker", "/dev/zero")
+        self._run("pacat", "--raw", "--latency-msec=500", "--device=speaker", "/dev/zero")
 
     def crash(self) -> None:
         """Be gone, without a farewell."""
@@ -74,13 +74,16 @@ class Pulse:
 
     def _run(self, *command: str) -> None:
         process = subprocess.Popen(
-            command, env=self.environment, stderr=subprocess.DEVNULL, preexec_fn=urgent
+            command,
+            env=self.environment,
+            stderr=subprocess.DEVNULL,
+            preexec_fn=lambda: urgent(20),
         )
         self._processes.append(process)
 
     def speak(self, path: Path) -> subprocess.Popen:
         """Play a sound file into the microphone."""
-        command = ["paplay", "--device=mic_feed", "--latency-msec=20", str(path)]
+        command = ["paplay", "--device=mic_feed", str(path)]
         return subprocess.Popen(command, env=self.environment, preexec_fn=urgent)
 
     def close(self) -> None:

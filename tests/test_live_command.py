@@ -192,6 +192,7 @@ def test_what_was_recorded_is_whole_after_a_kill(tmp_path):
     assert {event["pid"] for event in json.loads(text + "]")} == {1}
 
 
+@pytest.mark.slow  # every day on the virtual devices
 def test_ctrl_c_ends_it_well(tmp_path):
     process = started(tmp_path)
     process.send_signal(signal.SIGINT)

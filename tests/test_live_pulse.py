@@ -86,6 +86,12 @@ def lag(reference: np.ndarray, delayed: np.ndarray) -> int:
     return best if best < len(delayed) else best - size
 
 
+def cut(first: float, samples: np.ndarray, start: float, seconds: float) -> np.ndarray:
+    """So many seconds from ``start`` on, of samples the first of which was at ``first``."""
+    begin = round((start - first) * pulse.RATE)
+    return samples[begin : begin + round(seconds * pulse.RATE)]
+
+
 def distance(wanted: np.ndarray, sound: np.ndarray) -> float:
     """The log-mel distance in dB of ``sound`` to that part of the other that it is."""
     start = max(0, -lag(wanted, sound))
@@ -98,13 +104,14 @@ def check(heard: Heard, tiny, folder: Path, seconds: float) -> None:
     figures = heard.figures
     (said_at, said), (heard_at, sound) = heard.mouth, heard.ear
     coded = np.array(tiny.decode(tiny.encode(said, num_codebooks=8), length=len(said)))[0, 0]
-    first = round((heard.end - 0.2 - seconds - heard_at) * pulse.RATE)
-    sound = sound[first : first + round(seconds * pulse.RATE)]
-    measured = 1e3 * (lag(coded, sound) + first) / pulse.RATE + 1e3 * (heard_at - said_at)
+    start = heard.end - 0.2 - seconds  # s of the clock
+    sound = cut(heard_at, sound, start, seconds)
+    before = cut(said_at, coded, start - 1, seconds + 1)  # all that can be in it
+    measured = 1e3 * (1 + lag(before, sound) / pulse.RATE)
     shown = sum(figures["mouth_to_ear_parts_ms"].values())
     found = codefile.read(folder / "a.mimi")
     decoded = np.array(tiny.decode(found.codes))[0, 0]
-    played, offline = distance(decoded, sound), distance(coded, sound)
+    played, offline = distance(decoded, sound), distance(before, sound)
     other = distance(decoded[::-1], sound)
     print(
         f"\nmouth to ear: shown {shown:.0f} ms, measured {measured:.0f} ms, of which "

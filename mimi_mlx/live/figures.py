@@ -111,6 +111,7 @@ class Figures:
             "dropped_ms": round(1e3 * self.dropped, 1),
             "overruns": self.overruns,
             "underruns": self.underruns,
+            "device_underflows": self.speaker.lost if self.speaker else 0,
             "reopened": self.reopened,
             "trim_ppm": round(1e6 * self.speaker.trim) if self.speaker else 0,
         }

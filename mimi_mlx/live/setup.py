@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import gc
 import signal
 from collections.abc import Iterator
 
@@ -69,9 +70,13 @@ def run_until_interrupted(session: Session, duration: float | None) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     before = signal.signal(signal.SIGINT, stop)
+    # To look through all that is loaded for garbage takes longer than a device can wait.
+    gc.collect()
+    gc.freeze()
     try:
         session.run(duration)
     finally:
+        gc.unfreeze()
         signal.signal(signal.SIGINT, before)
 
 

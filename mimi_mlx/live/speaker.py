@@ -13,7 +13,7 @@ from .watch import Watch
 
 # Seconds: what may wait in the queue at most; a fade; and what is kept in the queue if all goes
 # well, for the times when a frame takes longer than usual.
-_WAITING, _FADE, _MARGIN = 1.0, 0.005, 0.015
+_WAITING, _FADE, _MARGIN = 1.0, 0.005, 0.02
 
 
 class Speaker:
