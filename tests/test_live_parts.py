@@ -103,7 +103,7 @@ def test_at_24_khz_nothing_is_changed():
     assert Resampler(24000, 24000).push(sound) is sound
 
 
-@pytest.mark.parametrize("change", [-1, 0, 1])
+@pytest.mark.parametrize("change", [-4, -1, 0, 1, 4])
 def test_a_stretched_tone_is_the_same_tone_a_little_slower_or_faster(change):
     stretch, frames = Stretch(1920), 50
     sound = tone(3000, 24000, 4.0)[: frames * 1920].reshape(frames, 1920)
@@ -197,7 +197,7 @@ def test_a_queue_that_is_far_too_long_is_cut():
     for number in range(20, 60):
         clocks.frame(number)
     assert clocks.cut > 0 and clocks.queue.underruns == 0
-    assert clocks.left[-1] < 0.05
+    assert clocks.left[-1] < 0.07  # the rest goes slowly
 
 
 def test_levels_and_times():
@@ -257,6 +257,6 @@ def test_the_live_line_says_it_all():
         times.add(0.004)
     figures.delayed(0.131)
     line = live_line(figures)
-    assert "▕██████▋   ▏ -20" in line and "▕          ▏-100" in line
-    assert "enc 4.0/4.0/4.0 ms | dec 4.0/4.0/4.0 ms | queue 43 ms | ear 131 ms | 1.1 kbps" in line
+    assert "▕████  ▏ -20" in line and "▕      ▏-100" in line
+    assert "enc 4.0/4.0/4.0 dec 4.0/4.0/4.0 queue 43 ear 131 ms | 1.1 kbps" in line
     assert "late 0 drop 0 ms over 0" in line

@@ -7,11 +7,12 @@ from typing import NamedTuple
 _WINDOW, _RECENT = 50, 12
 
 # How much faster to play for each second that is too many: 10 ms give 500 ppm, and after 20 s
-# two thirds of them are gone. Nobody hears 1000 ppm, a sixtieth of a semitone.
-_GAIN, _MOST = 0.05, 1e-3
+# two thirds of them are gone. Nobody hears 2000 ppm, a thirtieth of a semitone. In samples of one
+# frame that is at most:
+_GAIN, _MOST, _MOST_SAMPLES = 0.05, 2e-3, 4
 
 # Seconds too many from which on some sound is left out at once.
-_TOO_MANY = 0.03
+_TOO_MANY = 0.05
 
 # After the queue ran empty, twice as much is kept, at most this; half of that after a minute.
 _MOST_MARGIN, _HALF_LIFE = 0.12, 60.0
@@ -23,7 +24,7 @@ class Change(NamedTuple):
     cut: float = 0.0
     """Seconds to leave out."""
     stretch: int = 0
-    """Samples by which to make it longer: -1, 0 or 1."""
+    """Samples by which to make it longer, or if negative shorter: a few."""
 
 
 class Balance:
@@ -67,9 +68,7 @@ class Balance:
             excess = min(self._left) - self.margin
             self.trim = min(_MOST, max(-_MOST, _GAIN * excess))
         self._owed += self.trim * self._frame_size
-        if abs(self._owed) < 1:
-            return Change()
-        stretch = -1 if self._owed > 0 else 1
+        stretch = -min(_MOST_SAMPLES, max(-_MOST_SAMPLES, int(self._owed)))
         self._owed += stretch
         return Change(stretch=stretch)
 

@@ -66,6 +66,9 @@ class FileSource:
         self.samples += len(frame)
         return [frame]
 
+    jitter = 0.0
+    """Seconds by which frames come earlier and later."""
+
     @property
     def line(self) -> float | None:
         """Where in the file a microphone would be, less the clock, in seconds."""

@@ -29,6 +29,10 @@ class Source(Protocol):
         """Every frame ``[T]`` that is whole by now, a few at most."""
 
     @property
+    def jitter(self) -> float:
+        """Seconds by which what it gives comes earlier and later."""
+
+    @property
     def line(self) -> float | None:
         """Where in its sound it is, less the clock, in seconds."""
 
@@ -132,7 +136,7 @@ class Outgoing:
             return
         self._notes.decoded(coded, coded.pcm)
         if self._speaker:
-            self._speaker.feed(coded.pcm)
+            self._speaker.feed(coded.pcm, self._source.jitter)
             lines = self._source.line, self._speaker.line
             if None not in lines:
                 self._notes.figures.delayed(lines[0] - lines[1])
@@ -185,7 +189,9 @@ class Incoming:
     def _needed(self) -> bool:
         if self._speaker is None:
             return self._due is None or self._clock() >= self._due
-        early = self._speaker.margin + self._notes.figures.decode.p95 + _EARLY
+        early = (
+            self._speaker.margin + self._speaker.jitter + self._notes.figures.decode.p95 + _EARLY
+        )
         return self._speaker.waiting < early
 
     def _next_due(self) -> None:
@@ -200,7 +206,7 @@ class Incoming:
             self._notes.recorder.add_codes(coded.codes, len(pcm))
         self._notes.decoded(coded, pcm)
         if self._speaker:
-            self._speaker.feed(pcm, balance=False)
+            self._speaker.feed(pcm)
 
 
 def _ramp(before: float, after: float, samples: int, seconds: float) -> np.ndarray:

@@ -57,6 +57,11 @@ class Microphone:
         """Close the device."""
         self.port.close()
 
+    @property
+    def jitter(self) -> float:
+        """Seconds by which samples come earlier and later."""
+        return self.watch.jitter
+
     def skip(self) -> None:
         """Leave out what has come so far: nobody was ready for it."""
         self._ring.read()
@@ -103,9 +108,10 @@ class Microphone:
         if self._ring is None:
             return
         self.overruns += trouble
-        self._mark = (self._audio.clock() - delay, self._ring.written)
+        now = self._audio.clock()
+        self._mark = (now - delay, self._ring.written)
         self.delay = delay
-        self.watch.heard(len(block))
+        self.watch.heard(len(block), now)
         if block.shape[1] == 1:
             self._ring.write(block[:, 0])
             return

@@ -16,8 +16,8 @@ from .devices import Callback, Device, Kind
 # then it may call without end. Elsewhere, and for microphones, PortAudio chooses best.
 _ALSA_BLOCKS = 200
 
-# A device's own word on how late a block is, if it is not between these, is no use.
-_LATEST = 1.0  # s
+# Seconds: a device's own word on how late a block is, if it is more, is no use; nor is exactly 0.
+_LATEST = 1.0
 
 
 class PortAudio:
@@ -130,7 +130,9 @@ class PortAudioPort:
 
     def _called(self, kind: Kind, callback: Callback) -> Callable[..., None]:
         def input(block: np.ndarray, frames: int, when: Any, status: Any) -> None:
-            callback(block, self._sane(when.currentTime - when.inputBufferAdcTime), bool(status))
+            delay = self._sane(when.currentTime - when.inputBufferAdcTime)
+            # Its first sample is at least as old as the block is long, whatever ALSA says.
+            callback(block, max(delay, frames / self.rate), bool(status))
 
         def output(block: np.ndarray, frames: int, when: Any, status: Any) -> None:
             callback(block, self._sane(when.outputBufferDacTime - when.currentTime), bool(status))
@@ -138,7 +140,7 @@ class PortAudioPort:
         return input if kind == "input" else output
 
     def _sane(self, delay: float) -> float:
-        return delay if 0 < delay < _LATEST else self.latency
+        return max(0.0, delay) if delay and abs(delay) < _LATEST else self.latency
 
 
 def _sounddevice() -> Any:

@@ -9,7 +9,7 @@ from .meters import Times
 
 # Seconds between two pictures of the live line, and the bar's ends in dBFS.
 _EVERY = 0.1
-_LEAST, _MOST, _CELLS = -60.0, 0.0, 10
+_LEAST, _MOST, _CELLS = -60.0, 0.0, 6
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
@@ -59,19 +59,20 @@ class Screen:
 def live_line(figures: Figures) -> str:
     """The state of a run in one line."""
     ear = figures.mouth_to_ear_now
-    parts = [
-        f"in {_bar(figures.heard)} out {_bar(figures.said)} dBFS",
-        *(
-            f"{name} {_times(times)} ms"
-            for name, times in (("enc", figures.encode), ("dec", figures.decode))
-            if times.count
-        ),
-        f"queue {1e3 * figures.queue:.0f} ms",
-        *([] if ear is None else [f"ear {1e3 * ear:.0f} ms"]),
-        f"{figures.kbps:.3g} kbps",
-        f"late {figures.late} drop {1e3 * figures.dropped:.0f} ms over {figures.overruns}",
+    times = [
+        *(f"enc {_times(times)}" for times in (figures.encode,) if times.count),
+        *(f"dec {_times(times)}" for times in (figures.decode,) if times.count),
+        f"queue {1e3 * figures.queue:.0f}",
+        *([] if ear is None else [f"ear {1e3 * ear:.0f}"]),
     ]
-    return " | ".join(parts)
+    return " | ".join(
+        (
+            f"in {_bar(figures.heard)} out {_bar(figures.said)} dBFS",
+            " ".join(times) + " ms",
+            f"{figures.kbps:.3g} kbps",
+            f"late {figures.late} drop {1e3 * figures.dropped:.0f} ms over {figures.overruns}",
+        )
+    )
 
 
 def summary(figures: Figures) -> list[str]:

@@ -15,6 +15,9 @@ from .watch import Watch
 # well, for the times when a frame takes longer than usual.
 _WAITING, _FADE, _MARGIN = 1.0, 0.005, 0.02
 
+# Seconds of jitter that a queue is given room for when it begins; more makes its own.
+_MOST_JITTER = 0.06
+
 
 class Speaker:
     """An open output. The callback copies from a queue, :meth:`feed` fills it.
@@ -88,22 +91,28 @@ class Speaker:
         """Whether the device has begun to take samples."""
         return self._playout.pulled
 
+    @property
+    def jitter(self) -> float:
+        """Seconds by which the device takes samples earlier and later."""
+        return self.watch.jitter
+
     def pause(self) -> None:
         """Nothing can come for now: it is no fault if the queue runs empty."""
         self._playout.expecting = False
 
-    def feed(self, frame: np.ndarray, balance: bool = True) -> None:
+    def feed(self, frame: np.ndarray, jitter: float | None = None) -> None:
         """Add a frame ``[frame_size]``.
 
         Args:
             frame: Samples.
-            balance: Keep the queue's length right: for frames that come by another clock than
-                the device's. Those that are fetched when the queue wants them need none.
+            jitter: Seconds by which frames come earlier and later, by another clock than the
+                device's: the queue's length is then kept right. None: they come when the queue
+                wants them.
         """
         self._count()
         change, cut = 0, 0
         least = self._playout.take_least() / self.port.rate
-        if balance and math.isfinite(least):
+        if jitter is not None and math.isfinite(least):
             seconds, change = self._balance.next(least)
             cut = int(seconds * self._rate)
         samples = self._stretch.push(frame, change)
@@ -113,7 +122,8 @@ class Speaker:
         samples = self._resampler.push(samples)
         self._frames += 1
         if self.running:
-            self.late += self._playout.push(samples, int(self.margin * self.port.rate))
+            reserve = self.margin + min(_MOST_JITTER, self.jitter + (jitter or 0.0))
+            self.late += self._playout.push(samples, int(reserve * self.port.rate))
         else:  # it would be too old when the device begins
             self.cut += len(samples) / self.port.rate
 
@@ -151,8 +161,9 @@ class Speaker:
             return
         self.lost += trouble
         self.delay = delay
-        self.watch.heard(len(block))
-        heard = self._audio.clock() + delay
+        now = self._audio.clock()
+        self.watch.heard(len(block), now)
+        heard = now + delay
         for start in range(0, len(block), len(self._mono)):
             piece = block[start : start + len(self._mono)]
             mono = self._mono[: len(piece)]

@@ -1,4 +1,4 @@
-"""Making a frame a sample longer or shorter, or much shorter, so that nobody hears it."""
+"""Making a frame a few samples longer or shorter, or much shorter, so that nobody hears it."""
 
 import functools
 
@@ -11,7 +11,7 @@ _HALF = 16
 
 
 class Stretch:
-    """Gives frames back as they are, or a sample longer or shorter, 0.7 ms late.
+    """Gives frames back as they are, or a few samples longer or shorter, 0.7 ms late.
 
     Within a changed frame time runs evenly slower or faster, and at its borders nothing jumps.
 
@@ -31,7 +31,7 @@ class Stretch:
 
         Args:
             frame: Samples.
-            change: -1, 0 or 1.
+            change: A few, or if negative the other way.
         """
         samples = np.concatenate([self._pending, frame])
         self._pending = samples[len(frame) :]
@@ -40,7 +40,7 @@ class Stretch:
         return apply(samples, *_places(self._frame_size, self._frame_size + change))
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=8)
 def _places(source: int, length: int) -> tuple[np.ndarray, np.ndarray]:
     """Where each of ``length`` results lies in ``source`` samples: its start and its filter."""
     starts, phases = np.divmod(np.arange(length) * source, length)

@@ -1,5 +1,7 @@
 """Noticing that a device has gone: it stopped, fell silent, or runs at another pace."""
 
+import math
+
 from .devices import Port
 
 # Seconds without a callback, once a device has run well, and before: some pause at first.
@@ -25,13 +27,19 @@ class Watch:
         self._port = port
         self._samples = 0
         self._started = self._settled = False
+        self._least, self._most = math.inf, -math.inf  # seconds of sound, less the clock
+        self.jitter = 0.0
+        """Seconds by which the device takes or gives sound earlier and later, block included."""
         self.steady = False
         """Whether the device runs at its pace; some do not at first."""
         self.restart(now)
 
-    def heard(self, samples: int) -> None:
+    def heard(self, samples: int, now: float) -> None:
         """The device has called with so many samples."""
+        ahead = self._samples / self._port.rate - now
+        self._least = min(self._least, ahead)
         self._samples += samples
+        self._most = max(self._most, ahead + samples / self._port.rate)
 
     def restart(self, now: float) -> None:
         """Begin to watch anew, after a pause of our own."""
@@ -61,4 +69,7 @@ class Watch:
         self._settled |= self.steady
         self._off = self._off + 1 if abs(pace - 1) > _OFF else 0
         self._span_at, self._span_samples = now, self._samples
+        if self.steady:
+            self.jitter = self._most - self._least
+        self._least, self._most = math.inf, -math.inf
         return "its rate changed" if self._off >= _TIMES else None
