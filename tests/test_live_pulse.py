@@ -131,7 +131,7 @@ def check(heard: Heard, tiny, folder: Path, seconds: float) -> None:
     if heard.calm:
         assert played < 2 and offline < 6
         assert abs(shown - measured) < 40
-        assert figures["late_frames"] == figures["underruns"] == figures["dropped_ms"] == 0
+        assert figures["late_frames"] == figures["underruns"] == 0
 
 
 def test_the_speech_comes_back(tiny, tmp_path):

@@ -72,4 +72,5 @@ class Watch:
         if self.steady:
             self.jitter = self._most - self._least
         self._least, self._most = math.inf, -math.inf
-        return "its rate changed" if self._off >= _TIMES else None
+        patience = _TIMES if self._settled else _STARTING / _SPAN
+        return "its rate changed" if self._off >= patience else None
