@@ -5,7 +5,7 @@ import numpy as np
 from .devices import Audio, Device, Port, open_best
 from .resampler import Resampler
 from .ring import Ring
-from .watch import Watch
+from .watch import Watch, settled
 
 # Sound that may wait for the codec, in seconds: a stall longer than this loses its beginning.
 _WAITING = 0.4
@@ -42,7 +42,7 @@ class Microphone:
         self.dropped = 0.0
         """Seconds of sound that were lost because they waited for too long."""
         self.delay = 0.0
-        """Seconds through the device, as it says."""
+        """Seconds through the device, as it says; 0 before it has said so."""
         self.zeros = 0
         """Samples at the end of what has come that are exactly zero, one after the other."""
         self._open(latency)
@@ -110,7 +110,7 @@ class Microphone:
         self.overruns += trouble
         now = self._audio.clock()
         self._mark = (now - delay, self._ring.written)
-        self.delay = delay
+        self.delay = settled(self.delay, delay)
         self.watch.heard(len(block), now)
         if block.shape[1] == 1:
             self._ring.write(block[:, 0])

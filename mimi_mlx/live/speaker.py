@@ -9,11 +9,11 @@ from .devices import Audio, Device, Port, open_best
 from .playout import Playout
 from .resampler import Resampler
 from .stretch import Stretch, shorten
-from .watch import Watch
+from .watch import Watch, settled
 
 # Seconds: what may wait in the queue at most; a fade; and what is kept in the queue if all goes
 # well, for the times when a frame takes longer than usual.
-_WAITING, _FADE, _MARGIN = 1.0, 0.005, 0.02
+_WAITING, _FADE, _MARGIN = 1.0, 0.005, 0.015
 
 # Seconds of jitter that a queue is given room for when it begins; more makes its own.
 _MOST_JITTER = 0.06
@@ -51,7 +51,7 @@ class Speaker:
         self.cut = 0.0
         """Seconds of sound left out, because too much waited."""
         self.delay = 0.0
-        """Seconds through the device, as it says."""
+        """Seconds through the device, as it says; 0 before it has said so."""
         self._open(latency)
 
     def reopen(self, device: Device, latency: float) -> None:
@@ -160,7 +160,7 @@ class Speaker:
             block[:] = 0
             return
         self.lost += trouble
-        self.delay = delay
+        self.delay = settled(self.delay, delay)
         now = self._audio.clock()
         self.watch.heard(len(block), now)
         heard = now + delay
