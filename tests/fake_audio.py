@@ -48,8 +48,7 @@ class FakePort:
 
     def close(self) -> None:
         self.active = False
-        if self in self.audio.ports:
-            self.audio.ports.remove(self)
+        self.audio.close(self)
 
 
 class FakeDevice:
@@ -68,6 +67,7 @@ class FakeDevice:
         self.name, self.inputs, self.outputs, self.rate = name, inputs, outputs, rate
         self.ppm, self.converts, self.least_channels = ppm, converts, least_channels
         self.latency = 0.01
+        self.refuses = False  # listed, but cannot be opened
         self.silent = False  # open, but it does not call
         self.flags = 0  # callbacks yet to come with a flag
 
@@ -131,7 +131,7 @@ class FakeAudio:
         callback: Callback,
     ) -> FakePort:
         fake = self._known[device.number]
-        if fake not in self.plugged:
+        if fake not in self.plugged or fake.refuses:
             raise OSError(f"{fake.name} is gone")
         if rate != fake.rate and not fake.converts:
             raise OSError(f"{fake.name} does not do {rate} Hz")
@@ -140,6 +140,10 @@ class FakeAudio:
         port = FakePort(self, kind, fake, rate, channels, callback)
         self.ports.append(port)
         return port
+
+    def close(self, port: FakePort) -> None:
+        if port in self.ports:
+            self.ports.remove(port)
 
     def clock(self) -> float:
         return self.now

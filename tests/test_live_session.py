@@ -185,6 +185,25 @@ def test_a_device_that_goes_is_opened_again_within_two_seconds(tiny, end, how):
     assert onset(run) < 0.2
 
 
+@pytest.mark.parametrize("end", ["microphone", "speaker"])
+def test_a_device_that_is_there_but_refuses_is_tried_until_it_opens(tiny, end):
+    mic, speaker = FakeDevice("mic", inputs=1), FakeDevice("speaker", outputs=2)
+    run = Run(tiny, mic, speaker, hum)
+    fake = getattr(run, end)
+
+    def refuse() -> None:
+        fake.refuses = True
+        for port in run.audio.ports:
+            port.active &= port.fake is not fake
+
+    run.audio.at(2.0, refuse)
+    run.audio.at(5.0, lambda: setattr(fake, "refuses", False))
+    figures = run.go(8.0)
+    assert run.said.count("it stopped") == 1 and figures.reopened == 1
+    assert len(run.audio.ports) == 2 and run.audio.refreshed > 3
+    assert figures.mouth_to_ear_now < 0.2
+
+
 def test_without_a_name_another_device_takes_over(tiny):
     mic, speaker = FakeDevice("mic", inputs=1), FakeDevice("speaker", outputs=2)
     run = Run(tiny, mic, speaker, hum)

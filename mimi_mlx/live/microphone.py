@@ -36,7 +36,6 @@ class Microphone:
         self._rate = sample_rate
         self._pending = np.zeros(0, np.float32)
         self._taken = 0  # frames
-        self.device = device
         self.overruns = 0
         """How many times the device said that it lost samples."""
         self.dropped = 0.0
@@ -45,13 +44,16 @@ class Microphone:
         """Seconds through the device, as it says; 0 before it has said so."""
         self.zeros = 0
         """Samples at the end of what has come that are exactly zero, one after the other."""
-        self._open(latency)
+        self._open(device, latency)
 
     def reopen(self, device: Device, latency: float) -> None:
-        """Go on with a device, which may be another and have another rate."""
+        """Go on with a device, which may be another and have another rate.
+
+        Raises:
+            OSError: It cannot be opened. This one then gives what is left, and no more.
+        """
         self.close()
-        self.device = device
-        self._open(latency)
+        self._open(device, latency)
 
     def close(self) -> None:
         """Close the device."""
@@ -91,21 +93,21 @@ class Microphone:
         heard, number = self._mark
         return self._entered + (number - self._ring.taken) / self.port.rate - heard
 
-    def _open(self, latency: float) -> None:
-        self._ring = None  # the callback waits for it
+    def _open(self, device: Device, latency: float) -> None:
+        self._ready = False  # the callback waits for it
+        self.port: Port = open_best(self._audio, "input", device, self._rate, latency, self._called)
+        self.device = device
+        self.watch = Watch(self.port, self._audio.clock())
         self._mark = None
         self._mixed = np.empty(_MIXED, np.float32)
-        self._lost = 0
-        self.port: Port = open_best(
-            self._audio, "input", self.device, self._rate, latency, self._called
-        )
-        self.watch = Watch(self.port, self._audio.clock())
         self._resampler = Resampler(self.port.rate, self._rate)
         self._entered = (self._taken * self._frame_size + len(self._pending)) / self._rate
+        self._lost = 0
         self._ring = Ring(int(_WAITING * self.port.rate))
+        self._ready = True
 
     def _called(self, block: np.ndarray, delay: float, trouble: bool) -> None:
-        if self._ring is None:
+        if not self._ready:
             return
         self.overruns += trouble
         now = self._audio.clock()

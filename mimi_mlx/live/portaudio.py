@@ -121,12 +121,14 @@ class PortAudioPort:
     @property
     def active(self) -> bool:
         """Whether PortAudio still calls."""
-        return self._stream.active
+        return self._stream is not None and self._stream.active
 
     def close(self) -> None:
-        """Stop without playing what waits."""
-        self._stream.abort(ignore_errors=True)
-        self._stream.close(ignore_errors=True)
+        """Stop without playing what waits. Again: nothing; PortAudio would read freed memory."""
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.abort(ignore_errors=True)
+            stream.close(ignore_errors=True)
 
     def _called(self, kind: Kind, callback: Callback) -> Callable[..., None]:
         def input(block: np.ndarray, frames: int, when: Any, status: Any) -> None:

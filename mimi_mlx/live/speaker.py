@@ -40,8 +40,6 @@ class Speaker:
         self._rate = sample_rate
         self._frame_size = frame_size
         self._frames = 0
-        self._counted = (0, 0)
-        self.device = device
         self.late = 0
         """Frames that came after the device had needed them."""
         self.underruns = 0
@@ -52,14 +50,18 @@ class Speaker:
         """Seconds of sound left out, because too much waited."""
         self.delay = 0.0
         """Seconds through the device, as it says; 0 before it has said so."""
-        self._open(latency)
+        self._open(device, latency)
 
     def reopen(self, device: Device, latency: float) -> None:
-        """Go on with a device, which may be another and have another rate."""
+        """Go on with a device, which may be another and have another rate.
+
+        Raises:
+            OSError: It cannot be opened. This one can then be fed as before, and is not heard.
+        """
         self.close()
-        self.cut += self._playout.unheard / self.port.rate
-        self.device = device
-        self._open(latency)
+        before, rate = self._playout, self.port.rate
+        self._open(device, latency)
+        self.cut += before.unheard / rate
 
     def close(self) -> None:
         """Close the device."""
@@ -141,22 +143,24 @@ class Speaker:
         head = self._frames * self._frame_size / self._rate - held
         return head - (self._playout.pushed - number) / self.port.rate - heard
 
-    def _open(self, latency: float) -> None:
-        self._playout = None  # the callback waits for it
-        self._balance = Balance(_MARGIN, self._frame_size, self._rate)
-        self._stretch = Stretch(self._frame_size)
-        self._counted = (0, 0)
+    def _open(self, device: Device, latency: float) -> None:
+        self._ready = False  # the callback waits for it
         self.port: Port = open_best(
-            self._audio, "output", self.device, self._rate, latency, self._called
+            self._audio, "output", device, self._rate, latency, self._called
         )
         rate = self.port.rate
+        self.device = device
         self.watch = Watch(self.port, self._audio.clock())
+        self._balance = Balance(_MARGIN, self._frame_size, self._rate)
+        self._stretch = Stretch(self._frame_size)
         self._resampler = Resampler(self._rate, rate)
+        self._counted = (0, 0)
         self._mono = np.zeros(int(_WAITING * rate), np.float32)
         self._playout = Playout(int(_WAITING * rate), int(_FADE * rate))
+        self._ready = True
 
     def _called(self, block: np.ndarray, delay: float, trouble: bool) -> None:
-        if self._playout is None:
+        if not self._ready:
             block[:] = 0
             return
         self.lost += trouble
