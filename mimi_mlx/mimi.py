@@ -54,7 +54,7 @@ class Mimi(nn.Module):
         super().__init__()
         self._config = config
         self._device = device
-        self._compiled_steps = stepper.PerThread()
+        self._steps_in_thread = stepper.PerThread()
         if only != "decoder":
             self.encoder = SeanetEncoder(config)
             self.encoder_transformer = Transformer(config)
@@ -319,9 +319,9 @@ class Mimi(nn.Module):
         return hashlib.sha256(entries.tobytes()).hexdigest()[:16]
 
     @property
-    def compiled_steps(self) -> dict:
+    def steps_in_thread(self) -> stepper.PerThread:
         """What streams of this model share within a thread: its compiled steps."""
-        return self._compiled_steps.steps
+        return self._steps_in_thread
 
     def on_device(self) -> contextlib.AbstractContextManager:
         """Run what is inside on this model's device; afterwards MLX's default is as it was.
