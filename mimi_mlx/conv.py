@@ -186,7 +186,7 @@ def convolve(x: mx.array, weight: mx.array, stride: int) -> mx.array:
     batch, length, channels = x.shape
     out, kernel, _ = weight.shape
     count, width = (length - kernel) // stride + 1, kernel * channels
-    if not products.weight_first(batch * count, width):
+    if not products.in_parts(batch * count, width):
         return mx.conv1d(x, weight, stride).astype(mx.float32)
     windows = mx.as_strided(x, (batch, count, width), (length * channels, stride * channels, 1))
     return products.matmul(windows, weight.reshape(out, width)).astype(mx.float32)

@@ -1,32 +1,66 @@
-"""Matmuls by weights ``[out, in]``, in the form that is fast for a live frame.
+"""Products with weights, in the form that is fast for a live frame of one or two rows.
 
-A frame has one or two rows. OpenBLAS reads a wide weight nearly twice as fast when the weight
-comes first; on Metal the order does not matter, and the plain form is one kernel.
+MLX's CPU backend calls OpenBLAS for them, and OpenBLAS packs a large matrix before it reads it:
+slower, for so few rows, than the product itself. A small matrix is read where it lies. So without
+Metal a product of few rows is taken in parts; on Metal the plain form is one kernel.
 """
 
 import mlx.core as mx
 
-# Whether the weight comes first where that pays. Not on macOS, neither on the CPU nor on the GPU.
-WEIGHT_FIRST = not mx.metal.is_available()
+# Whether products of few rows are taken in parts. Not on macOS, neither on the CPU nor on the GPU.
+IN_PARTS = not mx.metal.is_available()
 
 _FEW_ROWS = 4
-_WIDE = 2048
+_WIDE = 1024  # narrower weights are no faster in parts
+_UNPACKED = 10**6  # multiplications up to which OpenBLAS does not pack
+_BLOCK = 64  # outputs that lie together in a packed weight: what OpenBLAS computes at once
+_NEAR = 16384  # numbers that a processor's first cache and its prefetching take in at once
+
+
+def packed(weight: mx.array) -> mx.array:
+    """A weight ``[out, in]`` as it is read fastest: in blocks, ``[out / 64, in, 64]``, or as it is.
+
+    A narrow weight, of at most some 1000 inputs, is slow to read in any other way.
+    """
+    if not IN_PARTS or weight.ndim == 3 or weight.shape[0] % _BLOCK:
+        return weight
+    return mx.contiguous(weight.reshape(-1, _BLOCK, weight.shape[1]).swapaxes(1, 2))
 
 
 def matmul(x: mx.array, weight: mx.array) -> mx.array:
-    """``x [..., L, in] @ weight.T``."""
-    if weight_first(x.size // x.shape[-1], x.shape[-1]):
-        return (weight @ x.swapaxes(-1, -2)).swapaxes(-1, -2)
-    return x @ weight.T
+    """``x [..., L, in] @ weight.T``; the weight may be :func:`packed`."""
+    if weight.ndim == 3:
+        y = mx.expand_dims(x, -3) @ weight  # [..., out / 64, L, 64]
+        return y.swapaxes(-2, -3).flatten(-2)
+    out, width = weight.shape
+    rows = x.size // width
+    if not in_parts(rows, width):
+        return x @ weight.T
+    parts = next(
+        n for n in range(1, out + 1) if out % n == 0 and rows * out // n * width <= _UNPACKED
+    )
+    y = weight.reshape(parts, -1, width) @ mx.expand_dims(x.swapaxes(-1, -2), -3)
+    return y.flatten(-3, -2).swapaxes(-1, -2)  # views
 
 
 def add_matmul(residual: mx.array, x: mx.array, weight: mx.array) -> mx.array:
     """``residual + x @ weight.T``, in one kernel."""
-    if weight_first(x.size // x.shape[-1], x.shape[-1]):
+    if weight.ndim == 3 or in_parts(x.size // x.shape[-1], x.shape[-1]):
         return residual + matmul(x, weight)
     return mx.addmm(residual, x, weight.T)
 
 
-def weight_first(rows: int, width: int) -> bool:
-    """Whether a product of so many rows in all is to be taken with the weight first."""
-    return WEIGHT_FIRST and rows <= _FEW_ROWS and width >= _WIDE
+def scores(bias: mx.array, x: mx.array, entries: mx.array) -> mx.array:
+    """``bias + x [B, F, D] @ entries [D, N]``, in one kernel."""
+    batch, frames, width = x.shape
+    parts = entries.size // _NEAR
+    if not IN_PARTS or batch * frames > 1 or parts < 2 or width % parts:
+        return mx.addmm(bias, x, entries)
+    # Rows of a few entries at a time lie close together; columns of all would not.
+    y = x.reshape(parts, 1, -1) @ entries.reshape(parts, -1, entries.shape[-1])
+    return y.sum(axis=0)[None] + bias
+
+
+def in_parts(rows: int, width: int) -> bool:
+    """Whether a product of so many rows in all is to be taken in parts."""
+    return IN_PARTS and rows <= _FEW_ROWS and width >= _WIDE

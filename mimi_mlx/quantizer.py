@@ -7,7 +7,7 @@ dequantise to is added. Codebooks and distances are float32 whatever the rest is
 import mlx.core as mx
 import mlx.nn as nn
 
-from . import blank
+from . import blank, products
 from .config import MimiConfig
 
 
@@ -56,7 +56,7 @@ def _descend(residual: mx.array, levels: list[tuple[mx.array, mx.array]]) -> lis
     codes = []
     for entries, bias in levels:
         # |residual - entry|^2 is least where residual.entry - |entry|^2 / 2 is greatest
-        codes.append(mx.argmax(mx.addmm(bias, residual, entries), axis=-1))
+        codes.append(mx.argmax(products.scores(bias, residual, entries), axis=-1))
         # Lazy: after the last level nobody asks for this.
         residual = residual - mx.moveaxis(mx.take(entries, codes[-1], axis=1), 0, -1)
     return codes
