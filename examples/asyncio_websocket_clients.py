@@ -18,7 +18,7 @@ from websockets.asyncio.client import connect
 from mimi_mlx import Mimi, audio, hub
 
 CLIENTS = 50
-FRAMES = 12  # of each
+FRAMES = 8  # of each
 SLOW, VANISHES = 3, 4  # which clients
 
 
