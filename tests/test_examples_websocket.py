@@ -52,7 +52,7 @@ def test_who_does_not_read_is_not_read_from(tiny, server):
             running = asyncio.create_task(half.run(worker))
             socket = SimpleNamespace(recv=recv, send=send)
             talking = asyncio.create_task(half.handle(socket))
-            while read < 2 * server.WAITING + 2:
+            while read < 2 * server.WAITING + 2 and not running.done():
                 await asyncio.sleep(0.01)
             await asyncio.sleep(0.3)
             assert not running.done() and not talking.done()
