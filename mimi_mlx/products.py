@@ -28,19 +28,22 @@ def packed(weight: mx.array) -> mx.array:
 
 
 def matmul(x: mx.array, weight: mx.array) -> mx.array:
-    """``x [..., L, in] @ weight.T``; the weight may be :func:`packed`."""
-    if weight.ndim == 3:
-        y = mx.expand_dims(x, -3) @ weight  # [..., out / 64, L, 64]
-        return y.swapaxes(-2, -3).flatten(-2)
-    out, width = weight.shape
-    rows = x.size // width
-    if not in_parts(rows, width):
+    """``x [..., in] @ weight.T``; the weight may be :func:`packed`."""
+    if weight.ndim == 2 and not in_parts(x.size // x.shape[-1], x.shape[-1]):
         return x @ weight.T
-    parts = next(
-        n for n in range(1, out + 1) if out % n == 0 and rows * out // n * width <= _UNPACKED
-    )
-    y = weight.reshape(parts, -1, width) @ mx.expand_dims(x.swapaxes(-1, -2), -3)
-    return y.flatten(-3, -2).swapaxes(-1, -2)  # views
+    rows = x.reshape(-1, x.shape[-1])
+    if weight.ndim == 3:
+        y = (rows @ weight).swapaxes(0, 1)  # [rows, out / 64, 64]
+    else:
+        y = (_parts(weight, len(rows)) @ rows.T).flatten(0, 1).T  # [rows, out]
+    return y.reshape(*x.shape[:-1], -1)
+
+
+def _parts(weight: mx.array, rows: int) -> mx.array:
+    """A weight ``[out, in]`` in as few parts as are small, ``[parts, out / parts, in]``: a view."""
+    out = weight.shape[0]
+    small = (n for n in range(1, out + 1) if out % n == 0 and rows * weight.size // n <= _UNPACKED)
+    return weight.reshape(next(small, out), -1, weight.shape[1])
 
 
 def add_matmul(residual: mx.array, x: mx.array, weight: mx.array) -> mx.array:
@@ -51,14 +54,13 @@ def add_matmul(residual: mx.array, x: mx.array, weight: mx.array) -> mx.array:
 
 
 def scores(bias: mx.array, x: mx.array, entries: mx.array) -> mx.array:
-    """``bias + x [B, F, D] @ entries [D, N]``, in one kernel."""
-    batch, frames, width = x.shape
+    """``bias + x [L, D] @ entries [D, N]``, in one kernel."""
     parts = entries.size // _NEAR
-    if not IN_PARTS or batch * frames > 1 or parts < 2 or width % parts:
+    if not IN_PARTS or len(x) > 1 or parts < 2 or x.size % parts:
         return mx.addmm(bias, x, entries)
     # Rows of a few entries at a time lie close together; columns of all would not.
     y = x.reshape(parts, 1, -1) @ entries.reshape(parts, -1, entries.shape[-1])
-    return y.sum(axis=0)[None] + bias
+    return y.sum(axis=0) + bias
 
 
 def in_parts(rows: int, width: int) -> bool:
