@@ -3,11 +3,16 @@
 import importlib
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
+
+from mimi_mlx.worker import MimiWorker
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 FRAME = 1920
@@ -63,6 +68,63 @@ def test_an_interruption(tiny, speech, assistant, barges_in):
     np.testing.assert_allclose(after, said(tiny, answers[RESUMES:]), atol=1e-5)
     as_if_nothing_was = said(tiny, answers[DELAY:LATER] + answers[RESUMES:])[4 * FRAME :]
     assert np.abs(after - as_if_nothing_was).max() > 1e-3
+
+
+class SoundCard:
+    """Plays frames into a callback from a thread of its own, each when the last was heard."""
+
+    def __init__(self, pcm: np.ndarray, heard: list, **given):
+        self.given, self.played = given, []
+        self.thread = threading.Thread(target=self.play, args=(frames(pcm), heard))
+
+    def play(self, pcm: list[np.ndarray], heard: list) -> None:
+        end = time.monotonic() + 120  # for an assistant that hears nothing
+        for count, frame in enumerate(pcm):
+            while len(heard) < count and time.monotonic() < end:
+                time.sleep(0.001)
+            out = np.full((FRAME, 1), np.nan, np.float32)
+            self.given["callback"](frame[:, None], out, FRAME, None, None)
+            self.played.append(out[:, 0])
+
+    def __enter__(self):
+        self.thread.start()
+
+    def __exit__(self, *_):
+        self.thread.join()
+
+
+def test_from_microphone_to_speaker(tiny, speech, assistant, monkeypatch):
+    """Each frame comes out one block later or two; Ctrl-C ends it; only the worker computes."""
+    pcm = np.zeros(26 * FRAME, np.float32)
+    pcm[: 10 * FRAME] = speech("kathleen-1")[4 * FRAME : 14 * FRAME]
+    it = assistant.Assistant(tiny, assistant.MODELS["echo"](DELAY))
+    expected = np.concatenate([it.hear(x) for x in frames(pcm)])
+    it = assistant.Assistant(tiny, assistant.MODELS["echo"](DELAY))
+    hear, heard = it.hear, []
+
+    def hear_and_stop(frame: np.ndarray) -> np.ndarray:
+        answer = hear(frame)
+        heard.append(threading.current_thread().name)
+        if len(heard) == 26:
+            raise KeyboardInterrupt
+        return answer
+
+    it.hear = hear_and_stop
+    cards = []
+
+    def stream(rate: int, size: int, **given) -> SoundCard:
+        assert (rate, size, given["channels"], given["dtype"]) == (24000, FRAME, 1, "float32")
+        cards.append(SoundCard(pcm, heard, **given))
+        return cards[0]
+
+    monkeypatch.setitem(sys.modules, "sounddevice", SimpleNamespace(Stream=stream))
+    with MimiWorker() as worker, pytest.raises(KeyboardInterrupt):
+        assistant.live(it, worker, tiny.sample_rate)
+    assert set(heard) == {"mimi-worker"}
+    spoken = [frame for frame in cards[0].played if frame.any()]
+    wanted = [frame for frame in frames(expected) if frame.any()]
+    assert 8 < len(spoken) >= len(wanted) - 2
+    np.testing.assert_allclose(spoken, wanted[: len(spoken)], atol=1e-5)
 
 
 @pytest.mark.parametrize("model", ["echo", "moshi"])
