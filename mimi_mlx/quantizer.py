@@ -7,7 +7,7 @@ dequantise to is added. Codebooks and distances are float32 whatever the rest is
 import mlx.core as mx
 import mlx.nn as nn
 
-from . import blank
+from . import blank, products
 from .config import MimiConfig
 
 
@@ -36,7 +36,7 @@ class SplitResidualVectorQuantizer(nn.Module):
         books = mx.split(self.codebooks[:num_codebooks], num_codebooks)
         biases = mx.split(self.biases[:num_codebooks], num_codebooks)
         levels = [(book.squeeze(0), bias) for book, bias in zip(books, biases, strict=True)]
-        semantic, acoustic = mx.split(self.input_proj(x), 2, axis=-1)
+        semantic, acoustic = mx.split(products.matmul(x, self.input_proj.weight), 2, axis=-1)
         first = self.num_semantic
         codes = _descend(semantic, levels[:first]) + _descend(acoustic, levels[first:])
         return mx.stack(codes, axis=1).astype(mx.int32)
@@ -48,7 +48,7 @@ class SplitResidualVectorQuantizer(nn.Module):
         semantic = vectors[:, : self.num_semantic].sum(axis=1)
         acoustic = vectors[:, self.num_semantic :].sum(axis=1)
         x = mx.concatenate([semantic, acoustic], axis=1).swapaxes(1, 2)  # [B, F, 2 D]
-        return self.output_proj(x)
+        return products.matmul(x, self.output_proj.weight)
 
 
 def _descend(residual: mx.array, levels: list[tuple[mx.array, mx.array]]) -> list[mx.array]:
@@ -56,7 +56,7 @@ def _descend(residual: mx.array, levels: list[tuple[mx.array, mx.array]]) -> lis
     codes = []
     for entries, bias in levels:
         # |residual - entry|^2 is least where residual.entry - |entry|^2 / 2 is greatest
-        codes.append(mx.argmax(mx.addmm(bias, residual, entries), axis=-1))
+        codes.append(mx.argmax(products.add_columns(bias, residual, entries), axis=-1))
         # Lazy: after the last level nobody asks for this.
         residual = residual - mx.moveaxis(mx.take(entries, codes[-1], axis=1), 0, -1)
     return codes
