@@ -16,7 +16,7 @@ def run(args: argparse.Namespace) -> None:
     config, files = hub.find(args.model)
     mimi = weights.load(files, config, device=device)
     recipe = converted.recipe(files)
-    checks = verify.run(mimi, recipe, device)
+    checks = [*verify.checksum(files), *verify.run(mimi, recipe, device)]
     if args.hub:
         checks += verify.published(Mimi.from_pretrained("kyutai/mimi", device=device))
     machine = bench.machine(mimi)
