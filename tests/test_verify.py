@@ -40,6 +40,27 @@ def test_json_and_a_reduced_half(tmp_path, capsys):
     assert not any("waveform, stream" in name for name in names)
 
 
+def test_a_slow_second_fails_only_on_an_idle_machine(tiny, monkeypatch):
+    slow = {"frames": 12, "late": 9, "busy, %": 130.0}
+    monkeypatch.setattr(verify.bench, "paced", lambda *args, **named: slow)
+    idle, loaded = (verify.paced(tiny, load) for load in (0.1, 1.8))
+    assert not idle.passed and idle.must and "busy 130 %" in idle.figure
+    assert loaded.passed and not loaded.must and "load 1.8 a processor" in loaded.figure
+
+
+def test_a_converted_file_is_what_was_written(tmp_path, capsys):
+    convert.convert(convert.Wanted("tiny"), tmp_path / "out")
+    file = tmp_path / "out" / "model.safetensors"
+    (check,) = verify.checksum([file])
+    assert check.passed and check.figure[:16] in (tmp_path / "out" / "config.json").read_text()
+    with file.open("r+b") as opened:  # it still loads
+        opened.seek(-100, 2)
+        opened.write(b"\1")
+    (check,) = verify.checksum([file])
+    assert not check.passed
+    assert not list(verify.checksum([TINY / "model.safetensors"]))
+
+
 def test_a_failure_is_exit_code_1(monkeypatch, capsys):
     monkeypatch.setattr(verify, "_PRODUCT_ERROR", 0.0)
     with pytest.raises(SystemExit) as ending:
