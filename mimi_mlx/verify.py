@@ -20,8 +20,8 @@ _REDUCED_ERROR = 2e-2
 # A product of float32 is within 1e-6 or so; one of 11 bits (TF32, on M5 GPUs) is 3e-4 or more off.
 _PRODUCT_ERROR = 2e-5
 
-# Shares of codes that must agree when a machine's last bits may decide between equal entries.
-_MOST_CODES, _REDUCED_CODES = 0.999, 0.98
+# Of a reduced model's codes, which the last bits of an input decide oftener.
+_REDUCED_CODES = 0.98
 
 # Of the first codebook's codes, in a reduced recipe against float32.
 _FIRST_CODES = 0.9

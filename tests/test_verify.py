@@ -61,6 +61,14 @@ def test_a_converted_file_is_what_was_written(tmp_path, capsys):
     assert not list(verify.checksum([TINY / "model.safetensors"]))
 
 
+@pytest.mark.parametrize("command", [["verify", "tiny"], ["bench", "--model", "tiny"]])
+def test_no_gpu_is_one_line(monkeypatch, capsys, command):
+    monkeypatch.setattr(mx, "is_available", lambda device: False)
+    assert cli.main([*command, "--device", "gpu"]) == 2
+    err = capsys.readouterr().err
+    assert "--device is gpu; MLX has none" in err and err.count("\n") == 1
+
+
 def test_a_failure_is_exit_code_1(monkeypatch, capsys):
     monkeypatch.setattr(verify, "_PRODUCT_ERROR", 0.0)
     with pytest.raises(SystemExit) as ending:

@@ -4,15 +4,14 @@ import argparse
 import json
 import sys
 
-import mlx.core as mx
-
 from .. import bench, converted, hub, verify, weights
 from ..mimi import Mimi
+from . import work
 
 
 def run(args: argparse.Namespace) -> None:
     """Print a table, or JSON, of checks; exit code 1 if one failed."""
-    device = getattr(mx, args.device) if args.device else None
+    device = work.device(args.device)
     config, files = hub.find(args.model)
     mimi = weights.load(files, config, device=device)
     recipe = converted.recipe(files)
