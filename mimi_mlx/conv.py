@@ -186,7 +186,7 @@ def convolve(x: mx.array, weight: mx.array, stride: int) -> mx.array:
     batch, length, channels = x.shape
     out, kernel, _ = weight.shape
     count, width = (length - kernel) // stride + 1, kernel * channels
-    as_matmul = products.weight_first(batch * count, width) or exact.conv_is_reduced()
+    as_matmul = products.in_parts(batch * count, width) or exact.conv_is_reduced()
     if not as_matmul:
         return mx.conv1d(x, weight, stride).astype(mx.float32)
     windows = mx.as_strided(x, (batch, count, width), (length * channels, stride * channels, 1))

@@ -133,6 +133,7 @@ def _cut(mimi: Mimi, wanted: Wanted) -> Mimi:
 
 def _verified(reference: Mimi | None, mimi: Mimi, wanted: Wanted) -> Fidelity:
     """How close the folder's model is to float32; an error if it is not close enough."""
+    reference.pack()  # as the other is
     clip = audio.read(hub.TINY / "speech.flac", mimi.sample_rate)
     found = compare(reference, mimi, [clip], wanted.only)
     exact = wanted.recipe == precision.Recipe(group_size=wanted.recipe.group_size)

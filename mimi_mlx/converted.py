@@ -72,8 +72,7 @@ def load(
     mimi = _blank(config, only or half, device, recipe)
     mimi.load_weights([(name, tensors[name]) for name in _flat(mimi)])
     with mimi.on_device():
-        if mx.default_device().type == mx.DeviceType.cpu:
-            precision.expand(mimi)
+        precision.expand_on_cpu(mimi)
         mx.eval(mimi.parameters())
     return mimi
 

@@ -89,7 +89,17 @@ class Mimi(nn.Module):
         from . import hub, weights  # they build on this module
 
         config, files = hub.find(name)
-        return weights.load(files, config, only, device)
+        mimi = weights.load(files, config, only, device)
+        mimi.pack()
+        return mimi
+
+    def pack(self) -> None:
+        """Lay weights out as this machine reads them fastest; codes and sound stay as they are."""
+        with self.on_device():
+            for name in ("encoder_transformer", "decoder_transformer"):
+                if name in self:
+                    self[name].pack()
+            stepper.evaluate(self.parameters())
 
     # The pure steps: everything else is a loop over these two.
 

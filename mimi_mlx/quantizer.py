@@ -39,7 +39,8 @@ class SplitResidualVectorQuantizer(nn.Module):
         semantic, acoustic = mx.split(products.matmul(x, self.input_proj.weight), 2, axis=-1)
         first = self.num_semantic
         codes = _descend(semantic, levels[:first]) + _descend(acoustic, levels[first:])
-        return mx.stack(codes, axis=1).astype(mx.int32)
+        codes = mx.stack(codes).reshape(num_codebooks, *x.shape[:2]).swapaxes(0, 1)
+        return codes.astype(mx.int32)
 
     def decode(self, codes: mx.array) -> mx.array:
         """The latents ``[B, F, hidden_size]`` that codes ``[B, K, F]`` stand for."""
@@ -52,11 +53,12 @@ class SplitResidualVectorQuantizer(nn.Module):
 
 
 def _descend(residual: mx.array, levels: list[tuple[mx.array, mx.array]]) -> list[mx.array]:
-    """The codes ``[B, F]`` of each level, chosen on what the levels before it left."""
+    """The codes ``[B * F]`` of each level, chosen on what the levels before it left."""
+    residual = residual.flatten(0, 1)  # [B * F, D]
     codes = []
     for entries, bias in levels:
         # |residual - entry|^2 is least where residual.entry - |entry|^2 / 2 is greatest
-        codes.append(mx.argmax(products.add_columns(bias, residual, entries), axis=-1))
+        codes.append(mx.argmax(products.scores(bias, residual, entries), axis=-1))
         # Lazy: after the last level nobody asks for this.
-        residual = residual - mx.moveaxis(mx.take(entries, codes[-1], axis=1), 0, -1)
+        residual = residual - mx.take(entries, codes[-1], axis=1).T
     return codes

@@ -144,6 +144,12 @@ class Transformer(nn.Module):
     def __call__(self, x: mx.array) -> mx.array:
         return self.step(x, self.init_state(x.shape[0]))[0]
 
+    def pack(self) -> None:
+        """Lay the weights out as this machine reads them fastest."""
+        for layer in self.layers:
+            attention, mlp = layer.self_attn, layer.mlp
+            matmul.pack(attention.qkv_proj, attention.o_proj, mlp.fc1, mlp.fc2)
+
     def positions(self, length: int, state: TransformerState) -> Positions:
         """The mask and the rotation of a step of ``length`` positions from ``state`` on."""
         past = self.window - 1

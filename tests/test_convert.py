@@ -16,7 +16,7 @@ from mlx.utils import tree_flatten
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from mimi_mlx import Mimi, cli, convert, precision
+from mimi_mlx import Mimi, cli, convert, precision, weights
 
 FILE = "model.safetensors"
 
@@ -56,9 +56,11 @@ def test_float32_is_the_same_model_under_its_own_names(run, tiny, tmp_path):
     ]
     stored = load_file(tmp_path / "out" / "model.safetensors")
     mimi = Mimi.from_pretrained("out")
-    assert parameters(mimi).keys() == stored.keys() == parameters(tiny).keys()
-    for name, array in parameters(tiny).items():
+    unpacked = parameters(weights.load([TINY / FILE], tiny.config))
+    assert parameters(mimi).keys() == stored.keys() == unpacked.keys()
+    for name, array in unpacked.items():
         np.testing.assert_array_equal(stored[name], array)
+    for name, array in parameters(tiny).items():
         assert mx.array_equal(parameters(mimi)[name], array)
     assert mimi.fingerprint == tiny.fingerprint
     with safe_open("out/model.safetensors", "numpy") as file:
