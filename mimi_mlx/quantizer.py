@@ -39,8 +39,7 @@ class SplitResidualVectorQuantizer(nn.Module):
         semantic, acoustic = mx.split(products.matmul(x, self.input_proj.weight), 2, axis=-1)
         first = self.num_semantic
         codes = _descend(semantic, levels[:first]) + _descend(acoustic, levels[first:])
-        codes = mx.stack(codes).reshape(num_codebooks, *x.shape[:2]).swapaxes(0, 1)
-        return codes.astype(mx.int32)
+        return mx.stack([level.reshape(x.shape[:2]) for level in codes], axis=1).astype(mx.int32)
 
     def decode(self, codes: mx.array) -> mx.array:
         """The latents ``[B, F, hidden_size]`` that codes ``[B, K, F]`` stand for."""
