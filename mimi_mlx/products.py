@@ -2,10 +2,13 @@
 
 MLX's CPU backend calls OpenBLAS for them, and OpenBLAS packs a large matrix before it reads it:
 slower, for so few rows, than the product itself. A small matrix is read where it lies. So without
-Metal a product of few rows is taken in parts; on Metal the plain form is one kernel.
+Metal a product of few rows is taken in parts; on Metal the plain form is one kernel, but on some
+GPUs of too few bits (exact.py).
 """
 
 import mlx.core as mx
+
+from . import exact
 
 # Whether products of few rows are taken in parts. Not on macOS, neither on the CPU nor on the GPU.
 IN_PARTS = not mx.metal.is_available()
@@ -30,12 +33,12 @@ def packed(weight: mx.array) -> mx.array:
 def matmul(x: mx.array, weight: mx.array) -> mx.array:
     """``x [..., in] @ weight.T``; the weight may be :func:`packed`."""
     if weight.ndim == 2 and not in_parts(x.size // x.shape[-1], x.shape[-1]):
-        return x @ weight.T
+        return _times(x, weight.T)
     rows = x.reshape(-1, x.shape[-1])
     if weight.ndim == 3:
-        y = (rows @ weight).swapaxes(0, 1)  # [rows, out / 64, 64]
+        y = _times(rows, weight).swapaxes(0, 1)  # [rows, out / 64, 64]
     else:
-        y = (_parts(weight, len(rows)) @ rows.T).flatten(0, 1).T  # [rows, out]
+        y = _times(_parts(weight, len(rows)), rows.T).flatten(0, 1).T  # [rows, out]
     return y.reshape(*x.shape[:-1], -1)
 
 
@@ -50,14 +53,14 @@ def add_matmul(residual: mx.array, x: mx.array, weight: mx.array) -> mx.array:
     """``residual + x @ weight.T``, in one kernel."""
     if weight.ndim == 3 or in_parts(x.size // x.shape[-1], x.shape[-1]):
         return residual + matmul(x, weight)
-    return mx.addmm(residual, x, weight.T)
+    return _add_times(residual, x, weight.T)
 
 
 def scores(bias: mx.array, x: mx.array, entries: mx.array) -> mx.array:
     """``bias + x [L, D] @ entries [D, N]``, in one kernel."""
     parts = entries.size // _NEAR
     if not IN_PARTS or len(x) > 1 or parts < 2 or x.size % parts:
-        return mx.addmm(bias, x, entries)
+        return _add_times(bias, x, entries)
     # Rows of a few entries at a time lie close together; columns of all would not.
     y = x.reshape(parts, 1, -1) @ entries.reshape(parts, -1, entries.shape[-1])
     return y.sum(axis=0) + bias
@@ -66,3 +69,18 @@ def scores(bias: mx.array, x: mx.array, entries: mx.array) -> mx.array:
 def in_parts(rows: int, width: int) -> bool:
     """Whether a product of so many rows in all is to be taken in parts."""
     return IN_PARTS and rows <= _FEW_ROWS and width >= _WIDE
+
+
+def _times(x: mx.array, y: mx.array) -> mx.array:
+    """``x @ y``, with all bits of float32."""
+    return exact.matmul(x, y) if _is_reduced(x) else x @ y
+
+
+def _add_times(base: mx.array, x: mx.array, y: mx.array) -> mx.array:
+    """``base + x @ y``, with all bits of float32."""
+    return base + exact.matmul(x, y) if _is_reduced(x) else mx.addmm(base, x, y)
+
+
+def _is_reduced(x: mx.array) -> bool:
+    """Whether the device would cut ``x``: not one row, and not halves, which have no more bits."""
+    return x.dtype == mx.float32 and x.size > x.shape[-1] and exact.matmul_is_reduced()

@@ -36,11 +36,10 @@ class SplitResidualVectorQuantizer(nn.Module):
         books = mx.split(self.codebooks[:num_codebooks], num_codebooks)
         biases = mx.split(self.biases[:num_codebooks], num_codebooks)
         levels = [(book.squeeze(0), bias) for book, bias in zip(books, biases, strict=True)]
-        semantic, acoustic = mx.split(self.input_proj(x), 2, axis=-1)
+        semantic, acoustic = mx.split(products.matmul(x, self.input_proj.weight), 2, axis=-1)
         first = self.num_semantic
         codes = _descend(semantic, levels[:first]) + _descend(acoustic, levels[first:])
-        codes = mx.stack(codes).reshape(num_codebooks, *x.shape[:2]).swapaxes(0, 1)
-        return codes.astype(mx.int32)
+        return mx.stack([level.reshape(x.shape[:2]) for level in codes], axis=1).astype(mx.int32)
 
     def decode(self, codes: mx.array) -> mx.array:
         """The latents ``[B, F, hidden_size]`` that codes ``[B, K, F]`` stand for."""
@@ -49,7 +48,7 @@ class SplitResidualVectorQuantizer(nn.Module):
         semantic = vectors[:, : self.num_semantic].sum(axis=1)
         acoustic = vectors[:, self.num_semantic :].sum(axis=1)
         x = mx.concatenate([semantic, acoustic], axis=1).swapaxes(1, 2)  # [B, F, 2 D]
-        return self.output_proj(x)
+        return products.matmul(x, self.output_proj.weight)
 
 
 def _descend(residual: mx.array, levels: list[tuple[mx.array, mx.array]]) -> list[mx.array]:

@@ -1,5 +1,6 @@
 """Converting: what is written loads unchanged and is as close as its recipe says, or fails."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -165,6 +166,8 @@ def test_config_says_where_it_comes_from(run, tiny, tmp_path):
     about = config["mimi_mlx"]
     assert about["source"] == "tiny" and about["fingerprint"] == tiny.fingerprint
     assert re.fullmatch(r"[0-9a-f]{64}", about["source_sha256"]["model.safetensors"])
+    made = (tmp_path / "out" / "model.safetensors").read_bytes()
+    assert about["sha256"]["model.safetensors"] == hashlib.sha256(made).hexdigest()
     assert re.fullmatch(r"\d+\.\d+.*", about["version"])
 
 
@@ -205,6 +208,11 @@ def refused(run, tmp_path: Path, *args: object, source: object = "tiny") -> str:
 )
 def test_flags_that_cannot_be(run, tmp_path, flags, rule):
     assert rule in refused(run, tmp_path, *flags)
+
+
+@pytest.mark.parametrize("source", ["no such folder", "hf://kyutai/small/model.bin"])
+def test_names_that_cannot_be(run, tmp_path, source):
+    assert "no Hub id" in refused(run, tmp_path, source=source)
 
 
 def test_folders_are_not_overwritten_unasked(run, tmp_path):

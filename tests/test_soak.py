@@ -1,12 +1,12 @@
 """A long run, frame by frame: time, memory and sound stay as they were."""
 
 import json
+import mmap
 import os
 import subprocess
 import sys
 
 import mlx.core as mx
-import numpy as np
 import pytest
 from streams import TOLERANCE
 
@@ -28,6 +28,7 @@ def assert_nothing_drifted(seen: dict) -> None:
 
 LONG = """
 import json
+import mmap
 from mimi_mlx import Mimi, soak
 traces = 0
 def counted(step):
@@ -111,7 +112,8 @@ def test_a_process_that_grows_is_found_out(tiny, monkeypatch):
 
     def growing(self, indices):
         for outputs in frames(self, indices):
-            hoard.append(np.full(1 << 19, 1.0))
+            hoard.append(mmap.mmap(-1, 1 << 22))  # not of memory that other tests gave back
+            hoard[-1].write(b"1" * (1 << 22))
             yield outputs
 
     monkeypatch.setattr(soak._Codec, "frames", growing)

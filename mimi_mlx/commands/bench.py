@@ -10,13 +10,14 @@ import mlx.core as mx
 
 from .. import bench, check, precision, soak
 from ..mimi import Mimi
+from . import work
 
 _WAYS = ("encode", "decode")
 
 
 def run(args: argparse.Namespace) -> None:
     """Measure, and print tables or JSON; or soak."""
-    device = getattr(mx, args.device) if args.device else None
+    device = work.device(args.device)
     mimi = Mimi.from_pretrained(args.model, device=device)
     if args.dtype:
         bench.as_converted(mimi, precision.Recipe(args.dtype))
