@@ -72,11 +72,11 @@ class Server:
 
 
 def callers(mimi: Mimi, rng: np.random.Generator) -> list[Call]:
-    """Each says another part of one sentence, 0.6 to 2 s long."""
+    """Each says another part of one sentence, 0.3 to 1 s long."""
     clip = audio.read(hub.TINY / "speech.flac", mimi.sample_rate)
     calls = []
     for _ in range(CALLS):
-        frames = int(rng.integers(8, 26))
+        frames = int(rng.integers(4, 13))
         start = int(rng.integers(len(clip) - frames * mimi.frame_size))
         speech = clip[start : start + frames * mimi.frame_size]
         calls.append(Call(speech.reshape(frames, mimi.frame_size)))

@@ -12,7 +12,7 @@ import mlx.core as mx
 import numpy as np
 from mlx.utils import tree_flatten
 
-from . import blas, kernels
+from . import blas, kernels, precision, products
 from .mimi import Mimi
 from .stepper import evaluate
 
@@ -41,6 +41,14 @@ def _chip() -> str:
     with open("/proc/cpuinfo") as info:
         names = [line.split(":")[1].strip() for line in info if line.startswith("model name")]
     return f"{names[0] if names else platform.processor()}, {len(names)} cores"
+
+
+def as_converted(mimi: Mimi, recipe: precision.Recipe) -> None:
+    """Reduce a model's weights to what they are when a folder of this recipe is loaded."""
+    with mimi.on_device():
+        precision.reduce(mimi, recipe)
+        precision.expand_on_cpu(mimi)
+        evaluate(mimi.parameters())
 
 
 def noise(mimi: Mimi, seconds: float) -> np.ndarray:
@@ -178,6 +186,8 @@ def read_rate(mimi: Mimi) -> float:
 
 def kernel_counts(mimi: Mimi, num_codebooks: int) -> dict[str, dict[str, Any]]:
     """The kernels of a step each way, by kind (see kernels.py)."""
+    if products.IN_PARTS:  # a GPU does not have weights packed
+        mimi = Mimi(mimi.config)
     found = {}
     for half in ("encoder", "decoder"):
         counted = kernels.count(mimi, half, num_codebooks)

@@ -160,6 +160,11 @@ def _bench(command) -> None:
     more = "Tables on stdout as Markdown, with the floor that memory sets; progress on stderr."
     parser = command("bench", "bench", "Measure a model's speed on this machine.", more)
     parser.add_argument("--device", choices=("cpu", "gpu"), help="where to run (MLX's default)")
+    parser.add_argument(
+        "--dtype",
+        choices=("float32", "float16", "bfloat16"),
+        help="reduce the weights as convert does (a CPU then computes in float32)",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     parser.add_argument(
         "--soak",

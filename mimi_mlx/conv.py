@@ -9,7 +9,7 @@ import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 
-from . import blank, matmul, products
+from . import blank, exact, matmul, products
 
 
 class CausalConv1d(nn.Module):
@@ -178,7 +178,7 @@ class Upsample(nn.Module):
 
 
 def convolve(x: mx.array, weight: mx.array, stride: int) -> mx.array:
-    """``mx.conv1d``, or the same as a matmul of its windows where a frame has but few of them.
+    """``mx.conv1d``, or a matmul of its windows where they are few or the device would cut them.
 
     Computed in the weight's type; what comes out is float32.
     """
@@ -186,7 +186,8 @@ def convolve(x: mx.array, weight: mx.array, stride: int) -> mx.array:
     batch, length, channels = x.shape
     out, kernel, _ = weight.shape
     count, width = (length - kernel) // stride + 1, kernel * channels
-    if not products.weight_first(batch * count, width):
+    as_matmul = products.in_parts(batch * count, width) or exact.conv_is_reduced()
+    if not as_matmul:
         return mx.conv1d(x, weight, stride).astype(mx.float32)
     windows = mx.as_strided(x, (batch, count, width), (length * channels, stride * channels, 1))
     return products.matmul(windows, weight.reshape(out, width)).astype(mx.float32)

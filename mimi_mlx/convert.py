@@ -1,7 +1,6 @@
 """Published weights to a folder for mimi_mlx: a dtype or bit width, a half, fewer codebooks."""
 
 import contextlib
-import hashlib
 import json
 import os
 import shutil
@@ -15,7 +14,7 @@ from typing import Any, NamedTuple
 import mlx.core as mx
 from mlx.utils import tree_flatten
 
-from . import audio, converted, hub, model_card, precision, weights
+from . import audio, converted, files, hub, model_card, precision, weights
 from .fidelity import Fidelity, compare
 from .mimi import Mimi
 
@@ -71,16 +70,17 @@ def convert(wanted: Wanted, folder: Path, force: bool = False, verify: bool = Fa
     size = sum(x.nbytes for _, x in tree_flatten(mimi.parameters()))
     _check_disk(folder, size)
     with _replacing_folder(folder) as beside:
-        converted.save(beside / "model.safetensors", mimi, wanted.recipe, wanted.only)
-        about = config(mimi, wanted, found)
+        file = beside / "model.safetensors"
+        converted.save(file, mimi, wanted.recipe, wanted.only)
+        about = config(mimi, wanted, found, file)
         (beside / "config.json").write_text(json.dumps(about, indent=1) + "\n")
         (beside / "README.md").write_text(model_card.text(about, wanted.repository or str(folder)))
         fidelity = _verified(reference, Mimi.from_pretrained(beside), wanted) if verify else None
     return Result(size, left, fidelity)
 
 
-def config(mimi: Mimi, wanted: Wanted, found: hub.Checkpoint) -> dict[str, Any]:
-    """What config.json says: the sizes, the quantisation, and where it all comes from."""
+def config(mimi: Mimi, wanted: Wanted, found: hub.Checkpoint, file: Path) -> dict[str, Any]:
+    """What config.json says: the sizes, the quantisation, where it all comes from, and sums."""
     about: dict[str, Any] = {"model_type": "mimi", **asdict(mimi.config)}
     about["upsampling_ratios"] = list(mimi.config.upsampling_ratios)
     about["torch_dtype"] = wanted.recipe.dtype
@@ -94,7 +94,8 @@ def config(mimi: Mimi, wanted: Wanted, found: hub.Checkpoint) -> dict[str, Any]:
         "version": version("mimi_mlx"),
         "source": wanted.source,
         "revision": _commit(found.files[0]) or wanted.revision,
-        "source_sha256": {file.name: _sha256(file) for file in found.files},
+        "source_sha256": {source.name: files.sha256(source) for source in found.files},
+        "sha256": {file.name: files.sha256(file)},
         "fingerprint": mimi.fingerprint,
         "only": wanted.only,
     }
@@ -132,6 +133,7 @@ def _cut(mimi: Mimi, wanted: Wanted) -> Mimi:
 
 def _verified(reference: Mimi | None, mimi: Mimi, wanted: Wanted) -> Fidelity:
     """How close the folder's model is to float32; an error if it is not close enough."""
+    reference.pack()  # as the other is
     clip = audio.read(hub.TINY / "speech.flac", mimi.sample_rate)
     found = compare(reference, mimi, [clip], wanted.only)
     exact = wanted.recipe == precision.Recipe(group_size=wanted.recipe.group_size)
@@ -217,14 +219,6 @@ def _replacing_folder(folder: Path) -> Iterator[Path]:
             os.rename(old, folder)
         for path in (beside, old):
             shutil.rmtree(path, ignore_errors=True)
-
-
-def _sha256(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as opened:
-        while block := opened.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _commit(file: Path) -> str | None:

@@ -39,6 +39,14 @@ def recipe(paths: Iterable[Path]) -> precision.Recipe | None:
     return None
 
 
+def checksum(path: Path) -> str | None:
+    """The SHA-256 that the config.json beside a converted file says it has; None if none does."""
+    try:
+        return json.loads((path.parent / "config.json").read_bytes())[KEY]["sha256"][path.name]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def load(
     tensors: dict[str, mx.array],
     said: str,
@@ -64,8 +72,7 @@ def load(
     mimi = _blank(config, only or half, device, recipe)
     mimi.load_weights([(name, tensors[name]) for name in _flat(mimi)])
     with mimi.on_device():
-        if mx.default_device().type == mx.DeviceType.cpu:
-            precision.expand(mimi)
+        precision.expand_on_cpu(mimi)
         mx.eval(mimi.parameters())
     return mimi
 

@@ -1,6 +1,7 @@
 """The ends of a command: files that are whole or not there at all, and the pipes of ``-``."""
 
 import contextlib
+import hashlib
 import os
 import re
 import sys
@@ -46,6 +47,15 @@ def replacing(path: str | Path) -> Iterator[Path]:
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def remove_abandoned(folder: Path, suffix: str) -> None:

@@ -193,28 +193,39 @@ def _config(values: dict[str, Any], where: str | Path) -> MimiConfig:
 
 
 def _download(name: str, revision: str | None) -> Checkpoint:
-    from huggingface_hub import HfApi, hf_hub_download
+    return _choose(name, _names(name, revision), lambda file: _fetch(name, file, revision))
+
+
+def _one_file(name: str, file: str, revision: str | None) -> Checkpoint:
+    """One file of weights; its config.json too, unless it is known to be of kyutai/mimi's sizes."""
+    from huggingface_hub import try_to_load_from_cache
+
+    wanted = [file] if _KYUTAI.fullmatch(file) else ["config.json", file]
+    found = [try_to_load_from_cache(name, each, revision=revision) for each in wanted]
+    if not all(isinstance(path, str) for path in found):
+        # Asked first: a download without a network tries again, aloud, for half a minute.
+        names = _names(name, revision)
+        if missing := [each for each in wanted if each not in names]:
+            raise ValueError(f"{name} has no {', '.join(missing)} on the Hub. Correct the name.")
+        found = [_fetch(name, each, revision) for each in wanted]
+    return _beside(Path(found[-1]))
+
+
+def _names(name: str, revision: str | None) -> list[str]:
+    """The files of a repository."""
+    from huggingface_hub import HfApi
 
     def ask() -> list[str]:
         info = HfApi().model_info(name, revision=revision, timeout=_PATIENCE)
         return [file.rfilename for file in info.siblings or []]
 
-    def fetch(file: str) -> Path:
-        return Path(_reach(name, revision, lambda: hf_hub_download(name, file, revision=revision)))
-
-    return _choose(name, _reach(name, revision, lambda: _within(_PATIENCE, ask)), fetch)
+    return _reach(name, revision, lambda: _within(_PATIENCE, ask))
 
 
-def _one_file(name: str, file: str, revision: str | None) -> Checkpoint:
-    """One file of weights; its config.json too, unless it is known to be of kyutai/mimi's sizes."""
+def _fetch(name: str, file: str, revision: str | None) -> Path:
     from huggingface_hub import hf_hub_download
 
-    def fetch(file: str) -> Path:
-        return Path(_reach(name, revision, lambda: hf_hub_download(name, file, revision=revision)))
-
-    if not _KYUTAI.fullmatch(file):
-        fetch("config.json")
-    return _beside(fetch(file))
+    return Path(_reach(name, revision, lambda: hf_hub_download(name, file, revision=revision)))
 
 
 def _within(seconds: float, call: Callable[[], T]) -> T:

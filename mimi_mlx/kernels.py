@@ -16,7 +16,7 @@ from unittest import mock
 import mlx.core as mx
 from mlx.utils import tree_flatten
 
-from . import products, seanet
+from . import exact, products, seanet
 from .mimi import Mimi
 from .streaming import evaluate
 
@@ -86,7 +86,7 @@ def _kind(name: str) -> str:
 
 @contextlib.contextmanager
 def _stand_ins(masks: list[mx.array]) -> Iterator[None]:
-    """Primitives that nothing fuses with for ``mx.fast`` calls, and not the CPU's ways."""
+    """Primitives that nothing fuses with for ``mx.fast`` calls; no ways of some devices alone."""
 
     def layer_norm(x, weight, bias, eps):
         return mx.cumsum(x, axis=-1)
@@ -99,6 +99,8 @@ def _stand_ins(masks: list[mx.array]) -> Iterator[None]:
         mock.patch.object(mx.fast, "layer_norm", layer_norm),
         mock.patch.object(mx.fast, "scaled_dot_product_attention", attention),
         mock.patch.object(seanet, "FAST_EXP", True),
-        mock.patch.object(products, "WEIGHT_FIRST", False),
+        mock.patch.object(products, "IN_PARTS", False),
+        mock.patch.object(exact, "matmul_is_reduced", bool),
+        mock.patch.object(exact, "conv_is_reduced", bool),
     ):
         yield

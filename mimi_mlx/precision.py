@@ -69,11 +69,17 @@ def reduce(model: nn.Module, recipe: Recipe) -> None:
         layer.bits, layer.group_size = bits, recipe.group_size
 
 
-def expand(model: nn.Module) -> None:
-    """Give every reduced layer float32 weights of the same values.
+def expand_on_cpu(model: nn.Module) -> None:
+    """Where MLX's default device is a CPU, give reduced layers float32 weights of the same values.
 
     MLX's CPU backend multiplies halves and quantised weights some 10 times slower than float32.
     """
+    if mx.default_device().type == mx.DeviceType.cpu:
+        expand(model)
+
+
+def expand(model: nn.Module) -> None:
+    """Give every reduced layer float32 weights of the same values."""
     for _, layer, _ in layers(model, Recipe()):
         if "scales" not in layer:
             layer.weight = layer.weight.astype(mx.float32)

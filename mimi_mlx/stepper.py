@@ -4,6 +4,7 @@ Everything else in the package is pure and lazy; only this file compiles and eva
 new state are evaluated together, so no lazy array crosses a thread and no graph grows.
 """
 
+import collections
 import copy
 import functools
 import os
@@ -28,7 +29,7 @@ Step = Callable[[mx.array, Any], tuple[mx.array, Any]]
 # Frames in a long step. A GPU wants long ones; a CPU wants what a step makes to stay in its cache.
 _LONG_STEP = {mx.DeviceType.gpu: 128, mx.DeviceType.cpu: 16}
 
-# Long steps of a clip from which on it pays to compile them.
+# Steps of a length, of all streams in a thread, from which on it pays to compile them.
 _WORTH_COMPILING = 6
 
 
@@ -72,6 +73,7 @@ class PerThread(threading.local):
 
     def __init__(self):
         self.steps: dict[tuple, Step] = {}
+        self.lengths: collections.Counter = collections.Counter()
 
     def __reduce__(self):  # a copy of a model begins with none
         return PerThread, ()
@@ -114,25 +116,39 @@ class Stepper:
     def advance(self, x: np.ndarray, mask: np.ndarray | None = None) -> mx.array:
         """Step over ``x``, time last, and keep the state that it leads to.
 
-        Single frames run compiled, and so do the long steps of a long clip: few shapes, each
-        traced once. Pieces between, and a ragged end, run as they are.
+        Single frames run compiled, and so do other lengths that come again and again: they are
+        few, and each is traced once. A ragged end runs as it is.
         """
         extra = () if mask is None else (mx.array(mask),)
         plain = self.masked_step if extra else self.step
         with self.mimi.on_device():
-            long = long_step(self.batch_size) * self.unit
-            compiled = {self.unit, long if x.shape[-1] >= _WORTH_COMPILING * long else self.unit}
+            self._expect(x.shape[-1])
 
             def step(x: mx.array, state: Any) -> tuple[mx.array, Any]:
-                run = self._compiled(plain) if x.shape[-1] in compiled else plain
+                run = self._compiled(plain) if self._is_common(x.shape[-1]) else plain
                 return run(x, state, *extra)
 
             y, self.state = advance(step, x, self.state, self.unit)
         return y
 
+    def _expect(self, length: int) -> None:
+        """Note the steps that so much input will take."""
+        long = long_step(self.batch_size) * self.unit
+        lengths = self.mimi.steps_in_thread.lengths
+        lengths[self._key(long)] += length // long
+        if length % self.unit == 0:
+            lengths[self._key(length % long)] += 1
+
+    def _is_common(self, length: int) -> bool:
+        lengths = self.mimi.steps_in_thread.lengths
+        return length == self.unit or lengths[self._key(length)] >= _WORTH_COMPILING
+
+    def _key(self, *more: Any) -> tuple:
+        return (self.half, self.num_codebooks, self.batch_size, *more)
+
     def _compiled(self, step: Step) -> Step:
         """The compiled step, one for all streams of a model in this thread."""
-        steps = self.mimi.compiled_steps
+        steps = self.mimi.steps_in_thread.steps
         key = (self.half, self.num_codebooks, step.__name__)
         if key not in steps:
             _say_if_not_compiled()

@@ -12,7 +12,7 @@ import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 
-from . import blank, matmul
+from . import blank, exact, matmul
 from .config import LATENTS_PER_FRAME, MimiConfig
 
 
@@ -64,9 +64,7 @@ class Attention(nn.Module):
         qkv = matmul.times(self.qkv_proj, x).reshape(batch, length, 3, self.heads, self.head_dim)
         qkv = rotate(qkv.transpose(0, 2, 3, 1, 4), at)  # [B, 3, heads, L, head_dim]
         past = mx.concatenate([state, qkv[:, 1:]], axis=3)  # [B, 2, heads, T, head_dim]
-        y = mx.fast.scaled_dot_product_attention(
-            qkv[:, 0], past[:, 0], past[:, 1], scale=self.head_dim**-0.5, mask=at.mask
-        )
+        y = exact.attention(qkv[:, 0], past[:, 0], past[:, 1], self.head_dim**-0.5, at.mask)
         y = y.swapaxes(1, 2).reshape(batch, length, -1)
         past = past[..., length:, :]
         if length > LATENTS_PER_FRAME:  # a copy, not to keep the whole of a long step alive
@@ -145,6 +143,12 @@ class Transformer(nn.Module):
 
     def __call__(self, x: mx.array) -> mx.array:
         return self.step(x, self.init_state(x.shape[0]))[0]
+
+    def pack(self) -> None:
+        """Lay the weights out as this machine reads them fastest."""
+        for layer in self.layers:
+            attention, mlp = layer.self_attn, layer.mlp
+            matmul.pack(attention.qkv_proj, attention.o_proj, mlp.fc1, mlp.fc2)
 
     def positions(self, length: int, state: TransformerState) -> Positions:
         """The mask and the rotation of a step of ``length`` positions from ``state`` on."""

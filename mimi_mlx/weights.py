@@ -13,7 +13,7 @@ import mlx.core as mx
 import mlx.nn as nn
 from safetensors import SafetensorError, safe_open
 
-from . import check, converted
+from . import check, converted, exact
 from .config import MimiConfig
 from .conv import CausalConv1d, CausalConvTranspose1d, CausalTapConv1d, Downsample, Upsample
 from .mimi import Mimi
@@ -63,7 +63,17 @@ def load(paths: Iterable[Path], config: MimiConfig, only: str | None = None, dev
     """
     tensors, metadata = _read(paths)
     if converted.KEY in metadata:
-        return converted.load(tensors, metadata[converted.KEY], paths, config, only, device)
+        mimi = converted.load(tensors, metadata[converted.KEY], paths, config, only, device)
+    else:
+        mimi = _published(tensors, paths, config, only, device)
+    with mimi.on_device():
+        exact.measure()
+    return mimi
+
+
+def _published(
+    tensors: Tensors, paths: Iterable[Path], config: MimiConfig, only: str | None, device
+) -> Mimi:
     mimi = Mimi(config, only, device)
     source = _Source(_hub_names(tensors, config, paths), only)
     parameters = [

@@ -1,6 +1,7 @@
 """One thread that owns MLX, for audio callbacks, servers and asyncio."""
 
 import atexit
+import contextlib
 import functools
 import queue
 import sys
@@ -41,13 +42,17 @@ class MimiWorker:
             raise ValueError(
                 f"capacity is {capacity}; a call must be able to wait. Give 1 or more."
             )
-        self._calls: queue.Queue = queue.Queue(capacity)
+        self._capacity = capacity
+        self._calls: queue.Queue = queue.Queue()  # no bound: the mark that ends it always enters
         self._closed = False
         self._lock = threading.Lock()  # no call enters behind the one that ends the thread
         self._thread = threading.Thread(
             target=_work, args=(self._calls,), name="mimi-worker", daemon=True
         )
         self._thread.start()
+        for other in list(_open):
+            if not other._thread.is_alive():
+                _open.discard(other)
         _open.add(self)
         _register()
 
@@ -62,35 +67,41 @@ class MimiWorker:
         with self._lock:
             if self._closed:
                 raise RuntimeError("submit after close: this worker has ended. Make a new one.")
-            try:
-                self._calls.put_nowait((future, function, args))
-            except queue.Full:
+            if self._calls.qsize() >= self._capacity:
                 raise queue.Full(
-                    f"{self._calls.maxsize} calls wait, all that this worker holds. Wait for the "
+                    f"{self._capacity} calls wait, all that this worker holds. Wait for the "
                     "result of one, drop this call, or give a greater capacity."
-                ) from None
+                )
+            self._calls.put((future, function, args))
         return future
 
     def close(self) -> None:
-        """Take no more calls, run those that wait, and end the thread. Again: nothing."""
+        """Take no more calls, run those that wait, and end the thread. Again: nothing.
+
+        A call may close its own worker, whose thread then ends after this has returned.
+        """
         with self._lock:
             first, self._closed = not self._closed, True
         if first:
             self._calls.put(None)
-        self._thread.join()
-        _open.discard(self)
+        self._join()
 
     def cancel(self) -> None:
         """Close without running the calls that wait: their futures are cancelled."""
         with self._lock:
             self._closed = True
-            while not self._calls.empty():
-                call = self._calls.get()
-                if call is not None:
-                    call[0].cancel()
+            with contextlib.suppress(queue.Empty):  # the thread may take the last one first
+                while True:
+                    call = self._calls.get_nowait()
+                    if call is not None:
+                        call[0].cancel()
             self._calls.put(None)
-        self._thread.join()
-        _open.discard(self)
+        self._join()
+
+    def _join(self) -> None:
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+            _open.discard(self)
 
     def __enter__(self) -> "MimiWorker":
         return self

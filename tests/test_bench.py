@@ -2,10 +2,11 @@
 
 import json
 
+import mlx.core as mx
 import numpy as np
 import pytest
 
-from mimi_mlx import bench, cli
+from mimi_mlx import bench, cli, hub, kernels, weights
 from mimi_mlx.commands import bench as command
 
 
@@ -36,6 +37,25 @@ def test_json(quick, capsys):
     assert found["device"] == "cpu"
     assert found["paced"]["frames"] == 4
     assert found["kernels"]["encoder"]["kinds"]["ArgReduce"] == 2
+
+
+def test_reduced_weights(quick, capsys, tiny, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        command.bench, "stages", lambda mimi, count: seen.append(mimi) or {"all": 1}
+    )
+    assert cli.main(["bench", "--model", "tiny", "--dtype", "bfloat16"]) == 0
+    weight, exact = (m.encoder.layers[0].conv.weight for m in (seen[0], tiny))
+    assert mx.array_equal(weight, exact.astype(mx.bfloat16))
+
+
+def test_kernels_are_a_gpus(tiny):
+    """Whatever this machine made of the weights."""
+    config, files = hub.find("tiny")
+    plain = weights.load(files, config)
+    found = bench.kernel_counts(tiny, 2)
+    for half in ("encoder", "decoder"):
+        assert found[half]["total"] == kernels.count(plain, half, 2).total
 
 
 def test_weights_that_a_step_reads(tiny):

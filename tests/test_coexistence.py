@@ -202,27 +202,32 @@ def test_a_model_is_unloaded():
     assert found[1] == 0
 
 
-def test_no_growth_when_loaded_used_and_dropped_a_hundred_times():
+@pytest.mark.parametrize("loads", [30, pytest.param(100, marks=pytest.mark.slow)])
+def test_no_growth_when_loaded_used_and_dropped(loads):
     """Each model takes 14 MB, so that 2 % of it, left over each time, would show."""
-    found = run("""
+    found = run(
+        f"loads = {loads}",
+        """
         import gc, json
         import mlx.core as mx, numpy as np
         from mimi_mlx import Mimi
         from mimi_mlx.soak import resident_bytes
 
         frame = np.zeros(1920, np.float32)
-        for count in range(100):
+        for count in range(loads):
             mimi = Mimi.from_pretrained("tiny")
             mimi.decoder_stream().push(mimi.encoder_stream().push(frame))
             mimi.decode(mimi.encode(frame))
             del mimi
-            if count >= 20:
-                gc.collect()
+            gc.collect()
+            if count >= 10:
                 print(json.dumps([resident_bytes(), mx.get_active_memory()]))
-    """)
+        """,
+    )
     resident, held = np.array(found).T
     # Medians, because free memory is given back to the system now and then.
-    assert np.median(resident[40:]) - np.median(resident[:40]) < 12e6
+    half = len(resident) // 2
+    assert np.median(resident[half:]) - np.median(resident[:half]) < half * 0.3e6
     assert set(held) == {0}
 
 

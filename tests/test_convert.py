@@ -1,5 +1,6 @@
 """Converting: what is written loads unchanged and is as close as its recipe says, or fails."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -15,7 +16,7 @@ from mlx.utils import tree_flatten
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from mimi_mlx import Mimi, cli, convert, precision
+from mimi_mlx import Mimi, cli, convert, precision, weights
 
 FILE = "model.safetensors"
 
@@ -55,9 +56,11 @@ def test_float32_is_the_same_model_under_its_own_names(run, tiny, tmp_path):
     ]
     stored = load_file(tmp_path / "out" / "model.safetensors")
     mimi = Mimi.from_pretrained("out")
-    assert parameters(mimi).keys() == stored.keys() == parameters(tiny).keys()
-    for name, array in parameters(tiny).items():
+    unpacked = parameters(weights.load([TINY / FILE], tiny.config))
+    assert parameters(mimi).keys() == stored.keys() == unpacked.keys()
+    for name, array in unpacked.items():
         np.testing.assert_array_equal(stored[name], array)
+    for name, array in parameters(tiny).items():
         assert mx.array_equal(parameters(mimi)[name], array)
     assert mimi.fingerprint == tiny.fingerprint
     with safe_open("out/model.safetensors", "numpy") as file:
@@ -163,6 +166,8 @@ def test_config_says_where_it_comes_from(run, tiny, tmp_path):
     about = config["mimi_mlx"]
     assert about["source"] == "tiny" and about["fingerprint"] == tiny.fingerprint
     assert re.fullmatch(r"[0-9a-f]{64}", about["source_sha256"]["model.safetensors"])
+    made = (tmp_path / "out" / "model.safetensors").read_bytes()
+    assert about["sha256"]["model.safetensors"] == hashlib.sha256(made).hexdigest()
     assert re.fullmatch(r"\d+\.\d+.*", about["version"])
 
 
@@ -203,6 +208,11 @@ def refused(run, tmp_path: Path, *args: object, source: object = "tiny") -> str:
 )
 def test_flags_that_cannot_be(run, tmp_path, flags, rule):
     assert rule in refused(run, tmp_path, *flags)
+
+
+@pytest.mark.parametrize("source", ["no such folder", "hf://kyutai/small/model.bin"])
+def test_names_that_cannot_be(run, tmp_path, source):
+    assert "no Hub id" in refused(run, tmp_path, source=source)
 
 
 def test_folders_are_not_overwritten_unasked(run, tmp_path):

@@ -47,14 +47,18 @@ def test_a_hub_id_and_a_file_on_the_hub(hub, tmp_path, source, tiny):
         ("a/gated", "its terms must be accepted"),
         ("kyutai/smal", "Check the spelling"),
         ("hf://kyutai/smal/model.safetensors", "Check the spelling"),
-        ("hf://kyutai/small/model.bin", "no Hub id"),
-        ("no such folder", "no Hub id"),
+        ("hf://kyutai/small/weights.safetensors", "has no weights.safetensors"),
     ],
 )
 def test_what_cannot_be_had_is_one_line(hub, tmp_path, source, rule):
     done = run(tmp_path, hub, source)
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and rule in done.stderr
     assert not (tmp_path / "mlx_model").exists()
+
+
+def test_a_file_on_the_hub_without_a_network_is_one_line(tmp_path):
+    done = run(tmp_path, "http://127.0.0.1:9", "hf://kyutai/mimi/model.safetensors")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "With a network" in done.stderr
 
 
 @pytest.mark.slow

@@ -131,16 +131,32 @@ DAMAGES = {
 }
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@settings(
-    max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@given(damage=damages())
-def test_damaged_files_never_load(folders, tmp_path, layout, damage):
+def some(count: int, **drawn):
+    """So many examples, of any layout."""
+    few = settings(
+        max_examples=count,
+        deadline=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture],
+    )
+    return lambda test: few(given(layout=st.sampled_from(LAYOUTS), **drawn)(test))
+
+
+def check_damaged(folders, tmp_path, layout, damage):
     kind, random = damage
     content = (folders[layout] / FILE).read_bytes()
     shutil.copy(folders[layout] / "config.json", tmp_path)
     assert load(tmp_path, DAMAGES[kind](content, random)), kind
+
+
+@some(8, damage=damages())
+def test_damaged_files_never_load(folders, tmp_path, layout, damage):
+    check_damaged(folders, tmp_path, layout, damage)
+
+
+@pytest.mark.slow
+@some(150, damage=damages())
+def test_many_damaged_files_never_load(folders, tmp_path, layout, damage):
+    check_damaged(folders, tmp_path, layout, damage)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -181,13 +197,7 @@ def as_integers(tensors, name, random):
 TENSORS = (drop, duplicate, cut_off, transpose, as_integers)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@settings(
-    max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@given(change=st.sampled_from(TENSORS), random=st.randoms(use_true_random=False))
-def test_changed_tensors_never_load(folders, tmp_path, layout, change, random):
-    """Well-formed files, of other tensors."""
+def check_changed(folders, tmp_path, layout, change, random):
     content = (folders[layout] / FILE).read_bytes()
     metadata = split(content)[0].get("__metadata__")
     tensors = load_file(folders[layout] / FILE)
@@ -195,6 +205,21 @@ def test_changed_tensors_never_load(folders, tmp_path, layout, change, random):
     save_file(tensors, tmp_path / FILE, metadata)
     shutil.copy(folders[layout] / "config.json", tmp_path)
     assert load(tmp_path, (tmp_path / FILE).read_bytes()), change.__name__
+
+
+CHANGES = {"change": st.sampled_from(TENSORS), "random": st.randoms(use_true_random=False)}
+
+
+@some(8, **CHANGES)
+def test_changed_tensors_never_load(folders, tmp_path, layout, change, random):
+    """Well-formed files, of other tensors."""
+    check_changed(folders, tmp_path, layout, change, random)
+
+
+@pytest.mark.slow
+@some(150, **CHANGES)
+def test_many_changed_tensors_never_load(folders, tmp_path, layout, change, random):
+    check_changed(folders, tmp_path, layout, change, random)
 
 
 @pytest.mark.parametrize(

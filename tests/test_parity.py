@@ -67,6 +67,7 @@ def full(tmp_path_factory) -> FullSize:
     path = tmp_path_factory.mktemp("full") / "model.safetensors"
     save_file(drawn, path)
     mimi = weights.load([path], MimiConfig.from_dict(seeded.FULL))
+    mimi.pack()
     path.unlink()  # 385 MB
     return FullSize(mimi, {k: v for k, v in drawn.items() if k.startswith("quantizer.")})
 

@@ -143,6 +143,20 @@ def test_one_trace_for_all_streams_of_a_shape(speech, monkeypatch):
     assert traces == ["encode_step", "decode_step"]
 
 
+def test_lengths_that_come_again_are_compiled_and_ragged_ones_are_not(speech, monkeypatch):
+    tiny = Mimi.from_pretrained("tiny")
+    calls = []
+    monkeypatch.setattr(Mimi, "encode_step", counted(Mimi.encode_step, calls))
+    pcm = speech("kathleen-1")
+    whole = [np.array(tiny.encode(pcm[: 5 * FRAME])) for _ in range(20)]
+    assert len(calls) == 6, "five as they are, then one trace"
+    for codes in whole:
+        np.testing.assert_array_equal(codes, whole[0])
+    for _ in range(20):
+        tiny.encode(pcm[: 5 * FRAME + 7])
+    assert len(calls) == 26
+
+
 def counted(function, calls: list[str]):
     def call(*args, **kwargs):
         calls.append(function.__name__)

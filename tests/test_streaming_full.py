@@ -22,6 +22,7 @@ def load(config: dict, folder) -> Mimi:
     path = folder / "model.safetensors"
     save_file(seeded.tensors(config, seeded.SEED, seeded.SCALES), path)
     mimi = weights.load([path], MimiConfig.from_dict(config))
+    mimi.pack()
     path.unlink()
     return mimi
 

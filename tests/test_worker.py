@@ -100,6 +100,27 @@ def test_cancel_does_not_run_what_waits(worker, gate):
         worker.submit(int)
 
 
+@pytest.mark.parametrize("end", ["close", "cancel"])
+def test_a_call_ends_its_own_worker(end):
+    """As the last reference to what owns a worker may be dropped by a call of that worker."""
+    worker = MimiWorker(capacity=1)
+    gate = threading.Event()
+    last = worker.submit(lambda: (gate.wait(30), getattr(worker, end)()))
+    while worker._calls.qsize():
+        time.sleep(0.001)
+    waiting = worker.submit(int, "7")  # no room is left for the mark that ends the thread
+    gate.set()
+    assert last.result(30) == (True, None)
+    if end == "close":
+        assert waiting.result(30) == 7
+    else:
+        assert waiting.cancelled()
+    with pytest.raises(RuntimeError, match="submit after close"):
+        worker.submit(int)
+    worker.close()
+    assert not any(thread.name == "mimi-worker" for thread in threading.enumerate())
+
+
 def test_a_call_can_be_cancelled_while_it_waits(worker, gate):
     waiting = worker.submit(pytest.fail, "this call was cancelled")
     assert waiting.cancel()

@@ -8,23 +8,27 @@ from typing import Any
 
 import mlx.core as mx
 
-from .. import bench, check, soak
+from .. import bench, check, precision, soak
 from ..mimi import Mimi
+from . import work
 
 _WAYS = ("encode", "decode")
 
 
 def run(args: argparse.Namespace) -> None:
     """Measure, and print tables or JSON; or soak."""
-    device = getattr(mx, args.device) if args.device else None
+    device = work.device(args.device)
     mimi = Mimi.from_pretrained(args.model, device=device)
+    if args.dtype:
+        bench.as_converted(mimi, precision.Recipe(args.dtype))
     count = check.num_codebooks(min(args.num_codebooks, mimi.num_codebooks), mimi.config)
     if args.soak:
         found = soak.run(mimi, args.soak, count, report=_say)
         if args.json:
             print(json.dumps(found, indent=1))
         return
-    found = measure(mimi, args.model, count)
+    model = f"{args.model} as {args.dtype}" if args.dtype else args.model
+    found = measure(mimi, model, count)
     print(json.dumps(found, indent=1) if args.json else "\n".join(tables(found)))
 
 

@@ -4,21 +4,22 @@ import argparse
 import json
 import sys
 
-import mlx.core as mx
-
 from .. import bench, converted, hub, verify, weights
 from ..mimi import Mimi
+from . import work
 
 
 def run(args: argparse.Namespace) -> None:
     """Print a table, or JSON, of checks; exit code 1 if one failed."""
-    device = getattr(mx, args.device) if args.device else None
+    device = work.device(args.device)
     config, files = hub.find(args.model)
     mimi = weights.load(files, config, device=device)
+    mimi.pack()  # as from_pretrained does
     recipe = converted.recipe(files)
-    checks = verify.run(mimi, recipe, device)
-    if args.hub:
-        checks += verify.published(Mimi.from_pretrained("kyutai/mimi", device=device))
+    published = []
+    if args.hub:  # first: it may not be to be had
+        published = list(verify.published(Mimi.from_pretrained("kyutai/mimi", device=device)))
+    checks = [*verify.checksum(files), *verify.run(mimi, recipe, device), *published]
     machine = bench.machine(mimi)
     failed = [check for check in checks if not check.passed]
     if args.json:

@@ -1,0 +1,185 @@
+"""Codes on a GPU that cuts float32 to 11 bits (matrix_units.py) are what they are elsewhere."""
+
+import json
+
+import matrix_units
+import mlx.core as mx
+import numpy as np
+import pytest
+import recording
+import seeded
+from safetensors.numpy import save_file
+from streams import FRAME, cut, push_all
+
+from mimi_mlx import (
+    Mimi,
+    MimiConfig,
+    arithmetic,
+    cli,
+    conv,
+    exact,
+    kernels,
+    products,
+    verify,
+    weights,
+)
+
+TINY = recording.load("tiny")
+GPUS = [("cut", False), ("rounded", False), ("cut", True)]
+
+
+@pytest.fixture
+def gpu(monkeypatch) -> pytest.MonkeyPatch:
+    matrix_units.pretend(monkeypatch)
+    return monkeypatch
+
+
+@pytest.fixture(params=GPUS, ids=["cut", "rounded", "cut, conv too"])
+def any_gpu(request, monkeypatch) -> pytest.MonkeyPatch:
+    matrix_units.pretend(monkeypatch, *request.param)
+    return monkeypatch
+
+
+def check_codes(mimi: Mimi, pcm: np.ndarray, recorded: np.ndarray) -> tuple[float, float, float]:
+    """Shares of codes that differ: whole from recorded, stream from recorded, both."""
+    whole = np.array(mimi.encode(pcm))
+    stream = push_all(mimi.encoder_stream(), cut(pcm, [FRAME] * (pcm.shape[-1] // FRAME)))
+    return (whole != recorded).mean(), (stream != recorded).mean(), (whole != stream).mean()
+
+
+def test_codes_are_pytorchs_whole_and_as_a_stream(any_gpu):
+    pcm, recorded = TINY.clips["cut-23773"].read(), TINY.codes("cut-23773")
+    assert check_codes(Mimi.from_pretrained("tiny"), pcm, recorded) == (0, 0, 0)
+    matrix_units.unprotected(any_gpu)
+    assert min(check_codes(Mimi.from_pretrained("tiny"), pcm, recorded)) > 0.02
+
+
+def test_batches_and_waveforms(gpu, speech):
+    """Three rows are more than few and less than many; waveforms are protected as well."""
+    mimi, clip = Mimi.from_pretrained("tiny"), speech("kathleen-1")[: 8 * FRAME]
+    rows = np.stack([clip, clip[::-1], -clip])[:, None]
+    codes = np.array(mimi.encode(rows))
+    stream = mimi.encoder_stream(batch_size=3)
+    np.testing.assert_array_equal(push_all(stream, cut(rows, [FRAME] * 8)), codes)
+    decoder = mimi.decoder_stream(batch_size=3)
+    pcm = push_all(decoder, cut(codes, [1] * 8))
+    np.testing.assert_allclose(pcm, mimi.decode(codes), atol=2e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TINY.clips)
+def test_every_recorded_clip(monkeypatch, name):
+    matrix_units.pretend(monkeypatch)
+    clip = TINY.clips[name].read()
+    assert check_codes(Mimi.from_pretrained("tiny"), clip, TINY.codes(name)) == (0, 0, 0)
+
+
+@pytest.mark.slow
+def test_the_full_size(monkeypatch, tmp_path):
+    made = recording.load("full")
+    pcm = made.clips["dialogue"].read().reshape(2, 1, -1)[:1, :, : 37 * FRAME]
+    recorded = made.codes("dialogue")[:1, :, :37]
+    drawn = seeded.tensors(seeded.FULL, made.about["seed"], seeded.SCALES)
+    save_file(drawn, tmp_path / "model.safetensors")
+
+    def load() -> Mimi:
+        return weights.load([tmp_path / "model.safetensors"], MimiConfig.from_dict(seeded.FULL))
+
+    matrix_units.pretend(monkeypatch)
+    assert check_codes(load(), pcm, recorded) == (0, 0, 0)
+    matrix_units.unprotected(monkeypatch)
+    assert min(check_codes(load(), pcm, recorded)) > 0.02
+
+
+def test_products_have_the_digits_of_float32(any_gpu):
+    reduced = 3 if exact.conv_is_reduced() else 2
+    errors = list(arithmetic.errors())
+    assert sum(own > 1e-4 for _, own, _ in errors) == reduced
+    assert all(codec < 2e-6 for _, _, codec in errors)
+
+
+def test_parts_have_11_bits_and_lose_nothing():
+    draw = np.random.default_rng(0)
+    x = np.ldexp(draw.normal(size=9999), draw.integers(-100, 100, 9999)).astype(np.float32)
+    high, low = (np.array(part) for part in exact._split(mx.array(x)))
+    np.testing.assert_array_equal(high.astype(np.float64) + low, x)
+    assert not (high.view(np.uint32) & 0x1FFF).any()
+    assert (abs(low) <= 2.0**-11 * abs(x)).all()
+
+
+def test_a_few_rows_are_multiplied_one_by_one(gpu):
+    """As matrix units do not do it: no digit is lost, and a live frame reads no weight twice."""
+    draw = np.random.default_rng(0)
+    x, weight = (mx.array(draw.normal(size=s).astype(np.float32)) for s in ((2, 2, 512), (96, 512)))
+    found = products.matmul(x, weight)
+    lines = [products.matmul(x[i : i + 1, j : j + 1], weight) for i in (0, 1) for j in (0, 1)]
+    assert mx.array_equal(found.reshape(4, 1, 96), mx.concatenate([y[0] for y in lines])[:, None])
+
+
+def test_halves_are_multiplied_as_they_are(gpu):
+    x = mx.ones((64, 512), mx.float16)
+    gpu.setattr(exact, "matmul", None)
+    assert products.matmul(x, mx.ones((8, 512), mx.float16)).dtype == mx.float16
+    gpu.setattr(exact, "conv_is_reduced", bool)
+    conv.convolve(x[None], mx.ones((8, 8, 512), mx.float16), 4)
+
+
+def test_gradients(monkeypatch, tiny, speech):
+    pcm = mx.array(speech("kathleen-1")[6000 : 6000 + 6 * FRAME])[None, None]
+
+    def gradient(mimi: Mimi) -> np.ndarray:
+        return np.array(mx.grad(lambda x: mx.square(mimi.encode_to_latent(x)).sum())(pcm))
+
+    right = gradient(tiny)
+    matrix_units.pretend(monkeypatch)
+    error = np.linalg.norm(gradient(Mimi.from_pretrained("tiny")) - right)
+    assert error < 0.01 * np.linalg.norm(right)
+
+
+def test_a_cpu_is_not_measured(monkeypatch):
+    monkeypatch.setattr(exact, "_gpu_reduces_matmul", None)
+    monkeypatch.setattr(exact, "_gpu_reduces_conv", None)
+    mimi = Mimi.from_pretrained("tiny", device=mx.cpu)
+    assert mimi.encode(np.zeros(5000, np.float32)).shape == (1, 16, 3)
+
+
+def test_a_gpu_is_measured_once_at_load(monkeypatch):
+    asked = []
+    monkeypatch.setattr(exact, "_on_gpu", lambda: asked.append(mx.default_device()))
+    Mimi.from_pretrained("tiny", device=mx.cpu)
+    assert asked == [mx.Device(mx.cpu)] * 2
+    for measured in (exact._gpu_reduces_matmul, exact._gpu_reduces_conv):
+        with mx.stream(mx.cpu):
+            assert measured.__wrapped__() is False
+        asked = measured.cache_info().hits
+        assert measured() == measured() and measured.cache_info().hits > asked
+        measured.cache_clear()  # of this test's device
+
+
+def test_kernels_are_counted_of_the_plain_graph(tiny, monkeypatch):
+    plain = kernels.count(tiny, "encoder", 8)
+    monkeypatch.setattr(exact, "matmul_is_reduced", lambda: True)
+    assert kernels.count(tiny, "encoder", 8) == plain
+
+
+@pytest.fixture
+def not_paced(monkeypatch) -> None:
+    found = {"frames": 12, "late": 0, "busy, %": 10.0}
+    monkeypatch.setattr(verify.bench, "paced", lambda *args, **named: found)
+
+
+def test_verify_tells(gpu, not_paced, capsys):
+    assert cli.main(["verify", "tiny", "--json"]) == 0
+    checks = {check["name"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
+    figure = checks["float32 matmul, 1 to 256 rows"]["figure"]
+    assert "reduced, which the codec avoids" in figure and figure.count("e-0") == 2
+
+
+def test_verify_fails_without_protection(gpu, not_paced, capsys):
+    matrix_units.unprotected(gpu)
+    with pytest.raises(SystemExit):
+        cli.main(["verify", "tiny", "--json"])
+    checks = json.loads(capsys.readouterr().out)["checks"]
+    failed = {check["name"]: check["must"] for check in checks if not check["passed"]}
+    assert {"codes of PyTorch, tiny", "codes, stream against whole"} < failed.keys()
+    assert "MLX_ENABLE_TF32=0" in failed["float32 matmul, 1 to 256 rows"]

@@ -1,0 +1,70 @@
+"""Products in parts and of packed weights are the plain products."""
+
+import mlx.core as mx
+import numpy as np
+import pytest
+
+from mimi_mlx import products
+
+
+@pytest.fixture(autouse=True)
+def without_metal(monkeypatch):
+    monkeypatch.setattr(products, "IN_PARTS", True)
+
+
+def noise(*shape: int) -> mx.array:
+    return mx.array(np.random.default_rng(len(shape)).standard_normal(shape, np.float32))
+
+
+def assert_close(found: mx.array, expected: np.ndarray) -> None:
+    assert found.shape == expected.shape
+    assert np.abs(np.array(found) - expected).max() < 8e-6 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("rows", [(1, 1), (1, 2), (2, 2), (1, 5), (3, 40)], ids=str)
+@pytest.mark.parametrize("out, width", [(512, 1024), (1536, 2048), (192, 512), (100, 1500)])
+def test_a_product_in_any_form(rows, out, width):
+    x, weight, residual = noise(*rows, width), noise(out, width), noise(*rows, out)
+    expected = np.array(x, np.float64) @ np.array(weight, np.float64).T
+    for form in (weight, products.packed(weight)):
+        assert_close(products.matmul(x, form), expected)
+        assert_close(products.add_matmul(residual, x, form), expected + np.array(residual))
+
+
+def test_what_is_packed():
+    weight = noise(192, 512)
+    packed = products.packed(weight)
+    assert packed.shape == (3, 512, 64)
+    assert products.packed(packed) is packed
+    odd = noise(100, 512)
+    assert products.packed(odd) is odd
+
+
+def test_on_metal_nothing_is(monkeypatch):
+    monkeypatch.setattr(products, "IN_PARTS", False)
+    weight = noise(192, 512)
+    assert products.packed(weight) is weight
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("width, size", [(256, 2048), (32, 1024), (8, 36)])
+def test_scores_and_columns(rows, width, size):
+    bias, x, matrices = noise(size), noise(rows, width), noise(3, width, size)
+    index = mx.array(np.random.default_rng(0).integers(size, size=(2, 3, rows)))
+    for form in (matrices, products.packed_columns(matrices)):
+        expected = np.array(bias) + np.array(x, np.float64) @ np.array(matrices[1], np.float64)
+        assert_close(products.scores(bias, x, form[1]), expected)
+        assert_close(
+            products.columns(form[1], index[0, 0]), np.array(matrices[1][:, index[0, 0]].T)
+        )
+        found = products.columns_of_each(form, index)
+        for k in range(3):
+            for b in range(2):
+                assert mx.array_equal(found[b, k], matrices[k][:, index[b, k]])
+
+
+def test_packed_columns():
+    matrices = noise(2, 8, 128)
+    packed = products.packed_columns(matrices)
+    assert packed.shape == (2, 2, 8, 64)
+    assert products.packed_columns(packed) is packed
