@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -23,7 +24,9 @@ _MODULES = (
 
 
 def missing() -> str | None:
-    """What is not installed, or None."""
+    """What is not there, or None."""
+    if sys.platform != "linux":
+        return "virtual devices are PulseAudio's, on Linux"
     for program in ("pulseaudio", "pactl", "paplay", "parec"):
         if shutil.which(program) is None:
             return f"no {program}: apt install pulseaudio pulseaudio-utils"
