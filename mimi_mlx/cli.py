@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from . import cli_tools
+from . import cli_stream, cli_tools
 
 _FAILURE, _USAGE = 1, 2
 _INTERRUPTED, _BROKEN_PIPE, _TERMINATED = 130, 141, 143  # as a shell has them
@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('mimi_mlx')}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    here = (_roundtrip, _encode, _decode, _info, _bench, _demo)
+    here = (_roundtrip, _encode, _decode, _info, _bench, _demo, _stream)
     for define in (*here, *cli_tools.COMMANDS):
         define(functools.partial(_command, commands))
     for each in (parser, *commands.choices.values()):
@@ -198,6 +198,12 @@ def _demo(command) -> None:
         "the sound file to write, with 8 codebooks (demo.wav); - is stdout, as WAV",
         "demo.wav",
     )
+
+
+def _stream(command) -> None:
+    parser = cli_stream.stream(command)
+    _num_codebooks(parser)
+    _model(parser)
 
 
 def _sound_input(parser: argparse.ArgumentParser, help: str) -> None:

@@ -96,7 +96,7 @@ class Mimi(nn.Module):
     def pack(self) -> None:
         """Lay weights out as this machine reads them fastest; codes and sound stay as they are."""
         with self.on_device():
-            for name in ("encoder_transformer", "decoder_transformer"):
+            for name in ("encoder_transformer", "quantizer", "decoder_transformer"):
                 if name in self:
                     self[name].pack()
             stepper.evaluate(self.parameters())
@@ -315,7 +315,7 @@ class Mimi(nn.Module):
 
         The first 8 bytes of the SHA-256 of all codebook entries, as little-endian float32.
         """
-        entries = np.array(self.quantizer.codebooks, dtype="<f4").swapaxes(1, 2)
+        entries = self.quantizer.entries.astype("<f4")
         return hashlib.sha256(entries.tobytes()).hexdigest()[:16]
 
     @property

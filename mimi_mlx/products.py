@@ -17,7 +17,6 @@ _FEW_ROWS = 4
 _WIDE = 1024  # narrower weights are no faster in parts
 _UNPACKED = 10**6  # multiplications up to which OpenBLAS does not pack
 _BLOCK = 64  # outputs that lie together in a packed weight: what OpenBLAS computes at once
-_NEAR = 16384  # numbers that a processor's first cache and its prefetching take in at once
 
 
 def packed(weight: mx.array) -> mx.array:
@@ -56,14 +55,35 @@ def add_matmul(residual: mx.array, x: mx.array, weight: mx.array) -> mx.array:
     return _add_times(residual, x, weight.T)
 
 
-def scores(bias: mx.array, x: mx.array, entries: mx.array) -> mx.array:
-    """``bias + x [L, D] @ entries [D, N]``, in one kernel."""
-    parts = entries.size // _NEAR
-    if not IN_PARTS or len(x) > 1 or parts < 2 or x.size % parts:
-        return _add_times(bias, x, entries)
-    # Rows of a few entries at a time lie close together; columns of all would not.
-    y = x.reshape(parts, 1, -1) @ entries.reshape(parts, -1, entries.shape[-1])
-    return y.sum(axis=0) + bias
+def packed_columns(matrices: mx.array) -> mx.array:
+    """Matrices ``[K, D, N]`` as their products are fastest, ``[K, N / 64, D, 64]``, or as is."""
+    if not IN_PARTS or matrices.ndim == 4 or matrices.shape[-1] % _BLOCK:
+        return matrices
+    blocks = matrices.reshape(*matrices.shape[:2], -1, _BLOCK)
+    return mx.contiguous(blocks.swapaxes(1, 2))
+
+
+def columns(matrix: mx.array, index: mx.array) -> mx.array:
+    """Columns ``index [L]`` of a matrix ``[D, N]``, which may be packed: ``[L, D]``."""
+    if matrix.ndim == 2:
+        return mx.take(matrix, index, axis=1).T
+    return matrix[index // _BLOCK, :, index % _BLOCK]
+
+
+def columns_of_each(matrices: mx.array, index: mx.array) -> mx.array:
+    """Columns ``index [B, K, F]`` of matrices ``[K, D, N]``, packed or not: ``[B, K, D, F]``."""
+    if matrices.ndim == 3:
+        return mx.take_along_axis(matrices[None], index[:, :, None], axis=3)
+    which = mx.arange(len(matrices))[:, None]
+    return matrices[which, index // _BLOCK, :, index % _BLOCK].swapaxes(2, 3)
+
+
+def scores(bias: mx.array, x: mx.array, matrix: mx.array) -> mx.array:
+    """``bias + x [L, D] @ matrix [D, N]``; the matrix may be packed."""
+    if matrix.ndim == 2:
+        return _add_times(bias, x, matrix)
+    y = _add_times(bias.reshape(-1, 1, _BLOCK), x, matrix)  # [N / 64, L, 64]
+    return y.swapaxes(0, 1).flatten(1)
 
 
 def in_parts(rows: int, width: int) -> bool:

@@ -6,6 +6,7 @@ dequantise to is added. Codebooks and distances are float32 whatever the rest is
 
 import mlx.core as mx
 import mlx.nn as nn
+import numpy as np
 
 from . import blank, products
 from .config import MimiConfig
@@ -30,6 +31,18 @@ class SplitResidualVectorQuantizer(nn.Module):
         self.codebooks = mx.zeros((config.num_quantizers, width, config.codebook_size))
         self.biases = mx.zeros((config.num_quantizers, config.codebook_size))  # -|entry|^2 / 2
 
+    def pack(self) -> None:
+        """Lay the codebooks out as this machine reads them fastest."""
+        self.codebooks = products.packed_columns(self.codebooks)
+
+    @property
+    def entries(self) -> np.ndarray:
+        """All entries, ``[K, codebook_size, codebook_dim]``."""
+        books = self.codebooks
+        if books.ndim == 4:
+            books = books.swapaxes(1, 2).flatten(2)
+        return np.array(books).swapaxes(1, 2)
+
     def encode(self, x: mx.array, num_codebooks: int) -> mx.array:
         """The nearest entry of each of the first ``num_codebooks`` codebooks, level by level."""
         # Splits are views; indexing by a level would copy its codebook.
@@ -43,8 +56,8 @@ class SplitResidualVectorQuantizer(nn.Module):
 
     def decode(self, codes: mx.array) -> mx.array:
         """The latents ``[B, F, hidden_size]`` that codes ``[B, K, F]`` stand for."""
-        books = self.codebooks[None, : codes.shape[1]]
-        vectors = mx.take_along_axis(books, codes[:, :, None], axis=3)  # [B, K, D, F]
+        books = self.codebooks[: codes.shape[1]]
+        vectors = products.columns_of_each(books, codes)  # [B, K, D, F]
         semantic = vectors[:, : self.num_semantic].sum(axis=1)
         acoustic = vectors[:, self.num_semantic :].sum(axis=1)
         x = mx.concatenate([semantic, acoustic], axis=1).swapaxes(1, 2)  # [B, F, 2 D]
@@ -59,5 +72,5 @@ def _descend(residual: mx.array, levels: list[tuple[mx.array, mx.array]]) -> lis
         # |residual - entry|^2 is least where residual.entry - |entry|^2 / 2 is greatest
         codes.append(mx.argmax(products.scores(bias, residual, entries), axis=-1))
         # Lazy: after the last level nobody asks for this.
-        residual = residual - mx.take(entries, codes[-1], axis=1).T
+        residual = residual - products.columns(entries, codes[-1])
     return codes

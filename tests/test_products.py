@@ -47,8 +47,24 @@ def test_on_metal_nothing_is(monkeypatch):
 
 
 @pytest.mark.parametrize("rows", [1, 3])
-@pytest.mark.parametrize("width, size", [(256, 2048), (64, 2048), (48, 1024), (8, 32)])
-def test_scores(rows, width, size):
-    bias, x, entries = noise(size), noise(rows, width), noise(width, size)
-    expected = np.array(bias) + np.array(x, np.float64) @ np.array(entries, np.float64)
-    assert_close(products.scores(bias, x, entries), expected)
+@pytest.mark.parametrize("width, size", [(256, 2048), (32, 1024), (8, 36)])
+def test_scores_and_columns(rows, width, size):
+    bias, x, matrices = noise(size), noise(rows, width), noise(3, width, size)
+    index = mx.array(np.random.default_rng(0).integers(size, size=(2, 3, rows)))
+    for form in (matrices, products.packed_columns(matrices)):
+        expected = np.array(bias) + np.array(x, np.float64) @ np.array(matrices[1], np.float64)
+        assert_close(products.scores(bias, x, form[1]), expected)
+        assert_close(
+            products.columns(form[1], index[0, 0]), np.array(matrices[1][:, index[0, 0]].T)
+        )
+        found = products.columns_of_each(form, index)
+        for k in range(3):
+            for b in range(2):
+                assert mx.array_equal(found[b, k], matrices[k][:, index[b, k]])
+
+
+def test_packed_columns():
+    matrices = noise(2, 8, 128)
+    packed = products.packed_columns(matrices)
+    assert packed.shape == (2, 2, 8, 64)
+    assert products.packed_columns(packed) is packed

@@ -60,21 +60,26 @@ def test_twenty_thousand_frames():
     assert seen["traces"] == 2, "one trace for all encoder steps, one for all decoder steps"
 
 
-def test_a_short_run_says_what_it_saw(tiny, monkeypatch):
+@pytest.fixture
+def short(monkeypatch):
+    """A later stream starts 80 frames before the last 30, which are compared."""
     monkeypatch.setattr(soak, "_warmup", lambda mimi: WARMUP)
+    monkeypatch.setattr(soak, "_COMPARED", 30)
+
+
+def test_a_short_run_says_what_it_saw(tiny, short, monkeypatch):
     monkeypatch.setattr(soak, "_PROGRESS", 0.2)
     lines = []
-    seen = soak.run(tiny, 200 / FRAMES_AN_HOUR, num_codebooks=8, report=lines.append)
-    assert seen["frames"] == 200
+    seen = soak.run(tiny, 130 / FRAMES_AN_HOUR, num_codebooks=8, report=lines.append)
+    assert seen["frames"] == 130
     assert_nothing_drifted(seen)
     assert lines and all("frames in" in line and "memory" in line for line in lines)
 
 
-def test_ctrl_c_ends_it_with_the_figures_so_far(tiny, monkeypatch):
-    monkeypatch.setattr(soak, "_warmup", lambda mimi: WARMUP)
-    monkeypatch.setattr(soak, "_voice", interrupted_at(190, soak._voice))
+def test_ctrl_c_ends_it_with_the_figures_so_far(tiny, short, monkeypatch):
+    monkeypatch.setattr(soak, "_voice", interrupted_at(120, soak._voice))
     seen = soak.run(tiny, 1, num_codebooks=4)
-    assert seen["interrupted"] and seen["frames"] == 190
+    assert seen["interrupted"] and seen["frames"] == 120
     assert_nothing_drifted(seen)
 
 
@@ -89,7 +94,7 @@ def interrupted_at(frame: int, voice):
     return call
 
 
-def test_a_model_that_drifts_is_found_out(monkeypatch):
+def test_a_model_that_drifts_is_found_out(short, monkeypatch):
     """Keys that turn a little too far for each position: nobody hears it at first."""
     tiny = Mimi.from_pretrained("tiny")
     transformer = tiny.decoder_transformer
@@ -101,8 +106,7 @@ def test_a_model_that_drifts_is_found_out(monkeypatch):
         return at._replace(cos=at.cos * later)
 
     monkeypatch.setattr(type(transformer), "positions", drifting)
-    monkeypatch.setattr(soak, "_warmup", lambda mimi: WARMUP)
-    seen = soak.run(tiny, 200 / FRAMES_AN_HOUR, num_codebooks=8)
+    seen = soak.run(tiny, 130 / FRAMES_AN_HOUR, num_codebooks=8)
     assert seen["waveform_error"] > TOLERANCE
 
 
@@ -117,7 +121,7 @@ def test_a_process_that_grows_is_found_out(tiny, monkeypatch):
             yield outputs
 
     monkeypatch.setattr(soak._Codec, "frames", growing)
-    assert soak.run(tiny, 60 / FRAMES_AN_HOUR, num_codebooks=1)["memory_growth_mb"] > 60
+    assert soak.run(tiny, 40 / FRAMES_AN_HOUR, num_codebooks=1)["memory_growth_mb"] > 60
 
 
 @pytest.mark.parametrize("hours", [0, -1, 1e-9])

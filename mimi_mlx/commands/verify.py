@@ -14,6 +14,7 @@ def run(args: argparse.Namespace) -> None:
     device = work.device(args.device)
     config, files = hub.find(args.model)
     mimi = weights.load(files, config, device=device)
+    mimi.pack()  # as from_pretrained does
     recipe = converted.recipe(files)
     published = []
     if args.hub:  # first: it may not be to be had

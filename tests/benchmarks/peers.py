@@ -104,21 +104,21 @@ class Rustymimi:
     def __init__(self, hub: str, kyutai: str, codebooks: int):
         import rustymimi
 
-        self.tokenizer, self.codebooks = rustymimi.Tokenizer(kyutai), codebooks
+        self.tokenizer = rustymimi.Tokenizer(kyutai, num_codebooks=codebooks)
 
     def reset(self):
         self.tokenizer.reset()
 
     def encode(self, pcm):
         self.tokenizer.reset()
-        return self.tokenizer.encode(pcm)[:, : self.codebooks]
+        return self.tokenizer.encode(pcm)
 
     def decode(self, codes):
         self.tokenizer.reset()
         return self.tokenizer.decode(codes.astype(np.uint32))
 
     def encode_frame(self, pcm):
-        return self.tokenizer.encode_step(pcm)[:, : self.codebooks]
+        return self.tokenizer.encode_step(pcm)
 
     def decode_frame(self, codes):
         return self.tokenizer.decode_step(codes.astype(np.uint32))

@@ -1,0 +1,1 @@
+"""Live: microphone and speaker, and frames between two machines."""

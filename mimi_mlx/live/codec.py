@@ -1,0 +1,89 @@
+"""The codec as the live loop's worker runs it: a frame at a time, with the clock beside it."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from ..mimi import Mimi
+from .meters import level
+
+
+class Coded(NamedTuple):
+    """One frame that was encoded, decoded or both, and when, in seconds of the clock."""
+
+    codes: np.ndarray
+    """int32 ``[K]``"""
+    pcm: np.ndarray | None
+    """``[T]``: a whole frame, but for the last one of a file."""
+    level: float
+    """Of what went in, in dBFS, if it was sound."""
+    start: float
+    encoded: float
+    end: float
+
+
+class Codec:
+    """An encoder and a decoder that remember. All calls are for the worker's thread.
+
+    Args:
+        mimi: The model; one half is enough for what is asked of it.
+        num_codebooks: K.
+        clock: Seconds.
+        encodes: Whether frames are to be encoded.
+        decodes: Whether codes are to be decoded.
+    """
+
+    def __init__(
+        self,
+        mimi: Mimi,
+        num_codebooks: int,
+        clock: Callable[[], float],
+        encodes: bool = True,
+        decodes: bool = True,
+    ):
+        self._clock = clock
+        self._encoder = mimi.encoder_stream(num_codebooks=num_codebooks) if encodes else None
+        self._decoder = mimi.decoder_stream() if decodes else None
+        self._frame_size = mimi.frame_size
+        self._warm_up(num_codebooks)
+
+    def encode(self, frame: np.ndarray) -> Coded:
+        """Encode ``[T]``: a frame, or less of one if it is the last."""
+        return self._code(frame, decode=False)
+
+    def roundtrip(self, frame: np.ndarray) -> Coded:
+        """Encode ``[T]`` and decode it."""
+        return self._code(frame, decode=True)
+
+    def decode(self, codes: np.ndarray) -> Coded:
+        """Decode ``[K]``."""
+        start = self._clock()
+        pcm = self._decode(codes)
+        return Coded(codes, pcm, 0.0, start, start, self._clock())
+
+    def _code(self, frame: np.ndarray, decode: bool) -> Coded:
+        start = self._clock()
+        codes = self._encode(frame)
+        encoded = self._clock()
+        pcm = self._decode(codes)[: len(frame)] if decode else None
+        return Coded(codes, pcm, level(frame), start, encoded, self._clock())
+
+    def _encode(self, frame: np.ndarray) -> np.ndarray:
+        codes = self._encoder.push(frame)
+        if len(frame) < self._frame_size:
+            codes = self._encoder.flush()
+        return np.array(codes)[0, :, 0]
+
+    def _decode(self, codes: np.ndarray) -> np.ndarray:
+        return np.array(self._decoder.push(codes[:, None]))[0, 0]
+
+    def _warm_up(self, num_codebooks: int) -> None:
+        """Compile the steps, so that the first frame takes no longer than the others."""
+        codes = np.zeros(num_codebooks, np.int32)
+        if self._encoder:
+            codes = self._encode(np.zeros(self._frame_size, np.float32))
+            self._encoder.reset()
+        if self._decoder:
+            self._decode(codes)
+            self._decoder.reset()

@@ -1,0 +1,113 @@
+"""The queue before the speaker: filled frame by frame, emptied by the device's callback."""
+
+import math
+
+import numpy as np
+
+from .ring import Ring
+from .stretch import rise
+
+
+class Playout:
+    """Samples at the device's rate on their way to it.
+
+    :meth:`pull` is the callback's: it copies, and where there is nothing it fades what was last
+    heard and counts. Everything else is the loop's.
+
+    Args:
+        capacity: Samples that may wait; the oldest are dropped.
+        fade: Samples that a fade takes.
+    """
+
+    def __init__(self, capacity: int, fade: int):
+        self._ring = Ring(capacity)
+        self._falling = rise(fade)[::-1].copy()
+        self._scratch = np.empty(fade, np.float32)
+        self._faded = fade  # how much of the fade has been heard
+        self._last = 0.0
+        self._least = math.inf
+        self.dry = True
+        """There was nothing left, or nothing has come yet."""
+        self.expecting = False
+        """Whether being dry counts: false while there is nothing that could come."""
+        self.pulled = False
+        """Whether the device has begun to take samples."""
+        self.underruns = 0
+        """How many times it ran dry while it was expecting."""
+        self.mark: tuple[float, int] | None = None
+        """When which sample is heard: seconds of the clock, and its number among all pushed."""
+
+    @property
+    def waiting(self) -> int:
+        """Samples in the queue."""
+        return self._ring.waiting
+
+    @property
+    def pushed(self) -> int:
+        """Samples so far."""
+        return self._ring.written
+
+    @property
+    def unheard(self) -> int:
+        """Samples pushed that no pull has taken, nor skipped."""
+        return self._ring.written - self._ring.taken
+
+    @property
+    def dropped(self) -> int:
+        """Samples that were too many for the queue."""
+        return self._ring.dropped
+
+    def pull(self, out: np.ndarray, heard: float) -> None:
+        """Fill ``out [T]``, whose first sample is heard at ``heard`` seconds of the clock."""
+        self.pulled = True
+        number = self._ring.taken
+        count = self._ring.read_into(out)
+        out[count:] = 0
+        if self._faded < len(self._falling):
+            self._fade(out)
+        if count == len(out):
+            self._last = float(out[-1])
+            self._least = min(self._least, self._ring.waiting)
+            self.mark = (heard, number)
+        elif not self.dry:
+            self._last = float(out[count - 1]) if count else self._last
+            self._faded = 0
+            self._fade(out[count:])
+            self._run_dry()
+
+    def take_least(self) -> float:
+        """The fewest samples that were left after a pull since the last call; inf: no pull."""
+        least, self._least = self._least, math.inf
+        return least
+
+    def push(self, samples: np.ndarray, margin: int) -> bool:
+        """Add samples ``[T]``; whether they came too late for what was expected.
+
+        Args:
+            samples: At the device's rate; at least as many as a fade takes.
+            margin: Samples of silence to put before them if the queue was empty.
+        """
+        late = self.dry and self.expecting
+        if self.dry:
+            fade = len(self._falling)
+            samples = samples.copy()
+            samples[:fade] *= self._falling[::-1]
+            samples = np.concatenate([np.zeros(margin, np.float32), samples])
+            self._least = math.inf
+        self._ring.write(samples)
+        self.dry = False
+        self.expecting = True
+        return late
+
+    def _run_dry(self) -> None:
+        self.dry = True
+        self.mark = None
+        self.underruns += self.expecting
+
+    def _fade(self, out: np.ndarray) -> None:
+        """Add what is left of the fade from the last sample, as far as there is room."""
+        count = min(len(out), len(self._falling) - self._faded)
+        part = self._falling[self._faded : self._faded + count]
+        np.multiply(part, self._last, out=self._scratch[:count])
+        out[:count] += self._scratch[:count]
+        self._faded += count

@@ -1,0 +1,154 @@
+"""A UDP socket for IPv4 and IPv6 that never blocks, and whose errors are counted."""
+
+import ipaddress
+import socket
+from typing import NamedTuple
+
+_LARGEST = 1024  # bytes of a datagram that are read: any packet is smaller
+
+
+class Address(NamedTuple):
+    """Where a datagram came from."""
+
+    host: str
+    """In numbers; an IPv4 address is in its own form also on an IPv6 socket."""
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class UdpSocket:
+    """Sends to one address, hears all; both over one socket.
+
+    Args:
+        send_to: Host and port, or None: it only listens. A name is looked up once.
+        listen: Port to hear at, on all of this machine's addresses, 0 for any free one; or None:
+            it only sends.
+
+    Raises:
+        ValueError: The host is not known, or the port is not free or not a port.
+    """
+
+    def __init__(self, send_to: tuple[str, int] | None, listen: int | None):
+        for port, least in ((listen, 0), (send_to and send_to[1], 1)):
+            if port is not None and not least <= port <= 65535:
+                raise ValueError(f"port {port}: ports are from 1 to 65535. Give one of those.")
+        self.errors = 0
+        """Datagrams that could not be sent, and reads that failed."""
+        self.failure: str | None = None
+        """Why the first of them could not be sent."""
+        found = _found(*send_to) if send_to else []
+        if listen is None:
+            self._to = _reachable(found)
+            self._socket = socket.socket(self._to[0], socket.SOCK_DGRAM)
+        else:
+            self._socket = _listening(listen)
+            self._to = _reachable([each for each in found if self._carries(each[0])])
+        if send_to and not self._to:
+            self._socket.close()
+            raise ValueError(
+                f"{send_to[0]} has only IPv6 addresses, and this machine has none. Give its IPv4 "
+                "address."
+            )
+        self._socket.setblocking(False)
+
+    @property
+    def port(self) -> int:
+        """Its own port; 0 if it only sends and has not yet."""
+        return self._socket.getsockname()[1]
+
+    @property
+    def is_ipv6(self) -> bool:
+        """Whether what it sends goes over IPv6."""
+        return bool(self._to) and self._to[0] == socket.AF_INET6
+
+    def send(self, data: bytes) -> bool:
+        """Send a datagram if that is possible at once; whether it was."""
+        family, address = self._to
+        if family == socket.AF_INET and self._socket.family == socket.AF_INET6:
+            address = (f"::ffff:{address[0]}", address[1])
+        try:
+            self._socket.sendto(data, address)
+        except OSError as error:
+            self.errors += 1
+            self.failure = self.failure or str(error)
+            return False
+        return True
+
+    def receive(self) -> tuple[bytes, Address] | None:
+        """The next datagram that has come and whence; None: there is none."""
+        try:
+            data, (host, port, *_) = self._socket.recvfrom(_LARGEST)
+        except BlockingIOError:
+            return None
+        except OSError:  # of an earlier send: nobody listens there, or the network is down
+            self.errors += 1
+            return None
+        return data, Address(_plain(host), port)
+
+    def close(self) -> None:
+        """Close the socket. Again: nothing."""
+        self._socket.close()
+
+    def _carries(self, family: int) -> bool:
+        return self._socket.family in (socket.AF_INET6, family)
+
+
+def hosts(name: str) -> frozenset[str]:
+    """All addresses of a host, as :class:`Address` has them.
+
+    Raises:
+        ValueError: The host is not known.
+    """
+    return frozenset(_plain(address[0]) for _, address in _found(name, None))
+
+
+def _found(host: str, port: int | None) -> list[tuple[int, tuple]]:
+    """Families and addresses of a host, the best first."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+    except (OSError, UnicodeError) as error:
+        raise ValueError(
+            f"the host {host!r} is not known ({error}). Give its name or its IP address."
+        ) from error
+    families = (socket.AF_INET, socket.AF_INET6)
+    return [(family, address) for family, _, _, _, address in found if family in families]
+
+
+def _reachable(found: list[tuple[int, tuple]]) -> tuple[int, tuple] | None:
+    """The first address that there is a route to, else the first."""
+    for family, address in found:
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                probe.connect(address)  # looks for a route, and sends nothing
+        except OSError:
+            continue
+        return family, address
+    return found[0] if found else None
+
+
+def _listening(port: int) -> socket.socket:
+    """A socket bound to a port: of IPv6 that hears IPv4 too, or of IPv4 where there is no IPv6."""
+    for family in (socket.AF_INET6, socket.AF_INET):
+        bound = None
+        try:
+            bound = socket.socket(family, socket.SOCK_DGRAM)
+            if family == socket.AF_INET6:
+                bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            bound.bind(("", port))
+        except OSError as error:
+            failure = error
+            if bound:
+                bound.close()
+        else:
+            return bound
+    raise ValueError(
+        f"cannot listen at port {port} ({failure}). Give another, or end the program that has it."
+    ) from failure
+
+
+def _plain(host: str) -> str:
+    """An address without its network interface, and an IPv4 one out of its IPv6 form."""
+    address = ipaddress.ip_address(host.partition("%")[0])
+    return str(getattr(address, "ipv4_mapped", None) or address)

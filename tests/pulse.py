@@ -1,0 +1,164 @@
+"""A whole sound system without hardware: PulseAudio with a virtual microphone and speaker."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+RATE = 24000
+
+_MODULES = (
+    "module-native-protocol-unix",
+    f"module-null-sink sink_name=speaker rate={RATE} channels=1",
+    f"module-null-sink sink_name=mic_feed rate={RATE} channels=1",
+    "module-remap-source source_name=mic master=mic_feed.monitor",
+)
+
+
+def missing() -> str | None:
+    """What is not there, or None."""
+    if sys.platform != "linux":
+        return "virtual devices are PulseAudio's, on Linux"
+    for program in ("pulseaudio", "pactl", "paplay", "parec"):
+        if shutil.which(program) is None:
+            return f"no {program}: apt install pulseaudio pulseaudio-utils"
+    try:
+        import sounddevice  # noqa: F401
+    except (ImportError, OSError) as error:
+        return f"no sounddevice: {error}"
+    return None
+
+
+def urgent(priority: int = 5) -> None:
+    """Go before what else the machine does, as sound servers do, if that is allowed."""
+    with contextlib.suppress(PermissionError):
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(priority))
+
+
+class Pulse:
+    """A PulseAudio of our own that runs; ``environment`` leads to it."""
+
+    def __init__(self, folder: Path):
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if "PULSE" not in name},
+            **{"XDG_RUNTIME_DIR": str(folder), "HOME": str(folder)},
+            "PULSE_SERVER": f"unix:{folder}/pulse/native",
+            "OPENBLAS_NUM_THREADS": "1",  # several wait for each other, long if others run too
+        }
+        self._processes: list[subprocess.Popen] = []
+
+    def start(self) -> None:
+        """Start, and wait until it answers."""
+        modules = [part for module in _MODULES for part in ("-L", module)]
+        self._run("pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", *modules)
+        command = ["pactl", "set-default-source", "mic"]
+        deadline = time.monotonic() + 20
+        while subprocess.run(command, env=self.environment, capture_output=True).returncode:
+            assert time.monotonic() < deadline, "PulseAudio does not answer"
+            time.sleep(0.05)
+        # Silence keeps the virtual speaker awake, as it does a real one.
+        self._run("pacat", "--raw", "--latency-msec=500", "--device=speaker", "/dev/zero")
+
+    def crash(self) -> None:
+        """Be gone, without a farewell."""
+        for process in self._processes:
+            process.kill()
+            process.wait()
+        self._processes.clear()
+        shutil.rmtree(Path(self.environment["XDG_RUNTIME_DIR"]) / "pulse")
+
+    def _run(self, *command: str) -> None:
+        process = subprocess.Popen(
+            command,
+            env=self.environment,
+            stderr=subprocess.DEVNULL,
+            preexec_fn=lambda: urgent(20),
+        )
+        self._processes.append(process)
+
+    def speak(self, path: Path) -> subprocess.Popen:
+        """Play a sound file into the microphone."""
+        command = ["paplay", "--device=mic_feed", str(path)]
+        return subprocess.Popen(command, env=self.environment, preexec_fn=urgent)
+
+    def close(self) -> None:
+        """End well."""
+        for process in reversed(self._processes):
+            process.terminate()
+            process.wait(timeout=20)
+
+
+class Ear:
+    """Records what a virtual device plays, and when, by the clock of this process."""
+
+    def __init__(self, pulse: Pulse, device: str):
+        command = ["parec", f"--device={device}.monitor", "--format=float32le", "--channels=1"]
+        command += [f"--rate={RATE}", "--latency-msec=10", "--raw"]
+        self._process = subprocess.Popen(
+            command, env=pulse.environment, stdout=subprocess.PIPE, bufsize=0, preexec_fn=urgent
+        )
+        self._pieces: list[bytes] = []
+        self._starts: list[float] = []
+        self._thread = threading.Thread(target=self._listen)
+        self._thread.start()
+
+    def _listen(self) -> None:
+        count = 0
+        while piece := self._process.stdout.read(1 << 16):
+            count += len(piece) // 4
+            self._pieces.append(piece)
+            self._starts.append(time.monotonic() - count / RATE)
+
+    def close(self) -> tuple[float, np.ndarray]:
+        """When the first sample was heard, and all of them ``[T]``."""
+        self._process.terminate()
+        self._process.wait(timeout=20)
+        self._thread.join()
+        self._process.stdout.close()
+        # Some pieces came late; none came early.
+        return min(self._starts), np.frombuffer(b"".join(self._pieces), "<f4")
+
+
+class Hiccups:
+    """Notes urgent sleeps of 5 ms that take ``least`` seconds longer: can the machine be timed?"""
+
+    def __init__(self, least: float):
+        self._least = least
+        self._waits: list[float] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+
+    def _watch(self) -> None:
+        urgent()
+        before = time.monotonic()
+        while not self._stop.wait(0.005):
+            now = time.monotonic()
+            self._waits.append(now - before - 0.005)
+            before = now
+
+    def close(self) -> list[float]:
+        """How long each took, in seconds."""
+        self._stop.set()
+        self._thread.join()
+        return [wait for wait in self._waits if wait > self._least]
+
+
+@contextlib.contextmanager
+def running() -> Iterator[Pulse]:
+    """A sound system, for a while."""
+    with tempfile.TemporaryDirectory(prefix="mimi-pulse-", dir="/tmp") as folder:
+        pulse = Pulse(Path(folder))
+        try:
+            pulse.start()
+            yield pulse
+        finally:
+            pulse.close()

@@ -1,0 +1,130 @@
+"""Two machines in a call, in one process: real datagrams over loopback, all else made up."""
+
+import contextlib
+import io
+import socket
+
+import numpy as np
+import pytest
+from fake_audio import FakeAudio, FakeDevice, FakeWorker
+
+from mimi_mlx.live.codec import Coded
+from mimi_mlx.live.figures import Figures
+from mimi_mlx.live.flow import Incoming, Notes, Outgoing
+from mimi_mlx.live.keeper import Keeper
+from mimi_mlx.live.link import Link
+from mimi_mlx.live.recorder import Recorder
+from mimi_mlx.live.screen import Screen
+from mimi_mlx.live.session import Session
+
+
+class LevelCodec:
+    """Codes are how loud a frame is, and a frame is that loud."""
+
+    def encode(self, frame: np.ndarray) -> Coded:
+        codes = np.full(8, round(2000 * np.abs(frame).max()), np.int32)
+        return Coded(codes, None, -20.0, 0.0, 0.0, 0.0)
+
+    def decode(self, codes: np.ndarray) -> Coded:
+        pcm = np.full(1920, codes[0] / 2000, np.float32)
+        return Coded(codes, pcm, 0.0, 0.0, 0.0, 0.004)
+
+
+class End:
+    """One of the two."""
+
+    def __init__(self, tiny, audio: FakeAudio, name: str, listen: int, send: int | None):
+        self.figures, self.audio = Figures(0.08, 1.1), audio
+        self.link = Link(
+            8,
+            None if send is None else ("127.0.0.1", send),
+            listen,
+            clock=audio.clock,
+            fingerprint="0123456789abcdef",
+        )
+        screen = Screen(io.StringIO(), audio.clock)
+        wanted = {"output": f"{name} speaker"} | ({"input": f"{name} mic"} if send else {})
+        self.keeper = Keeper(audio, wanted, 24000, 1920, 0.02, screen.say)
+        self.figures.microphone, self.figures.speaker = self.keeper.microphone, self.keeper.speaker
+        notes = Notes(self.figures, Recorder(tiny, 8), None)
+        worker, codec = FakeWorker(audio, lambda: 0.004), LevelCodec()
+        speaker = self.keeper.speaker
+        flows = [Incoming(self.link, worker, codec, notes, speaker, 0.08, audio.clock, not send)]
+        if send:
+            outgoing = Outgoing(self.keeper.microphone, worker, codec, notes, None, self.link)
+            flows.append(outgoing)
+        self.session = Session(audio, self.keeper, flows, notes, screen, self.link)
+
+    def turn(self) -> None:
+        self.session._turn(self.audio.now)
+
+    def heard(self) -> np.ndarray:
+        """The last second."""
+        those = self.audio.heard_by[self.keeper.speaker.device.name]
+        return np.concatenate([block[:, 0] for block in those[-100:]])
+
+
+def free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("", 0))
+        return probe.getsockname()[1]
+
+
+def wave(level: float):
+    return lambda seconds: level * np.ones_like(seconds)
+
+
+@pytest.fixture
+def pair(tiny):
+    audio = FakeAudio(
+        *(FakeDevice("a mic", inputs=1), FakeDevice("a speaker", outputs=2, ppm=100)),
+        *(FakeDevice("b mic", inputs=1, ppm=-100), FakeDevice("b speaker", outputs=2)),
+        sound=wave(0.5),
+    )
+    with contextlib.ExitStack() as stack:
+
+        def make(*args) -> End:
+            end = End(tiny, audio, *args)
+            stack.callback(end.link.close)
+            stack.callback(end.keeper.close)
+            return end
+
+        yield audio, make
+
+
+def pass_time(audio: FakeAudio, seconds: float, *ends: End) -> None:
+    until = audio.now + seconds
+    while audio.now < until:
+        for end in ends:
+            end.turn()
+        audio.wait(0.002, None)
+
+
+def test_a_call(pair):
+    audio, make = pair
+    ports = free_port(), free_port()
+    a, b = make("a", *ports), make("b", *ports[::-1])
+    pass_time(audio, 20.0, a, b)
+    for end in (a, b):
+        assert np.median(end.heard()) == pytest.approx(0.5, abs=0.01)
+        stats = end.figures.link
+        assert stats.received > 200 and stats.foreign == 0
+        assert end.figures.late == end.figures.underruns == 0
+        assert 5 < end.figures.kbps < 7  # headers count
+        assert end.figures.mouth_to_ear_now is None  # nobody here can know
+
+
+def test_who_only_listens_hears_silence_until_somebody_speaks_and_after(pair):
+    audio, make = pair
+    b = make("b", 0, None)
+    pass_time(audio, 1.0, b)
+    assert not b.heard().any() and b.figures.underruns == 0 and b.figures.frames == 0
+    a = make("a", 0, b.link.port)
+    pass_time(audio, 5.0, a, b)
+    assert np.median(b.heard()) == pytest.approx(0.5, abs=0.01)
+    a.link.close()
+    pass_time(audio, 3.0, b)
+    assert not b.heard().any()
+    blocks = np.concatenate([block[:, 0] for block in audio.heard_by["b speaker"]])
+    assert np.abs(np.diff(blocks)).max() < 0.02  # it came and went without a click
+    assert b.figures.underruns == 0
