@@ -1,13 +1,14 @@
 """Batches of a folder in several threads: errors and signals end them all, and leave nothing."""
 
 import argparse
+import ctypes
 import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mimi_mlx import audio
+from mimi_mlx import audio, blas
 from mimi_mlx.commands import bulk, clips, threads, work
 
 
@@ -59,6 +60,31 @@ def test_results_are_noted_in_the_callers_thread_as_they_come():
         threads.run(until_given_up(given_up), ["waits", "a", "b"], 2, given_up, note)
     here = threading.current_thread()
     assert noted == [("a", here), ("b", here)]
+
+
+def test_one_job_or_one_item_needs_no_other_thread():
+    for items, jobs in ((["a", "b"], 1), (["a"], 4)):
+        called = []
+        threads.run(
+            lambda _: threading.current_thread(), items, jobs, threading.Event(), called.append
+        )
+        assert called == [threading.current_thread()] * len(items)
+
+
+def test_openblas_computes_in_the_threads_that_call_it_and_then_as_before():
+    library = ctypes.CDLL(None)
+    if not hasattr(library, "openblas_set_num_threads"):
+        pytest.skip("MLX's BLAS is not OpenBLAS")
+    before = library.openblas_get_num_threads()
+    inside = []
+    with pytest.raises(RuntimeError), blas.one_thread():
+        inside.append(library.openblas_get_num_threads())
+        raise RuntimeError
+    assert inside == [1] and library.openblas_get_num_threads() == before
+    threads.run(
+        lambda _: library.openblas_get_num_threads(), "abc", 2, threading.Event(), inside.append
+    )
+    assert inside == [1] * 4 and library.openblas_get_num_threads() == before
 
 
 @pytest.mark.parametrize("rows", [1, 2])
