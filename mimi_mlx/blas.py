@@ -5,8 +5,10 @@ are already loaded win, so an installed OpenBLAS is loaded first. This must run 
 imported, and changes nothing when it comes too late.
 """
 
+import contextlib
 import ctypes
 import sys
+from collections.abc import Iterator
 
 _NAMES = ("libopenblas.so.0", "libopenblas.so")
 
@@ -21,6 +23,24 @@ def prefer_openblas() -> None:
         except OSError:
             continue
         return
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Have OpenBLAS compute in the threads that call it, alone; another BLAS stays as it is.
+
+    Its own threads serve one caller at a time, and the others would wait. Results are the same.
+    """
+    library = ctypes.CDLL(None)
+    if not hasattr(library, "openblas_set_num_threads"):
+        yield
+        return
+    before = library.openblas_get_num_threads()
+    library.openblas_set_num_threads(1)
+    try:
+        yield
+    finally:
+        library.openblas_set_num_threads(before)
 
 
 def blas_in_use() -> str:

@@ -109,12 +109,21 @@ def _encode(command) -> None:
     _sound_input(parser, f"{_SOUND}, - for stdin, or a folder of them")
     _raw(parser, "IN is - and has samples without a header")
     _output(parser, "CODES", f"{_CODES}; - is stdout, as .mimi; for a folder, a folder")
-    parser.add_argument("--recursive", action="store_true", help="folders inside the folder too")
+    parser.add_argument(
+        "--recursive", action="store_true", default=None, help="folders inside the folder too"
+    )
     parser.add_argument(
         "--batch-size",
         type=int,
         metavar="N",
         help="files of a folder, of about the same length, to encode together (8; on a CPU 1)",
+    )
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        metavar="N",
+        help="batches of a folder to encode at once, each in a thread (1; on a CPU one a core, at "
+        "most 4); the result is the same",
     )
     _num_codebooks(parser)
     _model(parser)

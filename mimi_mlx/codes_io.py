@@ -14,7 +14,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from .files import replacing
+from .files import check_extension, replacing
 
 
 class CodedClip(NamedTuple):
@@ -90,12 +90,7 @@ def check_format(path: str | Path) -> None:
     Raises:
         ValueError: It is not.
     """
-    suffix = Path(path).suffix
-    if suffix.lower() not in FORMATS:
-        raise ValueError(
-            f"{path} has the extension {suffix!r}; codes are kept in {' or '.join(FORMATS)}. "
-            "Choose one of these."
-        )
+    check_extension(path, FORMATS, "codes are kept in")
 
 
 def _write_safetensors(path: Path, clip: CodedClip) -> None:

@@ -5,12 +5,26 @@ import hashlib
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 PIPE = "-"
 """In place of a path: stdin or stdout."""
+
+
+def check_extension(path: str | Path, extensions: Iterable[str], what: str) -> None:
+    """``path`` ends in one of the extensions; ``what`` says whose they are.
+
+    Raises:
+        ValueError: It does not.
+    """
+    suffix = Path(path).suffix
+    if suffix.lower() not in extensions:
+        raise ValueError(
+            f"{path} has the extension {suffix!r}; {what} {' or '.join(extensions)}. Choose one of "
+            "these."
+        )
 
 
 def check_output(path: str | Path, force: bool = False) -> None:
@@ -87,7 +101,8 @@ def stdout() -> BinaryIO:
 
 
 def put(file: BinaryIO, data: bytes) -> None:
-    """Hand all bytes to an unbuffered file."""
+    """Hand all bytes to the system; an unbuffered file may take them in several pieces."""
     rest = memoryview(data)
     while rest:
         rest = rest[file.write(rest) :]
+    file.flush()

@@ -12,7 +12,7 @@ from typing import BinaryIO
 import numpy as np
 import soundfile
 
-from .files import put, replacing
+from .files import check_extension, put, replacing
 
 # What can be written, by the file's extension. PCM is 16 bits, libsndfile's default.
 FORMATS = {
@@ -75,12 +75,7 @@ def check_format(path: str | Path) -> None:
     Raises:
         ValueError: It is not.
     """
-    suffix = Path(path).suffix
-    if suffix.lower() not in FORMATS:
-        raise ValueError(
-            f"{path} has the extension {suffix!r}; sound is written to {', '.join(FORMATS)}. "
-            "Choose one of these."
-        )
+    check_extension(path, FORMATS, "sound is written to")
 
 
 @contextlib.contextmanager

@@ -14,8 +14,8 @@ import pytest
 import soundfile
 from test_cli import run  # noqa: F401
 
-from mimi_mlx import Mimi, audio, codefile, files
-from mimi_mlx.commands import bulk
+from mimi_mlx import audio, codefile, files, offline
+from mimi_mlx.commands import bulk, clips
 
 LENGTHS = {"a.wav": 4000, "b.flac": 1920, "sub/c.wav": 9601, "sub/deep/d.wav": 1, "sub/e.ogg": 5000}
 
@@ -49,9 +49,9 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
 
 
-@pytest.mark.parametrize("size", [1, 2, 8])
-def test_the_tree_is_made_again_with_each_files_codes(encode, folder, tiny, size):
-    code, err = encode("--recursive", "--batch-size", size)
+@pytest.mark.parametrize(("size", "jobs"), [(1, 1), (1, 3), (2, 1), (2, 2), (8, 2)])
+def test_the_tree_is_made_again_with_each_files_codes(encode, folder, tiny, size, jobs):
+    code, err = encode("--recursive", "--batch-size", size, "--jobs", jobs)
     assert code == 0
     assert "5 files encoded, 0 done before, 0 failed, 1 passed over that are no sound" in err
     targets = {name: str(Path(name).with_suffix(".mimi")) for name in LENGTHS}
@@ -83,7 +83,7 @@ def test_what_is_done_and_whole_is_left_alone_and_the_rest_done_again(encode, fo
     encode("--recursive")
     before = contents(folder / "out")
     with monkeypatch.context() as patch:
-        patch.setattr(bulk.Job, "_encode_alone", lambda *a: pytest.fail("encoded again"))
+        patch.setattr(clips.Encoder, "_encode_alone", lambda *a: pytest.fail("encoded again"))
         code, err = encode("--recursive")
         assert code == 0 and "0 files encoded, 5 done before" in err
     # Existence is not enough: one byte of codes, an end cut off, an empty file.
@@ -127,7 +127,7 @@ def test_bad_files_are_named_and_passed_over(encode, folder):
 def test_long_files_are_encoded_alone_as_they_are_read(encode, folder, monkeypatch):
     encode("--recursive", "--batch-size", 2)
     monkeypatch.setattr(bulk, "_MOST_SECONDS", 0.1)  # 2400 samples
-    monkeypatch.setattr(Mimi, "encode", lambda *a: pytest.fail("took a long file whole"))
+    monkeypatch.setattr(offline, "ragged", lambda *a: pytest.fail("took a long file whole"))
     (folder / "in/b.flac").unlink()
     (folder / "in/sub/deep/d.wav").unlink()
     assert encode("--recursive", "--batch-size", 2, out="long")[0] == 0
@@ -135,19 +135,20 @@ def test_long_files_are_encoded_alone_as_they_are_read(encode, folder, monkeypat
         assert name == "manifest.jsonl" or data == (folder / "out" / name).read_bytes()
 
 
-def test_a_full_disk_ends_it_in_one_line_with_whole_files_only(encode, folder, monkeypatch):
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_full_disk_ends_it_in_one_line_with_whole_files_only(encode, folder, monkeypatch, jobs):
     written = []
     replace = files.os.replace
 
     def full(*args: Path) -> None:
         written.append(args)
-        if len(written) == 3:
+        if len(written) >= 3:
             raise OSError(28, "No space left on device")
         replace(*args)
 
     with monkeypatch.context() as patch:
         patch.setattr(files.os, "replace", full)
-        code, err = encode("--recursive", "--batch-size", 2)
+        code, err = encode("--recursive", "--batch-size", 2, "--jobs", jobs)
     assert code == 1 and err.count("\n") == 1 and "No space left" in err
     there = contents(folder / "out")
     assert len(there) == 2 and all(name.endswith(".mimi") for name in there)
@@ -173,11 +174,14 @@ def test_wrong_use_is_one_line(encode, folder, run):  # noqa: F811
         ("in", "-o", "in/b.flac"): "in/b.flac is none",
         ("in", "-o", "-"): "- is none",
         ("in", "-o", "out", "--batch-size", 0): "at least one file",
+        ("in", "-o", "out", "--jobs", 0): "at least one thread",
+        ("in", "-o", "out", "--jobs", -1): "at least one thread",
         ("in", "-o", "out", "--raw", "s16le"): "are for stdin",
         ("none", "-o", "out"): "no sound files",
         ("in", "-o", "out"): "would both become a.mimi",
         ("in/a.wav", "-o", "a.mimi", "--recursive"): "--recursive is for a folder",
-        ("in/a.wav", "-o", "a.mimi", "--batch-size", 2): "--batch-size is for a folder",
+        ("in/a.wav", "-o", "a.mimi", "--batch-size", 0): "--batch-size is for a folder",
+        ("in/a.wav", "-o", "a.mimi", "--jobs", 0): "--jobs is for a folder",
     }.items():
         code, _, err = run("encode", *args, "--model", "tiny")
         assert code == 2 and rule in err and err.count("\n") == 1, err
@@ -193,17 +197,17 @@ def test_killed_at_twenty_random_moments_it_ends_with_the_same_bytes(tmp_path, s
         path = tmp_path / "in" / ("sub" * (i % 2)) / f"{i}.wav"
         audio.write(path, clip[start : start + length], 24000)
 
-    def work(out: str) -> subprocess.Popen:
+    def work(out: str, jobs: int) -> subprocess.Popen:
         command = ["encode", "in", "-o", out, "--recursive", "--batch-size", "2"]
         return subprocess.Popen(
-            [sys.executable, "-m", "mimi_mlx", *command, "--model", "tiny"],
+            [sys.executable, "-m", "mimi_mlx", *command, "--jobs", str(jobs), "--model", "tiny"],
             cwd=tmp_path,
             stderr=subprocess.PIPE,
         )
 
     whole = 0
     for i in range(20):
-        process = work("out")
+        process = work("out", chance.randrange(1, 4))
         until = min(60, whole + chance.randrange(7))  # how far it may come
         while process.poll() is None and len(list((tmp_path / "out").rglob("*.mimi"))) < until:
             time.sleep(0.002)
@@ -217,6 +221,6 @@ def test_killed_at_twenty_random_moments_it_ends_with_the_same_bytes(tmp_path, s
         assert len(found) >= whole
         whole = len(found)
     assert whole > 10
-    assert work("out").wait(120) == work("undisturbed").wait(120) == 0
+    assert work("out", 3).wait(120) == work("undisturbed", 1).wait(120) == 0
     assert contents(tmp_path / "out") == contents(tmp_path / "undisturbed")
     assert len(contents(tmp_path / "out")) == 61

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..files import replacing
+from ..files import put, replacing
 from .header import Header
 from .reader import File, Reader
-from .writer import Writer, pack, put
+from .writer import Writer, pack
 
 __all__ = ["CodeFile", "Header", "Reader", "Writer", "read", "write"]
 

@@ -2,10 +2,11 @@
 
 import os
 from dataclasses import replace
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
+from ..files import put
 from . import bitpack, records
 from . import header as headers
 from .header import Header
@@ -31,14 +32,6 @@ def pack(codes: Any, header: Header, samples: int | None) -> bytes:
         blocks.append(block)
         previous = headers.seal(block[: records.SIZE])
     return b"".join([*blocks, records.pack_end(frames, samples, previous)])
-
-
-def put(file: BinaryIO, data: bytes) -> None:
-    """Hand bytes to the system; a raw file may take them in several pieces."""
-    rest = memoryview(data)
-    while rest:
-        rest = rest[file.write(rest) :]
-    file.flush()
 
 
 class Writer:

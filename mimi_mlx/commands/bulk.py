@@ -6,23 +6,24 @@ depends on the folder alone, and a batch is encoded again as it was if a file of
 """
 
 import argparse
-import hashlib
 import json
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import mlx.core as mx
-import numpy as np
 
-from .. import audio, check, codefile, soundin
+from .. import audio, check, soundin
 from ..files import PIPE, remove_abandoned, replacing
 from ..mimi import Mimi
-from . import codes_ends, work
+from . import clips, codes_ends, threads, work
 
 # Files at once. A GPU is then busy; a CPU is with one, and keeps what it makes in its cache.
 _BATCH_SIZE = {mx.DeviceType.gpu: 8, mx.DeviceType.cpu: 1}
+
+# Batches at once, at most; each takes memory. A GPU has its threads inside.
+_JOBS = {mx.DeviceType.gpu: 1, mx.DeviceType.cpu: 4}
 
 # Seconds of audio in a batch at most, with what shorter rows are filled up with. A file that is
 # longer is alone in its batch.
@@ -34,78 +35,75 @@ _SUFFIXES = {*audio.FORMATS, *(".aifc", ".au", ".oga", ".opus", ".rf64", ".snd",
 _MANIFEST = "manifest.jsonl"
 
 
-class Clip(NamedTuple):
-    """A sound file, and what is to come of it."""
-
-    source: Path
-    target: Path
-    samples: int
-    """At the model's rate."""
-    header: codefile.Header
-
-
 def run(args: argparse.Namespace) -> int:
     """Encode a folder; the result is the exit code."""
-    size = _check(args)
+    size, jobs = _check(args)
     names, others = _sounds(Path(args.input), args.recursive)
     mimi = Mimi.from_pretrained(args.model, only="encoder")
-    job = Job(args, mimi, check.num_codebooks(args.num_codebooks, mimi.config))
-    clips = job.survey(names)
-    with work.Progress("encode", sum(c.samples for c in clips) / mimi.sample_rate) as progress:
-        for batch in _batches(clips, size, _MOST_SECONDS * mimi.sample_rate):
-            job.encode(batch, progress)
-        speed = job.seconds / progress.elapsed
-    job.write_manifest()
+    count = check.num_codebooks(args.num_codebooks, mimi.config)
+    tally = Tally(Path(args.output))
+    found = tally.survey(names, args, mimi, count)
+    given_up = threading.Event()
+    with work.Progress("encode", sum(c.samples for c in found) / mimi.sample_rate) as progress:
+        encoder = clips.Encoder(mimi, count, args.mono, args.force, progress, given_up)
+        # The longest come first, so that at the end no thread is long alone.
+        batches = list(_batches(found, size, _MOST_SECONDS * mimi.sample_rate))[::-1]
+        threads.run(encoder.encode, batches, jobs, given_up, tally.note)
+        speed = tally.seconds / progress.elapsed
+    tally.write_manifest()
     print(
-        f"{args.output}: {job.encoded} files encoded, {job.found} done before, "
-        f"{job.failed} failed, {others} passed over that are no sound; "
-        f"{job.seconds:.2f} s encoded, {speed:.1f} times as fast as real time",
+        f"{args.output}: {tally.encoded} files encoded, {tally.found} done before, "
+        f"{tally.failed} failed, {others} passed over that are no sound; "
+        f"{tally.seconds:.2f} s encoded, {speed:.1f} times as fast as real time",
         file=sys.stderr,
     )
-    return 1 if job.failed else 0
+    return 1 if tally.failed else 0
 
 
-class Job:
-    """The work on a folder, and what has come of it so far."""
+class Tally:
+    """What has come of a folder so far."""
 
-    def __init__(self, args: argparse.Namespace, mimi: Mimi, num_codebooks: int):
-        self._args, self._mimi, self._num_codebooks = args, mimi, num_codebooks
-        self._output = Path(args.output)
-        self._output.mkdir(parents=True, exist_ok=True)
+    def __init__(self, output: Path):
+        self._output = output
+        output.mkdir(parents=True, exist_ok=True)
         for suffix in (".mimi", Path(_MANIFEST).suffix):
-            remove_abandoned(self._output, suffix)
+            remove_abandoned(output, suffix)
         self._manifest: dict[str, str] = {}
         self.encoded = self.found = self.failed = 0
         self.seconds = 0.0
         """Of audio encoded."""
 
-    def survey(self, names: list[Path]) -> list[Clip]:
+    def survey(
+        self, names: list[Path], args: argparse.Namespace, mimi: Mimi, num_codebooks: int
+    ) -> list[clips.Clip]:
         """What the files say they are; those that cannot be read are named."""
-        clips = []
+        found = []
         for name in names:
-            source, rate = Path(self._args.input) / name, self._mimi.sample_rate
+            source = Path(args.input) / name
             try:
-                with soundin.FileReader(source, self._args.mono) as file:
-                    samples = -(-file.samples * rate // file.sample_rate)
-                    header = codes_ends.header(
-                        self._mimi, self._args.model, self._num_codebooks, file.sample_rate
-                    )
+                with soundin.FileReader(source, args.mono) as file:
+                    samples = -(-file.samples * mimi.sample_rate // file.sample_rate)
+                    header = codes_ends.header(mimi, args.model, num_codebooks, file.sample_rate)
             except ValueError as error:
                 self._fail(error)
                 continue
             target = self._output / name.with_suffix(".mimi")
-            clips.append(Clip(source, target, samples, header))
-        return clips
+            found.append(clips.Clip(source, target, samples, header))
+        return found
 
-    def encode(self, batch: list[Clip], progress: work.Progress) -> None:
-        """Encode what is missing of a batch."""
-        missing = [clip for clip in batch if not self._is_done(clip)]
-        if missing and len(batch) == 1:
-            self._encode_alone(batch[0], progress)
-            return
-        if missing:
-            self._encode_together(batch, missing)
-        progress.advance(sum(clip.samples for clip in batch) / self._mimi.sample_rate)
+    def note(self, outcomes: list[clips.Outcome]) -> None:
+        """Count what has come of a batch."""
+        for outcome in outcomes:
+            if isinstance(outcome, ValueError):
+                self._fail(outcome)
+                continue
+            seconds = outcome.clip.samples / outcome.clip.header.sample_rate
+            if outcome.found:
+                self.found += 1
+            else:
+                self.encoded += 1
+                self.seconds += seconds
+            self._list(outcome, seconds)
 
     def write_manifest(self) -> None:
         """List all files that are done, in the order of their names."""
@@ -113,88 +111,9 @@ class Job:
         with replacing(self._output / _MANIFEST) as beside:
             beside.write_text("".join(lines))
 
-    def _is_done(self, clip: Clip) -> bool:
-        """Nothing is to be done about a clip: its codes are there, or others are in their place."""
-        try:
-            there = codefile.read(clip.target)
-        except ValueError:
-            return False
-        if there.damage:
-            return False
-        for field in ("fingerprint", "num_codebooks", "source_rate"):
-            theirs, ours = getattr(there.header, field), getattr(clip.header, field)
-            if theirs != ours:
-                return self._is_other(clip, f"{field} {theirs}, not {ours}")
-        if there.samples != clip.samples:
-            return self._is_other(clip, f"{there.samples} samples, not {clip.samples}")
-        self.found += 1
-        self._list(clip, there.codes[0])
-        return True
-
-    def _is_other(self, clip: Clip, what: str) -> bool:
-        if not self._args.force:
-            self._fail(
-                ValueError(
-                    f"{clip.target} holds other codes than those of {clip.source} ({what}); "
-                    "nothing is overwritten unasked. Give -f to overwrite it."
-                )
-            )
-        return not self._args.force
-
-    def _encode_together(self, batch: list[Clip], missing: list[Clip]) -> None:
-        """Encode a batch, always the same rows, and write those that are missing."""
-        sounds: dict[Path, np.ndarray] = {}
-        for clip in batch:
-            try:
-                sound = audio.read(clip.source, self._mimi.sample_rate, self._args.mono)
-                sounds[clip.source] = sound
-            except ValueError as error:
-                self._fail(error)
-        if not any(clip.source in sounds for clip in missing):
-            return
-        rows = [clip for clip in batch if clip.source in sounds]
-        lengths = [len(sounds[clip.source]) for clip in rows]
-        pcm = np.zeros((len(rows), 1, max(lengths)), np.float32)
-        for row, clip in zip(pcm, rows, strict=True):
-            row[0, : len(sounds[clip.source])] = sounds[clip.source]
-        codes = np.array(self._mimi.encode(pcm, self._num_codebooks, lengths))  # [B, K, F]
-        for clip, row, length in zip(rows, codes, lengths, strict=True):
-            if clip in missing:
-                clip.target.parent.mkdir(parents=True, exist_ok=True)
-                row = row[:, : -(-length // self._mimi.frame_size)]
-                codefile.write(clip.target, row, clip.header, length)
-                self._add(clip, row)
-
-    def _encode_alone(self, clip: Clip, progress: work.Progress) -> None:
-        """Encode a clip as it is read, in constant memory."""
-        clip.target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with (
-                soundin.FileReader(clip.source, self._args.mono) as source,
-                replacing(clip.target) as beside,
-                codefile.Writer(beside, clip.header) as writer,
-            ):
-                sink = codes_ends.MimiSink(writer)
-                work.encode(self._mimi, source, self._num_codebooks, work.BLOCK, sink, progress)
-        except ValueError as error:
-            self._fail(error)
-        else:
-            self._add(clip, codefile.read(clip.target).codes[0])
-
-    def _add(self, clip: Clip, codes: np.ndarray) -> None:
-        self.encoded += 1
-        self.seconds += clip.samples / self._mimi.sample_rate
-        self._list(clip, codes)
-
-    def _list(self, clip: Clip, codes: np.ndarray) -> None:
-        """Note codes ``[K, F]`` for the manifest."""
-        path = clip.target.relative_to(self._output).as_posix()
-        facts = {
-            "path": path,
-            "frames": codes.shape[1],
-            "seconds": clip.samples / self._mimi.sample_rate,
-            "sha256": hashlib.sha256(codes.astype("<i4").tobytes()).hexdigest(),
-        }
+    def _list(self, done: clips.Done, seconds: float) -> None:
+        path = done.clip.target.relative_to(self._output).as_posix()
+        facts = {"path": path, "frames": done.frames, "seconds": seconds, "sha256": done.sha256}
         self._manifest[path] = json.dumps(facts, ensure_ascii=False) + "\n"
 
     def _fail(self, error: ValueError) -> None:
@@ -203,8 +122,8 @@ class Job:
         work.say(str(error))
 
 
-def _check(args: argparse.Namespace) -> int:
-    """The arguments make sense for a folder; the batch size."""
+def _check(args: argparse.Namespace) -> tuple[int, int]:
+    """The arguments make sense for a folder; the batch size and the number of jobs."""
     if args.raw or args.sample_rate is not None:
         raise ValueError(
             f"{args.input} is a folder, and --raw and --sample-rate are for stdin. Leave them out."
@@ -214,12 +133,16 @@ def _check(args: argparse.Namespace) -> int:
             f"{args.input} is a folder, so its codes go to one, and {args.output} is none. Give "
             "-o the folder to create."
         )
-    size = args.batch_size
+    device, size, jobs = mx.default_device().type, args.batch_size, args.jobs
     if size is None:
-        size = _BATCH_SIZE[mx.default_device().type]
+        size = _BATCH_SIZE[device]
+    if jobs is None:
+        jobs = min(_JOBS[device], threads.cores())
     if size < 1:
         raise ValueError(f"--batch-size is {size}; a batch has at least one file. Give 1 or more.")
-    return size
+    if jobs < 1:
+        raise ValueError(f"--jobs is {jobs}; at least one thread does the work. Give 1 or more.")
+    return size, jobs
 
 
 def _sounds(folder: Path, recursive: bool) -> tuple[list[Path], int]:
@@ -247,13 +170,13 @@ def _sounds(folder: Path, recursive: bool) -> tuple[list[Path], int]:
     return names, len(files) - len(names)
 
 
-def _batches(clips: list[Clip], size: int, most: int) -> Iterator[list[Clip]]:
+def _batches(found: list[clips.Clip], size: int, most: int) -> Iterator[list[clips.Clip]]:
     """Clips of about the same length, at most ``size`` of them and ``most`` samples when filled up.
 
     One that is longer than that is alone.
     """
-    batch: list[Clip] = []
-    for clip in sorted(clips, key=lambda clip: (clip.samples, clip.source)):
+    batch: list[clips.Clip] = []
+    for clip in sorted(found, key=lambda clip: (clip.samples, clip.source)):
         if batch and (len(batch) == size or (len(batch) + 1) * clip.samples > most):
             yield batch
             batch = []

@@ -10,7 +10,7 @@ from typing import BinaryIO
 import numpy as np
 
 from .. import codefile, codes_io
-from ..files import PIPE, check_output, put, replacing, stdin, stdout
+from ..files import PIPE, check_extension, check_output, put, replacing, stdin, stdout
 from ..mimi import Mimi
 from ..soundin import Reader as SoundReader
 
@@ -26,11 +26,8 @@ def check_format(path: str) -> None:
     Raises:
         ValueError: It is not.
     """
-    if path != PIPE and Path(path).suffix.lower() not in (_OWN, *codes_io.FORMATS):
-        raise ValueError(
-            f"{path} has the extension {Path(path).suffix!r}; codes are kept in "
-            f"{' or '.join((_OWN, *codes_io.FORMATS))}. Choose one of these."
-        )
+    if path != PIPE:
+        check_extension(path, (_OWN, *codes_io.FORMATS), "codes are kept in")
 
 
 def check_codes_output(path: str, force: bool) -> None:

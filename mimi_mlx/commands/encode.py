@@ -12,8 +12,8 @@ def run(args: argparse.Namespace) -> int:
     """Encode what ``args.input`` is; the result is the exit code."""
     if Path(args.input).is_dir():
         return bulk.run(args)
-    for name in ("recursive", "batch_size"):
-        if getattr(args, name):
+    for name in ("recursive", "batch_size", "jobs"):
+        if getattr(args, name) is not None:
             raise ValueError(
                 f"--{name.replace('_', '-')} is for a folder, and {args.input} is none. "
                 "Leave it out."
@@ -29,6 +29,6 @@ def run(args: argparse.Namespace) -> int:
             work.Progress("encode", work.seconds(source)) as progress,
             codes_ends.writing(args, mimi, count, source.sample_rate) as sink,
         ):
-            frames = work.encode(mimi, source, count, at_once, sink, progress)
+            frames = work.encode(mimi, source, count, at_once, sink, progress.advance)
     work.summarise(mimi, args.output, (count, frames), progress.done, progress.speed)
     return 0

@@ -2,7 +2,9 @@
 
 import argparse
 import sys
+import threading
 import time
+from collections.abc import Callable
 
 import mlx.core as mx
 import numpy as np
@@ -13,8 +15,8 @@ from ..mimi import Mimi
 from ..soundin import Reader, pieces, resampled
 from .codes_ends import Sink
 
-BLOCK = 768
-"""Frames at once, between two moves of the bar: a minute of audio, in steps of the best length."""
+BLOCK = 128
+"""Frames at once, between two moves of the bar: 10 s of audio, in steps of the best length."""
 
 
 def frames_at_once(args: argparse.Namespace) -> int:
@@ -51,6 +53,7 @@ class Progress:
         self._what, self._seconds = what, seconds
         self.done = 0.0
         """Seconds of audio done."""
+        self._lock = threading.Lock()
 
     def __enter__(self) -> "Progress":
         self._bar = tqdm(
@@ -69,12 +72,13 @@ class Progress:
         self._bar.close()
 
     def advance(self, seconds: float) -> None:
-        """So much more audio is done."""
-        self.done += seconds
-        if not self._bar.disable:
-            # The last frame may reach past the clip's end.
-            self._bar.set_postfix_str(f"{self.speed:.1f} x real time", refresh=False)
-            self._bar.update(min(seconds, self._bar.total - self._bar.n))
+        """So much more audio is done. Any thread may call it."""
+        with self._lock:
+            self.done += seconds
+            if not self._bar.disable:
+                # The last frame may reach past the clip's end.
+                self._bar.set_postfix_str(f"{self.speed:.1f} x real time", refresh=False)
+                self._bar.update(min(seconds, self._bar.total - self._bar.n))
 
     @property
     def speed(self) -> float:
@@ -93,16 +97,19 @@ def encode(
     num_codebooks: int,
     at_once: int,
     sink: Sink,
-    progress: Progress,
+    advance: Callable[[float], None],
 ) -> int:
-    """Encode all of a source, so many frames at once, in constant memory; the count of frames."""
+    """Encode all of a source, so many frames at once, in constant memory; the count of frames.
+
+    ``advance`` is told of the seconds that are done, and may raise to end the work.
+    """
     stream = mimi.encoder_stream(num_codebooks=num_codebooks)
     samples = 0
     blocks = resampled(source, mimi.sample_rate)
     for pcm in pieces(blocks, at_once * mimi.frame_size):
         sink.write(np.array(stream.push(pcm)))
         samples += len(pcm)
-        progress.advance(len(pcm) / mimi.sample_rate)
+        advance(len(pcm) / mimi.sample_rate)
     sink.finish(np.array(stream.flush()), source, samples)
     return -(-samples // mimi.frame_size)
 
