@@ -46,9 +46,17 @@ def assert_cutting_changes_nothing(
     mimi: Mimi, pcm: np.ndarray, num_codebooks: int, rng: np.random.Generator
 ) -> None:
     """One random cutting of a clip's samples, and one of its codes."""
+    codes, pushed = cut_and_whole(mimi, pcm, num_codebooks, rng)
+    np.testing.assert_array_equal(pushed, codes)
+
+
+def cut_and_whole(
+    mimi: Mimi, pcm: np.ndarray, num_codebooks: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """The codes of a clip, and those of one random cutting; its waveform is that of any cutting."""
     codes = np.array(mimi.encode(pcm, num_codebooks))
     pieces = random_cut(pcm, 3 * mimi.sample_rate, rng)
-    stream = mimi.encoder_stream(num_codebooks=num_codebooks)
-    np.testing.assert_array_equal(push_all(stream, pieces), codes)
+    pushed = push_all(mimi.encoder_stream(num_codebooks=num_codebooks), pieces)
     pieces = random_cut(codes, 37, rng)
     assert_same_waveform(push_all(mimi.decoder_stream(), pieces), mimi.decode(codes))
+    return codes, pushed

@@ -3,6 +3,7 @@
 import mlx.core as mx
 import numpy as np
 import pytest
+import replay
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from streams import (
@@ -10,6 +11,7 @@ from streams import (
     assert_cutting_changes_nothing,
     assert_same_waveform,
     cut,
+    cut_and_whole,
     push_all,
 )
 
@@ -34,11 +36,19 @@ def test_any_cutting(tiny, speech, seed):
 
 
 @pytest.mark.slow
-def test_two_hundred_cuttings(tiny, speech):
+def test_two_hundred_cuttings(tiny, tiny_tensors, speech):
+    """A choice may differ where two entries are equally near, and seldom."""
+    choices = []
     for seed in range(100, 300):
         rng = np.random.default_rng(seed)
         pcm = excerpt(speech, rng, 4 * 24000)
-        assert_cutting_changes_nothing(tiny, pcm, int(rng.integers(1, 17)), rng)
+        codes, pushed = cut_and_whole(tiny, pcm, int(rng.integers(1, 17)), rng)
+        if (codes != pushed).any():
+            latents = np.array(tiny.encode_to_latent(pcm))
+            choices += replay.unequal_choices(tiny_tensors, latents, pushed, codes)
+    print(f"{len(choices)} of 200 cuttings met a tie: {choices}")
+    assert not [choice for choice in choices if not choice.gap < 1e-5]
+    assert len(choices) <= 2
 
 
 @settings(max_examples=25, deadline=None)
