@@ -186,7 +186,7 @@ def read_rate(mimi: Mimi) -> float:
 
 def kernel_counts(mimi: Mimi, num_codebooks: int) -> dict[str, dict[str, Any]]:
     """The kernels of a step each way, by kind (see kernels.py)."""
-    if products.IN_PARTS:  # a GPU does not have weights packed
+    if products.PACKS:  # a GPU does not have weights packed
         mimi = Mimi(mimi.config)
     found = {}
     for half in ("encoder", "decoder"):

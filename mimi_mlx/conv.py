@@ -23,12 +23,13 @@ class CausalConv1d(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1):
         super().__init__()
         self.conv = blank.weight(out_channels, kernel_size, in_channels, bias=out_channels)
+        self.in_channels = in_channels
         self.stride = stride
         self.tail = kernel_size - stride
 
     def init_state(self, batch_size: int) -> mx.array:
         """The tail before the first sample: zeros, ``[B, tail, C_in]``."""
-        return mx.zeros((batch_size, self.tail, self.conv.weight.shape[-1]))
+        return mx.zeros((batch_size, self.tail, self.in_channels))
 
     def step(self, x: mx.array, state: mx.array) -> tuple[mx.array, mx.array]:
         missing = -x.shape[1] % self.stride
@@ -93,11 +94,12 @@ class Downsample(nn.Module):
     def __init__(self, channels: int, stride: int):
         super().__init__()
         self.conv = blank.weight(channels, 2 * stride, channels)
+        self.channels = channels
         self.stride = stride
 
     def init_state(self, batch_size: int) -> tuple[mx.array, mx.array]:
         """An empty tail ``[B, stride, C]``, and ``started [B, 1, 1]``: false."""
-        tail = mx.zeros((batch_size, self.stride, self.conv.weight.shape[-1]))
+        tail = mx.zeros((batch_size, self.stride, self.channels))
         return tail, mx.zeros((batch_size, 1, 1), mx.bool_)
 
     def step(
@@ -116,6 +118,10 @@ class Downsample(nn.Module):
 
     def __call__(self, x: mx.array) -> mx.array:
         return self.step(x, self.init_state(x.shape[0]))[0]
+
+    def pack(self) -> None:
+        """Lay the weight out as this machine reads it fastest."""
+        matmul.pack(self.conv)
 
 
 class CausalConvTranspose1d(nn.Module):
@@ -136,7 +142,7 @@ class CausalConvTranspose1d(nn.Module):
         self.stride = stride
 
     def init_state(self, batch_size: int) -> mx.array:
-        return mx.zeros((batch_size, 1, self.conv.weight.shape[0] // 2))
+        return mx.zeros((batch_size, 1, self.stride * self.conv.bias.size))
 
     def step(self, x: mx.array, state: mx.array) -> tuple[mx.array, mx.array]:
         batch, length, _ = x.shape
@@ -178,16 +184,17 @@ class Upsample(nn.Module):
 
 
 def convolve(x: mx.array, weight: mx.array, stride: int) -> mx.array:
-    """``mx.conv1d``, or a matmul of its windows where they are few or the device would cut them.
+    """``mx.conv1d``, or a matmul of its windows if the weight is packed or the device cuts them.
 
     Computed in the weight's type; what comes out is float32.
     """
     x = x.astype(weight.dtype)
+    if weight.ndim == 3:
+        if not exact.conv_is_reduced():
+            return mx.conv1d(x, weight, stride).astype(mx.float32)
+        weight = weight.flatten(1)
     batch, length, channels = x.shape
-    out, kernel, _ = weight.shape
-    count, width = (length - kernel) // stride + 1, kernel * channels
-    as_matmul = products.in_parts(batch * count, width) or exact.conv_is_reduced()
-    if not as_matmul:
-        return mx.conv1d(x, weight, stride).astype(mx.float32)
+    width = products.inputs(weight)
+    count = (length - width // channels) // stride + 1
     windows = mx.as_strided(x, (batch, count, width), (length * channels, stride * channels, 1))
-    return products.matmul(windows, weight.reshape(out, width)).astype(mx.float32)
+    return products.matmul(windows, weight).astype(mx.float32)

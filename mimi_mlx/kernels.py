@@ -99,7 +99,7 @@ def _stand_ins(masks: list[mx.array]) -> Iterator[None]:
         mock.patch.object(mx.fast, "layer_norm", layer_norm),
         mock.patch.object(mx.fast, "scaled_dot_product_attention", attention),
         mock.patch.object(seanet, "FAST_EXP", True),
-        mock.patch.object(products, "IN_PARTS", False),
+        mock.patch.object(products, "PACKS", False),
         mock.patch.object(exact, "matmul_is_reduced", bool),
         mock.patch.object(exact, "conv_is_reduced", bool),
     ):

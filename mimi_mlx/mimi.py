@@ -96,9 +96,9 @@ class Mimi(nn.Module):
     def pack(self) -> None:
         """Lay weights out as this machine reads them fastest; codes and sound stay as they are."""
         with self.on_device():
-            for name in ("encoder_transformer", "quantizer", "decoder_transformer"):
-                if name in self:
-                    self[name].pack()
+            for module in self.children().values():
+                if hasattr(module, "pack"):
+                    module.pack()
             stepper.evaluate(self.parameters())
 
     # The pure steps: everything else is a loop over these two.

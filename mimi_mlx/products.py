@@ -1,63 +1,73 @@
-"""Products with weights, in the form that is fast for a live frame of one or two rows.
+"""Products with weights and attention, fast for a live frame and the same in a long step.
 
-MLX's CPU backend calls OpenBLAS for them, and OpenBLAS packs a large matrix before it reads it:
-slower, for so few rows, than the product itself. A small matrix is read where it lies. So without
-Metal a product of few rows is taken in parts; on Metal the plain form is one kernel, but on some
-GPUs of too few bits (exact.py).
+On a GPU each is MLX's one kernel, but where a GPU has too few bits (exact.py). MLX's CPU backend
+calls OpenBLAS, and OpenBLAS packs a large matrix before it reads it: slower, for one or two rows,
+than the product itself. A small matrix is read where it lies, so there a weight is kept in blocks
+of that size, and long steps take their products from the same blocks: every number is then a sum
+of the same terms in the same order, whether a step has one frame or many, for one row or a batch.
 """
+
+import math
 
 import mlx.core as mx
 
 from . import exact
 
-# Whether products of few rows are taken in parts. Not on macOS, neither on the CPU nor on the GPU.
-IN_PARTS = not mx.metal.is_available()
+# Whether weights are packed: where there is no GPU.
+PACKS = not mx.is_available(mx.gpu)
 
-_FEW_ROWS = 4
-_WIDE = 1024  # narrower weights are no faster in parts
-_UNPACKED = 10**6  # multiplications up to which OpenBLAS does not pack
-_BLOCK = 64  # outputs that lie together in a packed weight: what OpenBLAS computes at once
+_UNPACKED = 10**6  # multiplications up to which OpenBLAS reads a matrix where it lies
+_BLOCK = 64  # outputs of a block
+_DEPTH = 512  # inputs of a block, at most
+_ROWS = _UNPACKED // (_BLOCK * _DEPTH)  # that are multiplied by a block at once, at most
+_VECTOR = 16  # columns that OpenBLAS computes together; what is left over it rounds otherwise
 
 
 def packed(weight: mx.array) -> mx.array:
-    """A weight ``[out, in]`` as it is read fastest: in blocks, ``[out / 64, in, 64]``, or as it is.
+    """A weight ``[out, ...]`` in blocks, ``[out / 64, parts, in / parts, 64]``, or as it is.
 
-    A narrow weight, of at most some 1000 inputs, is slow to read in any other way.
+    All its inputs are one axis then, in as few equal parts as are at most 512 long.
     """
-    if not IN_PARTS or weight.ndim == 3 or weight.shape[0] % _BLOCK:
+    out = weight.shape[0]
+    if not PACKS or weight.ndim == 4 or out % _BLOCK:
         return weight
-    return mx.contiguous(weight.reshape(-1, _BLOCK, weight.shape[1]).swapaxes(1, 2))
+    weight = weight.reshape(-1, _BLOCK, weight.size // out)
+    depth = next(d for d in range(_DEPTH, 0, -1) if weight.shape[-1] % d == 0)
+    return mx.contiguous(weight.reshape(*weight.shape[:2], -1, depth).transpose(0, 2, 3, 1))
+
+
+def inputs(weight: mx.array) -> int:
+    """The inputs of a weight ``[out, ...]``, which may be packed."""
+    return math.prod(weight.shape[1:3] if weight.ndim == 4 else weight.shape[1:])
 
 
 def matmul(x: mx.array, weight: mx.array) -> mx.array:
     """``x [..., in] @ weight.T``; the weight may be :func:`packed`."""
-    if weight.ndim == 2 and not in_parts(x.size // x.shape[-1], x.shape[-1]):
+    if weight.ndim == 2:
         return _times(x, weight.T)
-    rows = x.reshape(-1, x.shape[-1])
-    if weight.ndim == 3:
-        y = _times(rows, weight).swapaxes(0, 1)  # [rows, out / 64, 64]
-    else:
-        y = _times(_parts(weight, len(rows)), rows.T).flatten(0, 1).T  # [rows, out]
-    return y.reshape(*x.shape[:-1], -1)
-
-
-def _parts(weight: mx.array, rows: int) -> mx.array:
-    """A weight ``[out, in]`` in as few parts as are small, ``[parts, out / parts, in]``: a view."""
-    out = weight.shape[0]
-    small = (n for n in range(1, out + 1) if out % n == 0 and rows * weight.size // n <= _UNPACKED)
-    return weight.reshape(next(small, out), -1, weight.shape[1])
+    return _by_blocks(x.reshape(-1, x.shape[-1]), weight).reshape(*x.shape[:-1], -1)
 
 
 def add_matmul(residual: mx.array, x: mx.array, weight: mx.array) -> mx.array:
-    """``residual + x @ weight.T``, in one kernel."""
-    if weight.ndim == 3 or in_parts(x.size // x.shape[-1], x.shape[-1]):
+    """``residual + x @ weight.T``, in one kernel if the weight is not packed."""
+    if weight.ndim == 4:
         return residual + matmul(x, weight)
     return _add_times(residual, x, weight.T)
 
 
+def attention(q: mx.array, k: mx.array, v: mx.array, scale: float, mask: mx.array) -> mx.array:
+    """Attention of ``q [B, heads, L, head_dim]`` where ``mask [B, 1, L, T]`` is true."""
+    if not PACKS:
+        return exact.attention(q, k, v, scale, mask)
+    length = q.shape[2]
+    columns = mx.pad((q * scale).swapaxes(-1, -2), [(0, 0)] * 3 + [(0, -length % _VECTOR)])
+    scores = (k @ columns)[..., :length].swapaxes(-1, -2)
+    return mx.softmax(mx.where(mask, scores, -mx.inf), axis=-1) @ v
+
+
 def packed_columns(matrices: mx.array) -> mx.array:
     """Matrices ``[K, D, N]`` as their products are fastest, ``[K, N / 64, D, 64]``, or as is."""
-    if not IN_PARTS or matrices.ndim == 4 or matrices.shape[-1] % _BLOCK:
+    if not PACKS or matrices.ndim == 4 or matrices.shape[-1] % _BLOCK:
         return matrices
     blocks = matrices.reshape(*matrices.shape[:2], -1, _BLOCK)
     return mx.contiguous(blocks.swapaxes(1, 2))
@@ -86,9 +96,15 @@ def scores(bias: mx.array, x: mx.array, matrix: mx.array) -> mx.array:
     return y.swapaxes(0, 1).flatten(1)
 
 
-def in_parts(rows: int, width: int) -> bool:
-    """Whether a product of so many rows in all is to be taken in parts."""
-    return IN_PARTS and rows <= _FEW_ROWS and width >= _WIDE
+def _by_blocks(x: mx.array, weight: mx.array) -> mx.array:
+    """``x [rows, in]`` by a packed weight, ``[rows, out]``: many rows in runs of equal length."""
+    rows, runs = len(x), -(-len(x) // _ROWS)
+    if missing := -rows % runs:
+        x = mx.pad(x, ((0, missing), (0, 0)))
+    parts = x.reshape(runs, -1, *weight.shape[1:3]).transpose(2, 0, 1, 3)
+    y = parts @ weight[:, :, None]  # [out / 64, parts, runs, rows / runs, 64]
+    y = y.sum(axis=1) if y.shape[1] > 1 else y.squeeze(1)
+    return y.flatten(1, 2)[:, :rows].swapaxes(0, 1).flatten(1)
 
 
 def _times(x: mx.array, y: mx.array) -> mx.array:

@@ -32,8 +32,10 @@ class SplitResidualVectorQuantizer(nn.Module):
         self.biases = mx.zeros((config.num_quantizers, config.codebook_size))  # -|entry|^2 / 2
 
     def pack(self) -> None:
-        """Lay the codebooks out as this machine reads them fastest."""
+        """Lay the weights out as this machine reads them fastest."""
         self.codebooks = products.packed_columns(self.codebooks)
+        for proj in (self.input_proj, self.output_proj):
+            proj.weight = products.packed(proj.weight)
 
     @property
     def entries(self) -> np.ndarray:

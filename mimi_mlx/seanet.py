@@ -5,6 +5,7 @@ from typing import Any
 import mlx.core as mx
 import mlx.nn as nn
 
+from . import matmul
 from .config import MimiConfig
 from .conv import CausalConv1d, CausalConvTranspose1d, CausalTapConv1d
 
@@ -80,6 +81,11 @@ class SeanetEncoder(nn.Module):
         last = CausalTapConv1d(channels, config.hidden_size, config.last_kernel_size)
         self.layers += [ELU(), last]
 
+    def pack(self) -> None:
+        """Lay out the weights that see two inputs a frame as this machine reads them fastest."""
+        *_, down, _, last = self.layers
+        matmul.pack(down.conv, last.conv)
+
     def init_state(self, batch_size: int) -> list:
         return init_states(self.layers, batch_size)
 
@@ -105,6 +111,11 @@ class SeanetDecoder(nn.Module):
             channels //= 2
             self.layers += _residual_blocks(config, channels)
         self.layers += [ELU(), CausalTapConv1d(channels, 1, config.last_kernel_size)]
+
+    def pack(self) -> None:
+        """Lay out the weights that see two inputs a frame as this machine reads them fastest."""
+        first, _, up, *_ = self.layers
+        matmul.pack(first.conv, up.conv)
 
     def init_state(self, batch_size: int) -> list:
         return init_states(self.layers, batch_size)

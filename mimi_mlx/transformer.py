@@ -12,7 +12,7 @@ import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 
-from . import blank, exact, matmul
+from . import blank, matmul, products
 from .config import LATENTS_PER_FRAME, MimiConfig
 
 
@@ -64,7 +64,7 @@ class Attention(nn.Module):
         qkv = matmul.times(self.qkv_proj, x).reshape(batch, length, 3, self.heads, self.head_dim)
         qkv = rotate(qkv.transpose(0, 2, 3, 1, 4), at)  # [B, 3, heads, L, head_dim]
         past = mx.concatenate([state, qkv[:, 1:]], axis=3)  # [B, 2, heads, T, head_dim]
-        y = exact.attention(qkv[:, 0], past[:, 0], past[:, 1], self.head_dim**-0.5, at.mask)
+        y = products.attention(qkv[:, 0], past[:, 0], past[:, 1], self.head_dim**-0.5, at.mask)
         y = y.swapaxes(1, 2).reshape(batch, length, -1)
         past = past[..., length:, :]
         if length > LATENTS_PER_FRAME:  # a copy, not to keep the whole of a long step alive

@@ -43,7 +43,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, how: str = "cut", conv: bool = Fals
     monkeypatch.setattr(mx.fast, "scaled_dot_product_attention", short_attention)
     if conv:
         monkeypatch.setattr(mx, "conv1d", lambda x, w, stride: conv1d(short(x), short(w), stride))
-    monkeypatch.setattr(products, "IN_PARTS", False)  # as on Metal
+    monkeypatch.setattr(products, "PACKS", False)  # as on Metal
     monkeypatch.setattr(exact, "_on_gpu", lambda: True)
     for measured in ("_gpu_reduces_matmul", "_gpu_reduces_conv"):
         measure = getattr(exact, measured).__wrapped__

@@ -1,15 +1,16 @@
-"""Products in parts and of packed weights are the plain products."""
+"""Products of packed weights are the plain products, and a row's bits are its own."""
 
 import mlx.core as mx
 import numpy as np
 import pytest
+import streams
 
 from mimi_mlx import products
 
 
 @pytest.fixture(autouse=True)
-def without_metal(monkeypatch):
-    monkeypatch.setattr(products, "IN_PARTS", True)
+def without_gpu(monkeypatch):
+    monkeypatch.setattr(products, "PACKS", True)
 
 
 def noise(*shape: int) -> mx.array:
@@ -21,8 +22,8 @@ def assert_close(found: mx.array, expected: np.ndarray) -> None:
     assert np.abs(np.array(found) - expected).max() < 8e-6 * np.abs(expected).max()
 
 
-@pytest.mark.parametrize("rows", [(1, 1), (1, 2), (2, 2), (1, 5), (3, 40)], ids=str)
-@pytest.mark.parametrize("out, width", [(512, 1024), (1536, 2048), (192, 512), (100, 1500)])
+@pytest.mark.parametrize("rows", [(1, 1), (1, 2), (2, 2), (1, 31), (3, 40)], ids=str)
+@pytest.mark.parametrize("out, width", [(512, 1024), (64, 2048), (192, 520), (100, 1500)])
 def test_a_product_in_any_form(rows, out, width):
     x, weight, residual = noise(*rows, width), noise(out, width), noise(*rows, out)
     expected = np.array(x, np.float64) @ np.array(weight, np.float64).T
@@ -32,16 +33,31 @@ def test_a_product_in_any_form(rows, out, width):
 
 
 def test_what_is_packed():
-    weight = noise(192, 512)
-    packed = products.packed(weight)
-    assert packed.shape == (3, 512, 64)
-    assert products.packed(packed) is packed
+    for shape, found in (
+        ((192, 512), (3, 1, 512, 64)),
+        ((192, 2048), (3, 4, 512, 64)),
+        ((64, 7, 128), (1, 2, 448, 64)),  # a convolution's
+    ):
+        weight = noise(*shape)
+        packed = products.packed(weight)
+        assert packed.shape == found
+        assert products.packed(packed) is packed
+        assert products.inputs(packed) == products.inputs(weight) == weight.size // shape[0]
     odd = noise(100, 512)
     assert products.packed(odd) is odd
 
 
-def test_on_metal_nothing_is(monkeypatch):
-    monkeypatch.setattr(products, "IN_PARTS", False)
+@pytest.mark.skipif(not streams.EXACT, reason=streams.NOT_EXACT)
+@pytest.mark.parametrize("out, width", [(64, 2048), (192, 512)])
+def test_a_rows_bits_do_not_depend_on_the_others(out, width):
+    x, weight = noise(33, width), products.packed(noise(out, width))
+    alone = mx.concatenate([products.matmul(x[i : i + 1], weight) for i in range(33)])
+    for rows in (2, 30, 31, 33):
+        assert mx.array_equal(products.matmul(x[:rows], weight), alone[:rows])
+
+
+def test_beside_a_gpu_nothing_is(monkeypatch):
+    monkeypatch.setattr(products, "PACKS", False)
     weight = noise(192, 512)
     assert products.packed(weight) is weight
 

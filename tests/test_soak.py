@@ -8,13 +8,14 @@ import sys
 
 import mlx.core as mx
 import pytest
-from streams import TOLERANCE
 
 from mimi_mlx import Mimi, soak
 
 FRAMES_AN_HOUR = 45000
 # In each half 2 layers x 31 positions are 31 frames; convolutions add a few.
 WARMUP = 80
+# Streams that began elsewhere count other positions, whose rotations round otherwise.
+TOLERANCE = 1e-5
 
 
 def assert_nothing_drifted(seen: dict) -> None:

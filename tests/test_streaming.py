@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from streams import (
     FRAME,
+    TIES,
     assert_cutting_changes_nothing,
     assert_same_waveform,
     cut,
@@ -37,7 +38,7 @@ def test_any_cutting(tiny, speech, seed):
 
 @pytest.mark.slow
 def test_two_hundred_cuttings(tiny, tiny_tensors, speech):
-    """A choice may differ where two entries are equally near, and seldom."""
+    """Where rounding differs, a choice may too if two entries are equally near, and seldom."""
     choices = []
     for seed in range(100, 300):
         rng = np.random.default_rng(seed)
@@ -48,7 +49,7 @@ def test_two_hundred_cuttings(tiny, tiny_tensors, speech):
             choices += replay.unequal_choices(tiny_tensors, latents, pushed, codes)
     print(f"{len(choices)} of 200 cuttings met a tie: {choices}")
     assert not [choice for choice in choices if not choice.gap < 1e-5]
-    assert len(choices) <= 2
+    assert len(choices) <= TIES
 
 
 @settings(max_examples=25, deadline=None)
