@@ -9,7 +9,7 @@ import soundfile
 from safetensors.numpy import load_file
 
 import mimi_mlx
-from mimi_mlx import Mimi
+from mimi_mlx import Mimi, cli
 
 # isort: split
 import mlx.core as mx
@@ -49,6 +49,21 @@ def speech():
 def tiny_tensors() -> dict[str, np.ndarray]:
     """The tensors of the embedded checkpoint under their names in the file, to change at will."""
     return load_file(TINY / "model.safetensors")
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Run the command line in an empty folder: exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*args: object) -> tuple[int, str, str]:
+        try:
+            code = cli.main([str(arg) for arg in args])
+        except SystemExit as ending:  # argparse's own
+            code = ending.code
+        return code, *capsys.readouterr()
+
+    return run
 
 
 # The recordings' helpers import each other by their plain names, as their scripts do.

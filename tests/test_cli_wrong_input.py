@@ -8,7 +8,6 @@ import pytest
 import soundfile
 from conftest import SPEECH
 from safetensors.numpy import save_file
-from test_cli import run  # noqa: F401
 
 from mimi_mlx import hub
 
@@ -16,7 +15,7 @@ CLIP = SPEECH / "kathleen-1.flac"
 
 
 @pytest.fixture
-def refused(run, tmp_path):  # noqa: F811
+def refused(run, tmp_path):
     """Run what must be refused, in a folder that must stay as it is: the line on stderr."""
 
     def refused(*args: object) -> str:

@@ -29,19 +29,14 @@ RECIPES = {
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
+def run(run):
     """Run ``mimi-mlx convert --hf-path tiny --mlx-path out`` in an empty folder, with more."""
-    monkeypatch.chdir(tmp_path)
 
-    def run(*args: object, source: object = "tiny") -> tuple[int, str]:
-        whole = ["convert", "--hf-path", source, "--mlx-path", "out", *args]
-        try:
-            code = cli.main([str(arg) for arg in whole])
-        except SystemExit as ending:  # argparse's own
-            code = ending.code
-        return code, capsys.readouterr().err
+    def convert(*args: object, source: object = "tiny") -> tuple[int, str]:
+        code, _, err = run("convert", "--hf-path", source, "--mlx-path", "out", *args)
+        return code, err
 
-    return run
+    return convert
 
 
 def parameters(mimi: Mimi) -> dict[str, mx.array]:

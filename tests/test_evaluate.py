@@ -9,23 +9,9 @@ import numpy as np
 import pytest
 from conftest import SPEECH
 
-from mimi_mlx import audio, cli, convert, evaluate, metrics, precision
+from mimi_mlx import audio, convert, evaluate, metrics, precision
 
 CLIP = SPEECH / "kathleen-1.flac"
-
-
-@pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-
-    def run(*args: object) -> tuple[int, str, str]:
-        try:
-            code = cli.main([str(arg) for arg in args])
-        except SystemExit as ending:  # argparse's own
-            code = ending.code
-        return code, *capsys.readouterr()
-
-    return run
 
 
 def test_snr_is_a_ratio_of_powers():
