@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 import mimi_mlx
-from mimi_mlx import Mimi, cli
+from mimi_mlx import Mimi, MimiConfig, cli, weights
 
 # isort: split
 import mlx.core as mx
@@ -26,6 +26,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 SPEECH = Path(__file__).parent / "speech"
 TINY = Path(mimi_mlx.__file__).parent / "tiny"
+
+
+def model(tensors: dict[str, np.ndarray], config: MimiConfig, folder: Path) -> Mimi:
+    """The model of tensors, as from_pretrained gives it; their file is gone again."""
+    path = folder / "model.safetensors"
+    save_file(tensors, path)
+    mimi = weights.load([path], config)
+    mimi.pack()
+    path.unlink()  # 385 MB, of some
+    return mimi
 
 
 @pytest.fixture(scope="session")
