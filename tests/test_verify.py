@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import recording
 from conftest import SPEECH, TINY
+from mlx.utils import tree_flatten
 
-from mimi_mlx import Mimi, cli, conv, convert, precision, verify
+from mimi_mlx import Mimi, cli, conv, convert, fidelity, hub, precision, verify, weights
 
 
 @pytest.fixture(autouse=True)
@@ -74,6 +75,25 @@ def test_a_failure_is_exit_code_1(monkeypatch, capsys):
     assert cli.main(["verify", "tiny"]) == 1
     out, err = capsys.readouterr()
     assert "MLX_ENABLE_TF32=0" in out and err.startswith("mimi-mlx: 3 of ")
+
+
+@pytest.mark.parametrize("recipe", [("float16",), ("float32", 4, 32)])
+def test_a_recipe_reduces_all_that_convert_does(tiny, tmp_path, monkeypatch, recipe):
+    recipe, compared = precision.Recipe(*recipe), []
+
+    def compare(reference, other, clips):
+        compared.append(other)
+        return fidelity.Fidelity(1.0, 1.0, 1.0, 99.0, 0.0)
+
+    monkeypatch.setattr(verify.fidelity, "compare", compare)
+    assert len(list(verify.in_recipe(tiny, recipe, np.zeros(0), None))) == 2
+    convert.convert(convert.Wanted("tiny", recipe), tmp_path / "out")
+    config, files = hub.find(tmp_path / "out")
+    wanted, found = (
+        dict(tree_flatten(mimi.parameters())) for mimi in (weights.load(files, config), *compared)
+    )
+    assert wanted.keys() == found.keys()
+    assert all(mx.array_equal(wanted[name], found[name]) for name in wanted)
 
 
 @pytest.mark.slow
