@@ -57,6 +57,7 @@ def test_decode_reads_fewer_codebooks_than_there_are(run, codes, tmp_path, tiny,
     for count in (0, 9):
         code, _, err = run("decode", f"b{suffix}", "-o", "c.wav", "--codebooks", count, *TINY)
         assert code == 2 and f"num_codebooks is {count}" in err and "holds 8" in err
+        assert "Choose 1 to 8." in err
 
 
 def test_npz_says_where_the_codes_come_from(tmp_path, codes):
