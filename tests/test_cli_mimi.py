@@ -121,6 +121,16 @@ def test_of_a_damaged_file_every_good_frame_is_decoded(run, codes, blocks, tmp_p
         assert code == 1 and err == "" and "damage" in out and f"{len(frames)} frames" in out
 
 
+def test_a_damaged_file_without_a_good_frame_is_a_failure_and_leaves_nothing(run, blocks, tmp_path):
+    (tmp_path / "cut.mimi").write_bytes(blocks[: blocks.index(b"\xffBLK") + 40])
+    (tmp_path / "blocks.mimi").unlink()
+    code, out, err = run("decode", "cut.mimi", "-o", "a.wav", *TINY)
+    assert (code, out) == (1, "") and err.count("\n") == 1
+    assert err.startswith("mimi-mlx: cut.mimi is damaged: ") and "nothing to decode" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["cut.mimi"]
+    assert run("info", "cut.mimi")[0] == 1
+
+
 def test_mimi_files_with_nothing_in_them_are_one_line(run, tmp_path, tiny):
     (tmp_path / "empty.mimi").touch()
     (tmp_path / "text.mimi").write_text("no codes " * 20)
