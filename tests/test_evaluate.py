@@ -22,6 +22,7 @@ def test_snr_is_a_ratio_of_powers():
         assert metrics.snr(clip, clip + noise * 10 ** (-expected / 20)) == pytest.approx(expected)
     assert metrics.snr(clip, clip) == np.inf
     assert metrics.snr(clip, clip / 2) == pytest.approx(20 * np.log10(2))
+    assert metrics.relative_error(clip.reshape(2, -1), clip / 2) == pytest.approx(0.5)
     with pytest.raises(ValueError, match="silent"):
         metrics.snr(0 * clip, clip)
 
