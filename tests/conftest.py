@@ -9,10 +9,11 @@ import soundfile
 from safetensors.numpy import load_file, save_file
 
 import mimi_mlx
-from mimi_mlx import Mimi, MimiConfig, cli, weights
+from mimi_mlx import Mimi, MimiConfig, cli, verify, weights
 
 # isort: split
 import mlx.core as mx
+from mlx.utils import tree_flatten
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -36,6 +37,11 @@ def model(tensors: dict[str, np.ndarray], config: MimiConfig, folder: Path) -> M
     mimi.pack()
     path.unlink()  # 385 MB, of some
     return mimi
+
+
+def parameters(mimi: Mimi) -> dict[str, mx.array]:
+    """A model's parameters by name."""
+    return dict(tree_flatten(mimi.parameters()))
 
 
 @pytest.fixture(scope="session")
@@ -74,6 +80,13 @@ def run(tmp_path, monkeypatch, capsys):
         return code, *capsys.readouterr()
 
     return run
+
+
+@pytest.fixture
+def not_paced(monkeypatch) -> None:
+    """A loaded machine may be too slow for verify; that is no defect."""
+    found = {"frames": 12, "late": 0, "busy, %": 10.0}
+    monkeypatch.setattr(verify.bench, "paced", lambda *args, **named: found)
 
 
 # The recordings' helpers import each other by their plain names, as their scripts do.

@@ -10,7 +10,7 @@ from pathlib import Path
 import mlx.core as mx
 import numpy as np
 import pytest
-from conftest import TINY
+from conftest import TINY, parameters
 from kyutai import to_kyutai
 from mlx.utils import tree_flatten
 from safetensors import safe_open
@@ -37,10 +37,6 @@ def run(run):
         return code, err
 
     return convert
-
-
-def parameters(mimi: Mimi) -> dict[str, mx.array]:
-    return dict(tree_flatten(mimi.parameters()))
 
 
 def test_float32_is_the_same_model_under_its_own_names(run, tiny, tmp_path):

@@ -20,7 +20,6 @@ from mimi_mlx import (
     exact,
     kernels,
     products,
-    verify,
     weights,
 )
 
@@ -160,12 +159,6 @@ def test_kernels_are_counted_of_the_plain_graph(tiny, monkeypatch):
     plain = kernels.count(tiny, "encoder", 8)
     monkeypatch.setattr(exact, "matmul_is_reduced", lambda: True)
     assert kernels.count(tiny, "encoder", 8) == plain
-
-
-@pytest.fixture
-def not_paced(monkeypatch) -> None:
-    found = {"frames": 12, "late": 0, "busy, %": 10.0}
-    monkeypatch.setattr(verify.bench, "paced", lambda *args, **named: found)
 
 
 def test_verify_tells(gpu, not_paced, capsys):

@@ -6,17 +6,11 @@ import mlx.core as mx
 import numpy as np
 import pytest
 import recording
-from conftest import SPEECH, TINY
-from mlx.utils import tree_flatten
+from conftest import SPEECH, TINY, parameters
 
 from mimi_mlx import Mimi, cli, conv, convert, fidelity, hub, precision, verify, weights
 
-
-@pytest.fixture(autouse=True)
-def not_paced(monkeypatch):
-    """A loaded machine may be too slow; that is no defect."""
-    found = {"frames": 12, "late": 0, "busy, %": 10.0}
-    monkeypatch.setattr(verify.bench, "paced", lambda *args, **named: found)
+pytestmark = pytest.mark.usefixtures("not_paced")
 
 
 def failures(mimi: Mimi, recipe: precision.Recipe | None = None) -> list[str]:
@@ -89,9 +83,7 @@ def test_a_recipe_reduces_all_that_convert_does(tiny, tmp_path, monkeypatch, rec
     assert len(list(verify.in_recipe(tiny, recipe, np.zeros(0), None))) == 2
     convert.convert(convert.Wanted("tiny", recipe), tmp_path / "out")
     config, files = hub.find(tmp_path / "out")
-    wanted, found = (
-        dict(tree_flatten(mimi.parameters())) for mimi in (weights.load(files, config), *compared)
-    )
+    wanted, found = parameters(weights.load(files, config)), parameters(*compared)
     assert wanted.keys() == found.keys()
     assert all(mx.array_equal(wanted[name], found[name]) for name in wanted)
 

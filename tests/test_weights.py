@@ -7,16 +7,11 @@ from pathlib import Path
 import mlx.core as mx
 import numpy as np
 import pytest
-from conftest import model
+from conftest import model, parameters
 from kyutai import to_kyutai
-from mlx.utils import tree_flatten
 from safetensors.numpy import save_file
 
 from mimi_mlx import Mimi, hub, weights
-
-
-def parameters(mimi: Mimi) -> dict[str, mx.array]:
-    return dict(tree_flatten(mimi.parameters()))
 
 
 def size(mimi: Mimi) -> int:
