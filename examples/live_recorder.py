@@ -6,7 +6,7 @@ The microphone is a clip of speech that comes with mimi_mlx, and the model is "t
 with it too, so that this needs no network. With a real microphone, push what it gives.
 """
 
-import sys
+import argparse
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,8 +61,10 @@ def main(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        main(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("recording", nargs="?", type=Path, help="a .mimi file to keep")
+    if path := parser.parse_args().recording:
+        main(path)
     else:
         with tempfile.TemporaryDirectory() as folder:
             main(Path(folder) / "recording.mimi")

@@ -1,6 +1,6 @@
 """A folder of sound files to a folder of .mimi files, several clips in one batch.
 
-    python examples/transcode_folder.py [SOUNDS [CODES]]
+    python examples/transcode_folder.py [SOUNDS [CODES]] [--model kyutai/mimi]
 
 Any rate, any number of channels, any length; rows of a batch may differ in length, and each gets
 the codes that it would get alone. What is there already is left as it is, so that a run that was
@@ -9,6 +9,7 @@ the speech of this repository's tests. (For whole disks, ``mimi-mlx encode --rec
 need a clip to fit into memory.)
 """
 
+import argparse
 import sys
 import tempfile
 import time
@@ -80,13 +81,18 @@ def transcode(mimi: Mimi, sounds: Path, codes: Path) -> int:
     return 1 if failed else 0
 
 
-def main(sounds: Path = SPEECH, codes: Path | None = None, model: str = "tiny") -> int:
-    mimi = Mimi.from_pretrained(model)
-    if codes:
-        return transcode(mimi, Path(sounds), Path(codes))
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("sounds", nargs="?", type=Path, default=SPEECH)
+    parser.add_argument("codes", nargs="?", type=Path, help="none are kept without it")
+    parser.add_argument("--model", default="tiny")
+    args = parser.parse_args()
+    mimi = Mimi.from_pretrained(args.model)
+    if args.codes:
+        return transcode(mimi, args.sounds, args.codes)
     with tempfile.TemporaryDirectory() as folder:
-        return transcode(mimi, Path(sounds), Path(folder))
+        return transcode(mimi, args.sounds, Path(folder))
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(main())

@@ -16,9 +16,6 @@ from . import blas, kernels, precision, products
 from .mimi import Mimi
 from .stepper import evaluate
 
-# Multiply-adds that one second of audio takes, each way, at kyutai/mimi's sizes.
-GMAC_PER_SECOND = 2.8
-
 
 def machine(mimi: Mimi) -> dict[str, str]:
     """What ran: chip, device, BLAS and versions."""

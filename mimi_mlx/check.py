@@ -127,7 +127,7 @@ def num_codebooks(asked: int | None, config: MimiConfig) -> int:
     if isinstance(asked, bool) or int(asked) != asked or not 1 <= asked <= config.num_quantizers:
         raise ValueError(
             f"num_codebooks is {asked!r}; this model has 1 to {config.num_quantizers}. "
-            "Choose a number in that range, or None for all."
+            "Choose one of these."
         )
     return int(asked)
 

@@ -140,3 +140,7 @@ class MimiConfig:
     def bits_per_code(self) -> int:
         """Bits that one code needs: 11."""
         return math.ceil(math.log2(self.codebook_size))
+
+    def kbps(self, num_codebooks: int) -> float:
+        """Thousands of bits that a second of so many codebooks' codes takes: 1.1 for 8."""
+        return num_codebooks * self.bits_per_code * self.frame_rate / 1000

@@ -57,7 +57,6 @@ def convert(wanted: Wanted, folder: Path, force: bool = False, verify: bool = Fa
     found = _source(wanted)
     _check_folder(folder, found.files, force)
     mimi = _cut(weights.load(found.files, found.config, wanted.only), wanted)
-    reference = weights.load(found.files, found.config, wanted.only) if verify else None
     layers = list(precision.layers(mimi, wanted.recipe))
     left = [path for path, _, bits in layers if not bits] if wanted.recipe.bits else []
     if wanted.recipe.bits and len(left) == len(layers):
@@ -75,7 +74,7 @@ def convert(wanted: Wanted, folder: Path, force: bool = False, verify: bool = Fa
         about = config(mimi, wanted, found, file)
         (beside / "config.json").write_text(json.dumps(about, indent=1) + "\n")
         (beside / "README.md").write_text(model_card.text(about, wanted.repository or str(folder)))
-        fidelity = _verified(reference, Mimi.from_pretrained(beside), wanted) if verify else None
+        fidelity = _verified(found, beside, wanted) if verify else None
     return Result(size, left, fidelity)
 
 
@@ -131,9 +130,11 @@ def _cut(mimi: Mimi, wanted: Wanted) -> Mimi:
     return cut
 
 
-def _verified(reference: Mimi | None, mimi: Mimi, wanted: Wanted) -> Fidelity:
+def _verified(source: hub.Checkpoint, folder: Path, wanted: Wanted) -> Fidelity:
     """How close the folder's model is to float32; an error if it is not close enough."""
-    reference.pack()  # as the other is
+    reference = weights.load(source.files, source.config, wanted.only)
+    reference.pack()  # as the folder's model is
+    mimi = Mimi.from_pretrained(folder)
     clip = audio.read(hub.TINY / "speech.flac", mimi.sample_rate)
     found = compare(reference, mimi, [clip], wanted.only)
     exact = wanted.recipe == precision.Recipe(group_size=wanted.recipe.group_size)

@@ -4,7 +4,7 @@ The file itself says how it was made, under one key of its metadata, so that a l
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ def checksum(path: Path) -> str | None:
 def load(
     tensors: dict[str, mx.array],
     said: str,
-    paths: Iterable[Path],
+    paths: Sequence[Path],
     config: MimiConfig,
     only: str | None,
     device: mx.DeviceType | None,

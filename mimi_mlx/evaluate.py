@@ -27,7 +27,7 @@ def coded(
     for count in counts:
         codes = whole[:, :count]
         decoded = np.array(mimi.decode(codes, length=len(clip)))[0, 0]
-        kbps = count * mimi.config.bits_per_code * mimi.frame_rate / 1000
+        kbps = mimi.config.kbps(count)
         row = {"codebooks": count, "kbps": kbps, **row_of(clip, decoded, mimi.sample_rate)}
         if other is not None:
             row["equal codes, %"] = 100 * float((codes == theirs[:, :count]).mean())

@@ -52,7 +52,7 @@ def check_output(path: str | Path, force: bool = False) -> None:
 
 
 @contextlib.contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
+def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """A path beside ``path`` to write to: it takes that name at the end, or on an error goes."""
     path = Path(os.path.realpath(path))
     beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")

@@ -45,6 +45,11 @@ def snr(reference: np.ndarray, estimate: np.ndarray) -> float:
         return float(10 * np.log10(np.divide(power, noise)))
 
 
+def relative_error(reference: np.ndarray, estimate: np.ndarray) -> float:
+    """RMS of the difference over RMS of ``reference``, of any shape; errors are :func:`snr`'s."""
+    return 10 ** (-snr(reference.ravel(), estimate.ravel()) / 20)
+
+
 def stft_distance(reference: np.ndarray, estimate: np.ndarray) -> float:
     """Multi-resolution STFT distance; less is better, 0 is equal.
 

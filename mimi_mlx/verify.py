@@ -8,7 +8,7 @@ from typing import NamedTuple
 import mlx.core as mx
 import numpy as np
 
-from . import arithmetic, audio, bench, converted, fidelity, files, hub, metrics, precision
+from . import arithmetic, audio, bench, converted, fidelity, files, hub, metrics, precision, weights
 from .mimi import Mimi
 
 # RMS of a difference over RMS of what is right, float32.
@@ -81,7 +81,7 @@ def recorded(tiny: Mimi, clip: np.ndarray) -> Iterator[Check]:
     codes = codes.astype(np.int32)
     yield _share("codes of PyTorch, tiny", (np.array(tiny.encode(clip)) == codes).mean(), 1.0)
     pcm = np.array(tiny.decode(codes))[..., ::-1][..., :: int(stride)]
-    yield _error("waveform of PyTorch, tiny", _relative(pcm.ravel(), waveform.ravel()), 1e-4)
+    yield _error("waveform of PyTorch, tiny", metrics.relative_error(waveform, pcm), 1e-4)
 
 
 def products(mimi: Mimi) -> Iterator[Check]:
@@ -102,8 +102,9 @@ def in_recipe(
     tiny: Mimi, recipe: precision.Recipe, clip: np.ndarray, device: mx.DeviceType | None
 ) -> Iterator[Check]:
     """The embedded model in the recipe of the model that is verified."""
-    other = Mimi.from_pretrained("tiny", device=device)
-    precision.reduce(other, recipe)
+    config, paths = hub.find("tiny")
+    other = weights.load(paths, config, device=device)  # a recipe is for weights not yet packed
+    bench.as_converted(other, recipe)
     found = fidelity.compare(tiny, other, [clip])
     yield _share(f"first codebook, tiny in {recipe}", found.first_codebook, _FIRST_CODES)
     yield Check(
@@ -127,7 +128,7 @@ def streamed_waveform(mimi: Mimi, codes: np.ndarray, reduced: bool) -> Check:
     """Frame by frame gives the waveform of the whole."""
     stream = mimi.decoder_stream()
     parts = [np.array(stream.push(codes[..., i : i + 1])) for i in range(codes.shape[2])]
-    error = _relative(np.concatenate(parts, axis=-1), np.array(mimi.decode(codes)))
+    error = metrics.relative_error(np.array(mimi.decode(codes)), np.concatenate(parts, axis=-1))
     limit = _REDUCED_ERROR if reduced else _STAGE_ERROR
     return _error("waveform, stream against whole", error, limit)
 
@@ -167,7 +168,7 @@ def devices(mimi: Mimi, clip: np.ndarray, codes: np.ndarray, reduced: bool) -> I
         for device in (mx.cpu, mx.gpu):
             with mx.stream(device):
                 outputs.append(np.array(mimi[stage](x[half])))
-        yield _error(f"{stage}, GPU against CPU", _relative(outputs[1], outputs[0]), limit)
+        yield _error(f"{stage}, GPU against CPU", metrics.relative_error(*outputs), limit)
         x[half] = mx.array(outputs[0])
 
 
@@ -237,8 +238,3 @@ def _share(name: str, share: float, least: float) -> Check:
 
 def _error(name: str, error: float, most: float) -> Check:
     return Check(name, f"error {error:.1e}", f"at most {most:.0e}", bool(error <= most))
-
-
-def _relative(found: np.ndarray, right: np.ndarray) -> float:
-    """RMS of the difference over RMS of what is right."""
-    return 10 ** (-metrics.snr(right.ravel(), found.ravel()) / 20)

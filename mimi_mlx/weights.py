@@ -6,7 +6,7 @@ misshapen or left over ends in one error that names it.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import mlx.core as mx
@@ -54,7 +54,12 @@ _KYUTAI = [
 _CODEBOOK_EPSILON = 1e-5
 
 
-def load(paths: Iterable[Path], config: MimiConfig, only: str | None = None, device=None) -> Mimi:
+def load(
+    paths: Sequence[Path],
+    config: MimiConfig,
+    only: str | None = None,
+    device: mx.DeviceType | None = None,
+) -> Mimi:
     """A model with the weights of .safetensors files, in whichever published layout they are.
 
     Raises:
@@ -72,7 +77,11 @@ def load(paths: Iterable[Path], config: MimiConfig, only: str | None = None, dev
 
 
 def _published(
-    tensors: Tensors, paths: Iterable[Path], config: MimiConfig, only: str | None, device
+    tensors: Tensors,
+    paths: Sequence[Path],
+    config: MimiConfig,
+    only: str | None,
+    device: mx.DeviceType | None,
 ) -> Mimi:
     mimi = Mimi(config, only, device)
     source = _Source(_hub_names(tensors, config, paths), only)

@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 import mimi_mlx
-from mimi_mlx import Mimi
+from mimi_mlx import Mimi, MimiConfig, cli, verify, weights
 
 # isort: split
 import mlx.core as mx
+from mlx.utils import tree_flatten
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -26,6 +27,21 @@ def pytest_configure(config: pytest.Config) -> None:
 
 SPEECH = Path(__file__).parent / "speech"
 TINY = Path(mimi_mlx.__file__).parent / "tiny"
+
+
+def model(tensors: dict[str, np.ndarray], config: MimiConfig, folder: Path) -> Mimi:
+    """The model of tensors, as from_pretrained gives it; their file is gone again."""
+    path = folder / "model.safetensors"
+    save_file(tensors, path)
+    mimi = weights.load([path], config)
+    mimi.pack()
+    path.unlink()  # 385 MB, of some
+    return mimi
+
+
+def parameters(mimi: Mimi) -> dict[str, mx.array]:
+    """A model's parameters by name."""
+    return dict(tree_flatten(mimi.parameters()))
 
 
 @pytest.fixture(scope="session")
@@ -49,6 +65,28 @@ def speech():
 def tiny_tensors() -> dict[str, np.ndarray]:
     """The tensors of the embedded checkpoint under their names in the file, to change at will."""
     return load_file(TINY / "model.safetensors")
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Run the command line in an empty folder: exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*args: object) -> tuple[int, str, str]:
+        try:
+            code = cli.main([str(arg) for arg in args])
+        except SystemExit as ending:  # argparse's own
+            code = ending.code
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def not_paced(monkeypatch) -> None:
+    """A loaded machine may be too slow for verify; that is no defect."""
+    found = {"frames": 12, "late": 0, "busy, %": 10.0}
+    monkeypatch.setattr(verify.bench, "paced", lambda *args, **named: found)
 
 
 # The recordings' helpers import each other by their plain names, as their scripts do.

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from test_cli import run  # noqa: F401
 
 from mimi_mlx import audio, codefile, files, offline
 from mimi_mlx.commands import bulk, clips
@@ -33,7 +32,7 @@ def folder(tmp_path, speech) -> Path:
 
 
 @pytest.fixture
-def encode(run, folder):  # noqa: F811
+def encode(run, folder):
     """Encode the folder: exit code and stderr."""
 
     def encode(*args: object, out: str = "out") -> tuple[int, str]:
@@ -167,7 +166,7 @@ def test_what_a_killed_process_left_is_removed(encode, folder):
     assert set(contents(folder / "out")) == {"a.mimi", "b.mimi", "manifest.jsonl", ".mine.mimi"}
 
 
-def test_wrong_use_is_one_line(encode, folder, run):  # noqa: F811
+def test_wrong_use_is_one_line(encode, folder, run):
     (folder / "none").mkdir()
     (folder / "in/a.flac").write_bytes((folder / "in/b.flac").read_bytes())
     for args, rule in {

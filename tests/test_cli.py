@@ -16,22 +16,6 @@ from safetensors import safe_open
 from mimi_mlx import audio, cli, codes_io, hub
 from mimi_mlx.commands import work
 
-
-@pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
-    """Run the command line in an empty folder: exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*args: object) -> tuple[int, str, str]:
-        try:
-            code = cli.main([str(arg) for arg in args])
-        except SystemExit as ending:  # argparse's own
-            code = ending.code
-        return code, *capsys.readouterr()
-
-    return run
-
-
 CLIP = SPEECH / "kathleen-1.flac"  # 40134 samples: 21 frames, the last one ragged
 
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import SPEECH
-from test_cli import run  # noqa: F401
 
 from mimi_mlx import audio, cli, codefile, codes_io
 from mimi_mlx.commands import work
@@ -31,7 +30,7 @@ def blocks(codes, tmp_path, tiny) -> bytes:
     return (tmp_path / "blocks.mimi").read_bytes()
 
 
-def test_a_mimi_file_is_11_bytes_a_frame_and_says_all(run, codes, tmp_path, tiny):  # noqa: F811
+def test_a_mimi_file_is_11_bytes_a_frame_and_says_all(run, codes, tmp_path, tiny):
     assert run("encode", CLIP, "-o", "a.mimi", *TINY)[0] == 0
     found = codefile.read(tmp_path / "a.mimi")
     np.testing.assert_array_equal(found.codes, codes)
@@ -44,7 +43,7 @@ def test_a_mimi_file_is_11_bytes_a_frame_and_says_all(run, codes, tmp_path, tiny
 
 
 @pytest.mark.parametrize("suffix", [".mimi", ".safetensors", ".npz", ".npy"])
-def test_decode_reads_fewer_codebooks_than_there_are(run, codes, tmp_path, tiny, suffix):  # noqa: F811
+def test_decode_reads_fewer_codebooks_than_there_are(run, codes, tmp_path, tiny, suffix):
     if suffix == ".mimi":
         codefile.write(tmp_path / "b.mimi", codes, codefile.Header.for_model(tiny, 8), 40134)
     else:
@@ -58,6 +57,7 @@ def test_decode_reads_fewer_codebooks_than_there_are(run, codes, tmp_path, tiny,
     for count in (0, 9):
         code, _, err = run("decode", f"b{suffix}", "-o", "c.wav", "--codebooks", count, *TINY)
         assert code == 2 and f"num_codebooks is {count}" in err and "holds 8" in err
+        assert "Choose 1 to 8." in err
 
 
 def test_npz_says_where_the_codes_come_from(tmp_path, codes):
@@ -68,7 +68,7 @@ def test_npz_says_where_the_codes_come_from(tmp_path, codes):
     assert back[1:] == clip[1:]
 
 
-def test_npz_that_holds_no_codes_is_one_line(run, tmp_path):  # noqa: F811
+def test_npz_that_holds_no_codes_is_one_line(run, tmp_path):
     np.savez(tmp_path / "other.npz", weight=np.zeros(3))
     np.savez(tmp_path / "pickle.npz", codes=np.array([{}], object))
     np.savez(tmp_path / "word.npz", codes=np.zeros((1, 8, 5), np.int32), samples="many")
@@ -89,7 +89,7 @@ def test_npz_that_holds_no_codes_is_one_line(run, tmp_path):  # noqa: F811
         assert code == 2 and f"{name}.npz" in err and rule in err and err.count("\n") == 1, err
 
 
-def test_another_models_codes_are_refused_unless_forced(run, codes, tmp_path, tiny):  # noqa: F811
+def test_another_models_codes_are_refused_unless_forced(run, codes, tmp_path, tiny):
     header = codefile.Header(8, fingerprint="0123456789abcdef", metadata={"model": "other"})
     codefile.write(tmp_path / "other.mimi", codes, header)
     code, _, err = run("decode", "other.mimi", "-o", "b.wav", *TINY)
@@ -103,7 +103,7 @@ def test_another_models_codes_are_refused_unless_forced(run, codes, tmp_path, ti
     assert code == 2 and "16000 Hz" in err
 
 
-def test_of_a_damaged_file_every_good_frame_is_decoded(run, codes, blocks, tmp_path, tiny):  # noqa: F811
+def test_of_a_damaged_file_every_good_frame_is_decoded(run, codes, blocks, tmp_path, tiny):
     data = bytearray(blocks)
     start = data.index(b"\xffBLK", data.index(b"\xffBLK") + 1)  # the second block, frames 5 to 9
     data[start + 40] ^= 1
@@ -121,7 +121,17 @@ def test_of_a_damaged_file_every_good_frame_is_decoded(run, codes, blocks, tmp_p
         assert code == 1 and err == "" and "damage" in out and f"{len(frames)} frames" in out
 
 
-def test_mimi_files_with_nothing_in_them_are_one_line(run, tmp_path, tiny):  # noqa: F811
+def test_a_damaged_file_without_a_good_frame_is_a_failure_and_leaves_nothing(run, blocks, tmp_path):
+    (tmp_path / "cut.mimi").write_bytes(blocks[: blocks.index(b"\xffBLK") + 40])
+    (tmp_path / "blocks.mimi").unlink()
+    code, out, err = run("decode", "cut.mimi", "-o", "a.wav", *TINY)
+    assert (code, out) == (1, "") and err.count("\n") == 1
+    assert err.startswith("mimi-mlx: cut.mimi is damaged: ") and "nothing to decode" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["cut.mimi"]
+    assert run("info", "cut.mimi")[0] == 1
+
+
+def test_mimi_files_with_nothing_in_them_are_one_line(run, tmp_path, tiny):
     (tmp_path / "empty.mimi").touch()
     (tmp_path / "text.mimi").write_text("no codes " * 20)
     with codefile.Writer(tmp_path / "none.mimi", codefile.Header.for_model(tiny, 8)):
@@ -137,7 +147,7 @@ def test_mimi_files_with_nothing_in_them_are_one_line(run, tmp_path, tiny):  # n
         assert not (tmp_path / "a.wav").exists()
 
 
-def test_an_error_in_the_middle_leaves_no_file(run, tmp_path, speech):  # noqa: F811
+def test_an_error_in_the_middle_leaves_no_file(run, tmp_path, speech):
     clip = np.concatenate([speech("kathleen-1"), [np.nan]]).astype(np.float32)
     soundfile.write(tmp_path / "nan.wav", clip, 24000, "FLOAT")
     for command, output in (("encode", "a.mimi"), ("encode", "a.npz"), ("roundtrip", "a.wav")):

@@ -8,7 +8,6 @@ import pytest
 import soundfile
 from conftest import SPEECH
 from safetensors.numpy import save_file
-from test_cli import run  # noqa: F401
 
 from mimi_mlx import hub
 
@@ -16,7 +15,7 @@ CLIP = SPEECH / "kathleen-1.flac"
 
 
 @pytest.fixture
-def refused(run, tmp_path):  # noqa: F811
+def refused(run, tmp_path):
     """Run what must be refused, in a folder that must stay as it is: the line on stderr."""
 
     def refused(*args: object) -> str:
@@ -68,7 +67,7 @@ def test_sound_files_that_are_none(refused, tmp_path):
 @pytest.mark.parametrize("count", [0, -1, 17])
 def test_codebooks_that_the_model_has_not(refused, count):
     line = refused("encode", CLIP, "-o", "a.npy", "--model", "tiny", "--num-codebooks", count)
-    assert f"num_codebooks is {count}; this model has 1 to 16" in line
+    assert f"num_codebooks is {count}; this model has 1 to 16. Choose one of these." in line
 
 
 def test_outputs_that_cannot_be_are_refused_before_any_work(refused, tmp_path, monkeypatch):

@@ -8,10 +8,10 @@ import mlx.nn as nn
 import numpy as np
 import pytest
 import seeded
+from conftest import model
 from contract import check_streaming
-from safetensors.numpy import save_file
 
-from mimi_mlx import Mimi, MimiConfig, weights
+from mimi_mlx import Mimi, MimiConfig
 from mimi_mlx.conv import (
     CausalConv1d,
     CausalConvTranspose1d,
@@ -42,9 +42,9 @@ SMALL = seeded.FULL | {
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory) -> Mimi:
-    path = tmp_path_factory.mktemp("small") / "model.safetensors"
-    save_file(seeded.tensors(SMALL, 1, [0.5, 0.5, 0.4, 0.3]), path)
-    return weights.load([path], MimiConfig.from_dict({**SMALL, "frame_rate": None}))
+    drawn = seeded.tensors(SMALL, 1, [0.5, 0.5, 0.4, 0.3])
+    config = MimiConfig.from_dict({**SMALL, "frame_rate": None})
+    return model(drawn, config, tmp_path_factory.mktemp("small"))
 
 
 def noise(*shape: int, seed: int = 0) -> mx.array:

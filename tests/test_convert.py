@@ -10,7 +10,7 @@ from pathlib import Path
 import mlx.core as mx
 import numpy as np
 import pytest
-from conftest import TINY
+from conftest import TINY, parameters
 from kyutai import to_kyutai
 from mlx.utils import tree_flatten
 from safetensors import safe_open
@@ -29,23 +29,14 @@ RECIPES = {
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
+def run(run):
     """Run ``mimi-mlx convert --hf-path tiny --mlx-path out`` in an empty folder, with more."""
-    monkeypatch.chdir(tmp_path)
 
-    def run(*args: object, source: object = "tiny") -> tuple[int, str]:
-        whole = ["convert", "--hf-path", source, "--mlx-path", "out", *args]
-        try:
-            code = cli.main([str(arg) for arg in whole])
-        except SystemExit as ending:  # argparse's own
-            code = ending.code
-        return code, capsys.readouterr().err
+    def convert(*args: object, source: object = "tiny") -> tuple[int, str]:
+        code, _, err = run("convert", "--hf-path", source, "--mlx-path", "out", *args)
+        return code, err
 
-    return run
-
-
-def parameters(mimi: Mimi) -> dict[str, mx.array]:
-    return dict(tree_flatten(mimi.parameters()))
+    return convert
 
 
 def test_float32_is_the_same_model_under_its_own_names(run, tiny, tmp_path):

@@ -9,23 +9,9 @@ import numpy as np
 import pytest
 from conftest import SPEECH
 
-from mimi_mlx import audio, cli, convert, evaluate, metrics, precision
+from mimi_mlx import audio, convert, evaluate, metrics, precision
 
 CLIP = SPEECH / "kathleen-1.flac"
-
-
-@pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-
-    def run(*args: object) -> tuple[int, str, str]:
-        try:
-            code = cli.main([str(arg) for arg in args])
-        except SystemExit as ending:  # argparse's own
-            code = ending.code
-        return code, *capsys.readouterr()
-
-    return run
 
 
 def test_snr_is_a_ratio_of_powers():
@@ -36,6 +22,7 @@ def test_snr_is_a_ratio_of_powers():
         assert metrics.snr(clip, clip + noise * 10 ** (-expected / 20)) == pytest.approx(expected)
     assert metrics.snr(clip, clip) == np.inf
     assert metrics.snr(clip, clip / 2) == pytest.approx(20 * np.log10(2))
+    assert metrics.relative_error(clip.reshape(2, -1), clip / 2) == pytest.approx(0.5)
     with pytest.raises(ValueError, match="silent"):
         metrics.snr(0 * clip, clip)
 

@@ -20,7 +20,6 @@ from mimi_mlx import (
     exact,
     kernels,
     products,
-    verify,
     weights,
 )
 
@@ -162,12 +161,6 @@ def test_kernels_are_counted_of_the_plain_graph(tiny, monkeypatch):
     assert kernels.count(tiny, "encoder", 8) == plain
 
 
-@pytest.fixture
-def not_paced(monkeypatch) -> None:
-    found = {"frames": 12, "late": 0, "busy, %": 10.0}
-    monkeypatch.setattr(verify.bench, "paced", lambda *args, **named: found)
-
-
 def test_verify_tells(gpu, not_paced, capsys):
     assert cli.main(["verify", "tiny", "--json"]) == 0
     checks = {check["name"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
@@ -177,8 +170,7 @@ def test_verify_tells(gpu, not_paced, capsys):
 
 def test_verify_fails_without_protection(gpu, not_paced, capsys):
     matrix_units.unprotected(gpu)
-    with pytest.raises(SystemExit):
-        cli.main(["verify", "tiny", "--json"])
+    assert cli.main(["verify", "tiny", "--json"]) == 1
     checks = json.loads(capsys.readouterr().out)["checks"]
     failed = {check["name"]: check["must"] for check in checks if not check["passed"]}
     assert {"codes of PyTorch, tiny", "codes, stream against whole"} < failed.keys()

@@ -33,6 +33,14 @@ def test_an_example_runs_as_it_stands(name, says, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("name", ["live_recorder", "transcode_folder"])
+def test_help_is_no_file(name, tmp_path):
+    command = [sys.executable, EXAMPLES / f"{name}.py", "--help"]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert run.returncode == 0 and run.stdout.startswith("usage: ")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("script", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
 def test_an_example_is_short_and_says_what_it_does(script):
     source = script.read_text()

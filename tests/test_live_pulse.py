@@ -1,10 +1,12 @@
 """The live codec on a real sound system, from the virtual microphone to the virtual speaker."""
 
+import contextlib
 import json
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,41 +44,70 @@ class Heard(NamedTuple):
         return fit and sum(half) < 1e3 * QUICK
 
 
+class Stream(NamedTuple):
+    """The command, between the virtual devices, and the file that has what it said."""
+
+    process: subprocess.Popen
+    said: Path
+
+    def wait_for(self, word: str) -> None:
+        """Return once it has said so."""
+        deadline = time.monotonic() + 60
+        while word not in self.said.read_text():
+            alive = self.process.poll() is None and time.monotonic() < deadline
+            assert alive, self.said.read_text()
+            time.sleep(0.02)
+
+    def end(self) -> dict:
+        """Press Ctrl-C: the figures of the run."""
+        self.process.send_signal(signal.SIGINT)
+        out, _ = self.process.communicate(timeout=60)
+        assert self.process.returncode == 0, self.said.read_text()
+        return json.loads(out)
+
+
+@contextlib.contextmanager
+def stream(system: pulse.Pulse, folder: Path, *options: object) -> Iterator[Stream]:
+    """The command that runs; none is left of it, whatever happens."""
+    command = [sys.executable, "-m", "mimi_mlx.stream", "--model", "tiny", "--json"]
+    command += ["-i", "pulse", "-o", "pulse", *options]
+    said = folder / "said"
+    with (
+        said.open("w") as errors,
+        subprocess.Popen(
+            command,
+            env=system.environment,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            preexec_fn=pulse.urgent,
+        ) as process,
+    ):
+        try:
+            started = Stream(process, said)
+            started.wait_for("running")
+            yield started
+        finally:
+            process.kill()  # nothing, once it has ended
+
+
 def live(folder: Path, seconds: float) -> Heard:
     """One run of the command, of about so long, while somebody speaks."""
     speech = np.concatenate(CLIPS * (1 + int(seconds / 15)))
     soundfile.write(folder / "speech.wav", speech, pulse.RATE)
+    options = ["-f", "--record", folder / "a.mimi", "--save-wav", folder / "a.wav"]
+    options += ["--trace", folder / "a.json"]
     with pulse.running() as system:
         ears = [pulse.Ear(system, "mic_feed"), pulse.Ear(system, "speaker")]
         mouth = system.speak(folder / "speech.wav")
-        command = [sys.executable, "-m", "mimi_mlx.stream", "--model", "tiny", "--json", "-f"]
-        command += ["-i", "pulse", "-o", "pulse", "--record", folder / "a.mimi"]
-        command += ["--save-wav", folder / "a.wav", "--trace", folder / "a.json"]
-        process = subprocess.Popen(
-            command,
-            env=system.environment,
-            stdout=subprocess.PIPE,
-            stderr=(folder / "said").open("w"),
-            text=True,
-            preexec_fn=pulse.urgent,
-        )
-        wait_for(folder / "said", "running", process)
-        hiccups = pulse.Hiccups(HICCUP)
-        time.sleep(seconds)
-        end, waits = time.monotonic(), hiccups.close()
-        process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=60)
+        with stream(system, folder, *options) as running:
+            hiccups = pulse.Hiccups(HICCUP)
+            time.sleep(seconds)
+            end, waits = time.monotonic(), hiccups.close()
+            figures = running.end()
         mouth.terminate()
         mouth.wait()
-        assert process.returncode == 0, (folder / "said").read_text()
-        return Heard(*(ear.close() for ear in ears), json.loads(out), end, waits)
-
-
-def wait_for(path: Path, word: str, process: subprocess.Popen) -> None:
-    deadline = time.monotonic() + 60
-    while word not in path.read_text():
-        assert process.poll() is None and time.monotonic() < deadline, path.read_text()
-        time.sleep(0.02)
+        return Heard(*(ear.close() for ear in ears), figures, end, waits)
 
 
 def lag(reference: np.ndarray, delayed: np.ndarray) -> int:
@@ -152,28 +183,16 @@ def test_a_minute_without_a_late_frame(tiny, tmp_path):
 
 @pytest.mark.slow
 def test_the_sound_system_dies_and_comes_back(tmp_path):
-    with pulse.running() as system:
-        command = [sys.executable, "-m", "mimi_mlx.stream", "--model", "tiny", "--json"]
-        process = subprocess.Popen(
-            [*command, "-i", "pulse", "-o", "pulse"],
-            env=system.environment,
-            stdout=subprocess.PIPE,
-            stderr=(tmp_path / "said").open("w"),
-            text=True,
-            preexec_fn=pulse.urgent,
-        )
-        wait_for(tmp_path / "said", "running", process)
+    with pulse.running() as system, stream(system, tmp_path) as running:
         system.crash()
-        wait_for(tmp_path / "said", "opening it anew", process)
+        running.wait_for("opening it anew")
         system.start()
         ear = pulse.Ear(system, "speaker")
         soundfile.write(tmp_path / "speech.wav", np.concatenate(CLIPS), pulse.RATE)
         mouth = system.speak(tmp_path / "speech.wav")
         time.sleep(8)
-        process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=60)
+        figures = running.end()
         mouth.terminate()
         mouth.wait()
-        assert process.returncode == 0, (tmp_path / "said").read_text()
-        assert json.loads(out)["reopened"] >= 1
+        assert figures["reopened"] >= 1
         assert np.abs(ear.close()[1]).max() > 0.05

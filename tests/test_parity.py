@@ -7,10 +7,10 @@ import pytest
 import recording
 import replay
 import seeded
+from conftest import model
 from recording import thin
-from safetensors.numpy import save_file
 
-from mimi_mlx import Mimi, MimiConfig, weights
+from mimi_mlx import Mimi, MimiConfig
 
 TINY = recording.load("tiny")
 FULL = recording.load("full")
@@ -64,11 +64,7 @@ class FullSize(NamedTuple):
 def full(tmp_path_factory) -> FullSize:
     drawn = seeded.tensors(seeded.FULL, FULL.about["seed"], seeded.SCALES)
     assert seeded.checksum(drawn) == FULL.about["checksum"], "other weights than the recorder's"
-    path = tmp_path_factory.mktemp("full") / "model.safetensors"
-    save_file(drawn, path)
-    mimi = weights.load([path], MimiConfig.from_dict(seeded.FULL))
-    mimi.pack()
-    path.unlink()  # 385 MB
+    mimi = model(drawn, MimiConfig.from_dict(seeded.FULL), tmp_path_factory.mktemp("full"))
     return FullSize(mimi, {k: v for k, v in drawn.items() if k.startswith("quantizer.")})
 
 

@@ -3,11 +3,8 @@
 import mlx.core as mx
 import numpy as np
 import pytest
+from conftest import model, parameters
 from kyutai import Tensors, to_kyutai
-from mlx.utils import tree_flatten
-from safetensors.numpy import save_file
-
-from mimi_mlx import Mimi, weights
 
 FOREIGN = {"text_emb.weight": np.ones((3, 2), np.float32), "depth.norm": np.ones(5, np.float32)}
 
@@ -15,10 +12,6 @@ FOREIGN = {"text_emb.weight": np.ones((3, 2), np.float32), "depth.norm": np.ones
 @pytest.fixture
 def kyutai(tiny, tiny_tensors) -> Tensors:
     return to_kyutai(tiny_tensors, tiny.config.num_attention_heads)
-
-
-def parameters(mimi: Mimi) -> dict[str, np.ndarray]:
-    return {name: np.array(value) for name, value in tree_flatten(mimi.parameters())}
 
 
 def test_kyutai_names_are_those_published(kyutai, tiny, tiny_tensors):
@@ -47,16 +40,13 @@ def test_kyutai_names_are_those_published(kyutai, tiny, tiny_tensors):
 def test_layouts_give_equal_parameters(tiny, tiny_tensors, kyutai, tmp_path, layout, prefix):
     tensors = tiny_tensors if layout == "hub" else kyutai
     tensors = {prefix + name: tensor for name, tensor in tensors.items()}
-    save_file(tensors | (FOREIGN if prefix else {}), tmp_path / "model.safetensors")
-    mimi = weights.load([tmp_path / "model.safetensors"], tiny.config)
-    mimi.pack()  # as from_pretrained does
+    mimi = model(tensors | (FOREIGN if prefix else {}), tiny.config, tmp_path)
     expected, found = parameters(tiny), parameters(mimi)
     assert expected.keys() == found.keys()
-    assert not [name for name in expected if not np.array_equal(expected[name], found[name])]
+    assert not [name for name in expected if not mx.array_equal(expected[name], found[name])]
 
 
 def test_kyutai_layout_gives_the_same_codes(tiny, kyutai, speech, tmp_path):
-    save_file(kyutai, tmp_path / "kyutai.safetensors")
-    mimi = weights.load([tmp_path / "kyutai.safetensors"], tiny.config)
+    mimi = model(kyutai, tiny.config, tmp_path)
     pcm = speech("kathleen-1")
     assert mx.array_equal(mimi.encode(pcm), tiny.encode(pcm))

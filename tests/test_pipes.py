@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import SPEECH
-from test_cli import run  # noqa: F401
 
 from mimi_mlx import audio, codefile
 from mimi_mlx.commands import codes_ends, sound_ends
@@ -28,7 +27,7 @@ def samples16() -> bytes:
 
 
 @pytest.fixture
-def piped(run, tmp_path, monkeypatch):  # noqa: F811
+def piped(run, tmp_path, monkeypatch):
     """Run the command line with bytes on stdin: exit code, bytes on stdout, stderr."""
 
     def piped(data: bytes, *args: object) -> tuple[int, bytes, str]:

@@ -9,11 +9,11 @@ import mlx.core as mx
 import numpy as np
 import pytest
 import seeded
+from conftest import model
 from kyutai import to_kyutai
 from replay import entries, relative_error
-from safetensors.numpy import save_file
 
-from mimi_mlx import Mimi, MimiConfig, weights
+from mimi_mlx import Mimi, MimiConfig
 
 WINDOW = 250
 
@@ -47,9 +47,7 @@ def load(tmp_path):
     """A model from tensors."""
 
     def load(tensors: dict[str, np.ndarray], **changes) -> Mimi:
-        save_file(tensors, tmp_path / "model.safetensors")
-        config = MimiConfig.from_dict(SMALL | changes)
-        return weights.load([tmp_path / "model.safetensors"], config)
+        return model(tensors, MimiConfig.from_dict(SMALL | changes), tmp_path)
 
     return load
 

@@ -6,16 +6,11 @@ import mlx.core as mx
 import numpy as np
 import pytest
 import recording
-from conftest import SPEECH, TINY
+from conftest import SPEECH, TINY, parameters
 
-from mimi_mlx import Mimi, cli, conv, convert, precision, verify
+from mimi_mlx import Mimi, cli, conv, convert, fidelity, hub, precision, verify, weights
 
-
-@pytest.fixture(autouse=True)
-def not_paced(monkeypatch):
-    """A loaded machine may be too slow; that is no defect."""
-    found = {"frames": 12, "late": 0, "busy, %": 10.0}
-    monkeypatch.setattr(verify.bench, "paced", lambda *args, **named: found)
+pytestmark = pytest.mark.usefixtures("not_paced")
 
 
 def failures(mimi: Mimi, recipe: precision.Recipe | None = None) -> list[str]:
@@ -71,11 +66,26 @@ def test_no_gpu_is_one_line(monkeypatch, capsys, command):
 
 def test_a_failure_is_exit_code_1(monkeypatch, capsys):
     monkeypatch.setattr(verify, "_PRODUCT_ERROR", 0.0)
-    with pytest.raises(SystemExit) as ending:
-        cli.main(["verify", "tiny"])
-    assert ending.value.code == 1
+    assert cli.main(["verify", "tiny"]) == 1
     out, err = capsys.readouterr()
     assert "MLX_ENABLE_TF32=0" in out and err.startswith("mimi-mlx: 3 of ")
+
+
+@pytest.mark.parametrize("recipe", [("float16",), ("float32", 4, 32)])
+def test_a_recipe_reduces_all_that_convert_does(tiny, tmp_path, monkeypatch, recipe):
+    recipe, compared = precision.Recipe(*recipe), []
+
+    def compare(reference, other, clips):
+        compared.append(other)
+        return fidelity.Fidelity(1.0, 1.0, 1.0, 99.0, 0.0)
+
+    monkeypatch.setattr(verify.fidelity, "compare", compare)
+    assert len(list(verify.in_recipe(tiny, recipe, np.zeros(0), None))) == 2
+    convert.convert(convert.Wanted("tiny", recipe), tmp_path / "out")
+    config, files = hub.find(tmp_path / "out")
+    wanted, found = parameters(weights.load(files, config)), parameters(*compared)
+    assert wanted.keys() == found.keys()
+    assert all(mx.array_equal(wanted[name], found[name]) for name in wanted)
 
 
 @pytest.mark.slow

@@ -7,15 +7,11 @@ from pathlib import Path
 import mlx.core as mx
 import numpy as np
 import pytest
+from conftest import model, parameters
 from kyutai import to_kyutai
-from mlx.utils import tree_flatten
 from safetensors.numpy import save_file
 
 from mimi_mlx import Mimi, hub, weights
-
-
-def parameters(mimi: Mimi) -> dict[str, mx.array]:
-    return dict(tree_flatten(mimi.parameters()))
 
 
 def size(mimi: Mimi) -> int:
@@ -84,10 +80,7 @@ def test_other_sizes_are_what_config_json_says(tiny, tiny_tensors, speech, tmp_p
 def test_the_initialized_flags_may_be_missing(tiny, tiny_tensors, tmp_path):
     tensors = {k: v for k, v in tiny_tensors.items() if not k.endswith("initialized")}
     assert len(tensors) == len(tiny_tensors) - 16
-    save_file(tensors, tmp_path / "model.safetensors")
-    mimi = weights.load([tmp_path / "model.safetensors"], tiny.config)
-    mimi.pack()  # as from_pretrained does
-    assert same(mimi, tiny)
+    assert same(model(tensors, tiny.config, tmp_path), tiny)
 
 
 @pytest.mark.parametrize("layout", ["hub", "kyutai"])

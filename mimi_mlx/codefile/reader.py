@@ -168,8 +168,7 @@ class Reader:
         held = self.header.num_codebooks
         if asked is not None and (int(asked) != asked or not 1 <= asked <= held):
             raise ValueError(
-                f"num_codebooks is {asked!r}; {self._name} holds {held}. Choose 1 to {held}, or "
-                "None for all."
+                f"num_codebooks is {asked!r}; {self._name} holds {held}. Choose 1 to {held}."
             )
         return held if asked is None else int(asked)
 

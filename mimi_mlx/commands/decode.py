@@ -19,17 +19,25 @@ def run(args: argparse.Namespace) -> int:
         _check_model(args, source, mimi)
         known = source.expected
         seconds = None if known is None else known / mimi.frame_rate
-        with (
-            work.Progress("decode", seconds) as progress,
-            sound_ends.writing(args.output, args.raw, mimi.sample_rate) as sink,
-        ):
-            held.begin(sink)
-            frames = _decode(mimi, source, work.frames_at_once(args), held, progress)
+        try:
+            with (
+                work.Progress("decode", seconds) as progress,
+                sound_ends.writing(args.output, args.raw, mimi.sample_rate) as sink,
+            ):
+                held.begin(sink)
+                frames = _decode(mimi, source, work.frames_at_once(args), held, progress)
+        except _NothingGood:
+            work.say(f"{source.damage}; there is nothing to decode. Encode the clip again.")
+            return 1
     shape = (source.num_codebooks, frames)
     work.summarise(mimi, args.output, shape, source.samples / mimi.sample_rate, progress.speed)
     if source.damage:
         work.say(f"{source.damage}. What is good of it was decoded.")
     return 1 if source.damage else 0
+
+
+class _NothingGood(Exception):
+    """A damaged file has no good frame; raised, so that no sound file is left."""
 
 
 class Held:
@@ -79,10 +87,11 @@ def _decode(
         held.push(np.array(stream.push(codes))[0, 0], mimi.frame_size)
         frames += codes.shape[1]
         progress.advance(codes.shape[1] / mimi.frame_rate)
+    if not frames and source.damage:
+        raise _NothingGood
     if not frames:
         raise ValueError(
-            f"{source.damage or 'the codes have no frames'}; there is nothing to decode. "
-            "Encode the clip again."
+            "the codes have no frames; there is nothing to decode. Encode the clip again."
         )
     held.finish(source.samples)
     return frames

@@ -9,7 +9,7 @@ import numpy as np
 from .. import audio, hub, metrics
 from ..files import PIPE
 from ..mimi import Mimi
-from . import sound_ends, work
+from . import sound_ends
 
 _CODEBOOKS = (1, 4, 8, 16)
 _HEARD = 8  # codebooks of the clip that is written
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> None:
         decoded = np.array(mimi.decode(codes[:, :count], length=len(clip)))[0, 0]
         sdr = metrics.si_sdr(clip, decoded)
         distance = metrics.log_mel_distance(clip, decoded, mimi.sample_rate)
-        say(f"{count:9} {work.kbps(mimi, count):6.3f} {sdr:12.2f} {distance:22.2f}")
+        say(f"{count:9} {mimi.config.kbps(count):6.3f} {sdr:12.2f} {distance:22.2f}")
         if count == _HEARD:
             with sound_ends.writing(args.output, None, mimi.sample_rate) as sink:
                 sink.write(decoded)

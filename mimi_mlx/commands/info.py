@@ -15,7 +15,7 @@ from .. import blas, codefile, codes_io, converted, hub, soundin, weights
 from ..codefile.header import MAGIC
 from ..config import MimiConfig
 from ..files import PIPE
-from . import sound_ends, work
+from . import sound_ends
 
 # Tensors of a checkpoint that count how often entries were used; they are no parameters.
 _COUNTERS = (".cluster_usage", ".initialized", "._initialized")
@@ -91,7 +91,6 @@ def _codes(path: Path) -> dict[str, str]:
     clip = codes_io.read(path)
     _, count, frames = clip.codes.shape
     usual = MimiConfig()  # of every Mimi that is published
-    kbps = count * usual.bits_per_code * usual.frame_rate / 1000
     if clip.samples is None or not clip.sample_rate:
         seconds = f"{frames / usual.frame_rate:.2f}, in whole frames"
     else:
@@ -101,7 +100,7 @@ def _codes(path: Path) -> dict[str, str]:
         "shape": f"[1, {count}, {frames}]: {count} codebooks, {frames} frames",
         "values": f"{clip.codes.min()} to {clip.codes.max()}",
         "seconds": seconds,
-        "bitrate": f"{kbps:.4g} kbps, at {usual.bits_per_code} bits a code and "
+        "bitrate": f"{usual.kbps(count):.4g} kbps, at {usual.bits_per_code} bits a code and "
         f"{usual.frame_rate} frames a second",
         "size": f"{path.stat().st_size} bytes",
     }
@@ -141,8 +140,8 @@ def _model(name: str) -> dict[str, str]:
         "frames": f"{rate:g} a second, {mimi.frame_size} samples each",
         "codebooks": f"{count}, {config.num_semantic_quantizers} of them semantic, of "
         f"{mimi.codebook_size} entries of {config.codebook_dim}",
-        "bitrate": f"{work.kbps(mimi, 1):.4g} kbps a codebook: {work.kbps(mimi, 8):.4g} kbps with "
-        f"8, {work.kbps(mimi, count):.4g} kbps with all {count}",
+        "bitrate": f"{config.kbps(1):.4g} kbps a codebook: {config.kbps(8):.4g} kbps with 8, "
+        f"{config.kbps(count):.4g} kbps with all {count}",
         "fingerprint": mimi.fingerprint,
         "device": mx.default_device().type.name,
         "BLAS": blas.blas_in_use(),

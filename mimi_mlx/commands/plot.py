@@ -9,7 +9,6 @@ import numpy as np
 from .. import audio
 from ..files import check_output, replacing
 from ..mimi import Mimi
-from . import work
 
 
 def run(args: argparse.Namespace) -> None:
@@ -33,7 +32,7 @@ def run(args: argparse.Namespace) -> None:
         mimi.sample_rate,
         mimi.frame_size,
         mimi.codebook_size,
-        work.kbps(mimi, codes.shape[1]),
+        mimi.config.kbps(codes.shape[1]),
     )
     with replacing(args.output) as beside:
         plot.draw(beside, coded)

@@ -4,17 +4,16 @@ import argparse
 import json
 import sys
 
-from .. import bench, converted, hub, verify, weights
+from .. import bench, converted, hub, verify
 from ..mimi import Mimi
 from . import work
 
 
-def run(args: argparse.Namespace) -> None:
-    """Print a table, or JSON, of checks; exit code 1 if one failed."""
+def run(args: argparse.Namespace) -> int:
+    """Print a table, or JSON, of checks; 1 if one failed."""
     device = work.device(args.device)
-    config, files = hub.find(args.model)
-    mimi = weights.load(files, config, device=device)
-    mimi.pack()  # as from_pretrained does
+    mimi = Mimi.from_pretrained(args.model, device=device)
+    files = hub.find(args.model).files
     recipe = converted.recipe(files)
     published = []
     if args.hub:  # first: it may not be to be had
@@ -31,8 +30,7 @@ def run(args: argparse.Namespace) -> None:
         print("\n".join(_table(checks)))
     if failed:
         print(f"mimi-mlx: {len(failed)} of {len(checks)} checks failed", file=sys.stderr)
-        sys.stdout.flush()
-        raise SystemExit(1)
+    return 1 if failed else 0
 
 
 def _table(checks: list[verify.Check]) -> list[str]:

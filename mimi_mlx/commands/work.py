@@ -114,11 +114,6 @@ def encode(
     return -(-samples // mimi.frame_size)
 
 
-def kbps(mimi: Mimi, num_codebooks: int) -> float:
-    """Thousands of bits that a second of codes takes."""
-    return num_codebooks * mimi.config.bits_per_code * mimi.frame_rate / 1000
-
-
 def say(line: str) -> None:
     """One line on stderr, above the bar if there is one."""
     with tqdm.external_write_mode(file=sys.stderr):
@@ -132,6 +127,6 @@ def summarise(
     count, frames = shape
     print(
         f"{'stdout' if output == PIPE else output}: {seconds:.2f} s, {frames} frames of {count} "
-        f"codes, {kbps(mimi, count):.3g} kbps, {speed:.1f} times as fast as real time",
+        f"codes, {mimi.config.kbps(count):.3g} kbps, {speed:.1f} times as fast as real time",
         file=sys.stderr,
     )

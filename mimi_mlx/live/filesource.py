@@ -46,8 +46,6 @@ class FileSource:
         self._due: float | None = None  # when the next frame is whole
         self._given = 0
         self.rate = self._file.sample_rate
-        self.samples = 0
-        """Samples given, at the frames' rate."""
         self.ended = False
 
     def frames(self) -> list[np.ndarray]:
@@ -63,7 +61,6 @@ class FileSource:
             return []
         self._due = max(self._due, now - _LAG) + self._seconds
         self._given += 1
-        self.samples += len(frame)
         return [frame]
 
     jitter = 0.0

@@ -117,7 +117,7 @@ def _notes(
     trace = Trace(args.trace, audio.clock) if args.trace else None
     if trace:
         stack.callback(trace.close)
-    kbps = args.num_codebooks * mimi.config.bits_per_code * mimi.frame_rate / 1000
+    kbps = mimi.config.kbps(args.num_codebooks)
     return Notes(Figures(mimi.frame_size / mimi.sample_rate, kbps), recorder, trace)
 
 
