@@ -12,7 +12,7 @@ import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 
-from . import check, offline, stepper, streamfile, streaming
+from . import check, heap, offline, stepper, streamfile, streaming
 from .config import LATENTS_PER_FRAME, MimiConfig
 from .conv import Downsample, Upsample
 from .quantizer import SplitResidualVectorQuantizer
@@ -91,6 +91,7 @@ class Mimi(nn.Module):
         config, files = hub.find(name)
         mimi = weights.load(files, config, only, device)
         mimi.pack()
+        heap.keep_freed()
         return mimi
 
     def pack(self) -> None:
