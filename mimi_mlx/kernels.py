@@ -16,7 +16,7 @@ from unittest import mock
 import mlx.core as mx
 from mlx.utils import tree_flatten
 
-from . import exact, products, seanet
+from . import activations, exact, products
 from .mimi import Mimi
 from .stepper import evaluate
 
@@ -98,7 +98,7 @@ def _stand_ins(masks: list[mx.array]) -> Iterator[None]:
     with (
         mock.patch.object(mx.fast, "layer_norm", layer_norm),
         mock.patch.object(mx.fast, "scaled_dot_product_attention", attention),
-        mock.patch.object(seanet, "FAST_EXP", True),
+        mock.patch.object(activations, "FAST", True),
         mock.patch.object(products, "PACKS", False),
         mock.patch.object(exact, "matmul_is_reduced", bool),
         mock.patch.object(exact, "conv_is_reduced", bool),

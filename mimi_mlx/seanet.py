@@ -6,35 +6,9 @@ import mlx.core as mx
 import mlx.nn as nn
 
 from . import matmul
+from .activations import ELU
 from .config import MimiConfig
 from .conv import CausalConv1d, CausalConvTranspose1d, CausalTapConv1d
-
-# Without Metal, MLX's exp is one scalar call an element, as slow as the convolutions it serves.
-FAST_EXP = mx.metal.is_available()
-
-
-class ELU(nn.Module):
-    """x where positive, exp(x) - 1 elsewhere. Not mlx.nn's, for the reason that gelu is not."""
-
-    def __call__(self, x: mx.array) -> mx.array:
-        return mx.where(x > 0, x, mx.exp(x) - 1) if FAST_EXP else _elu_without_exp(x)
-
-
-def _elu_without_exp(x: mx.array) -> mx.array:
-    """ELU within 2e-7 by vectorised arithmetic: expm1(x / 32) as a polynomial, doubled five times.
-
-    expm1(2 y) = expm1(y) (expm1(y) + 2) keeps the relative error; below -17, exp(x) is nothing.
-    """
-    y = mx.minimum(mx.maximum(x, -17.0), 0.0) * (1 / 32)
-    # expm1(y) / y, of least relative error on [-17/32, 0]
-    m = y * 0.00668411717 + 0.040921675
-    m = m * y + 0.166525714
-    m = m * y + 0.499990514
-    m = m * y + 0.999999896
-    m = m * y
-    for _ in range(5):
-        m = m * (m + 2.0)
-    return mx.maximum(x, m)
 
 
 class ResnetBlock(nn.Module):

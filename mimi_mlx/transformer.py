@@ -13,6 +13,7 @@ import mlx.nn as nn
 import numpy as np
 
 from . import blank, matmul, products
+from .activations import gelu
 from .config import LATENTS_PER_FRAME, MimiConfig
 
 
@@ -103,15 +104,6 @@ class MLP(nn.Module):
 
     def __call__(self, x: mx.array, residual: mx.array) -> mx.array:
         return matmul.plus(residual, self.fc2, gelu(matmul.times(self.fc1, x)))
-
-
-def gelu(x: mx.array) -> mx.array:
-    """The exact GELU.
-
-    Not mlx.nn's, which is compiled: MLX keeps a compiled function in every thread that calls it,
-    and aborts when such a thread ends while the interpreter exits.
-    """
-    return x * (1 + mx.erf(x / 2**0.5)) / 2
 
 
 class Transformer(nn.Module):
