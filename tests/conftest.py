@@ -1,5 +1,6 @@
 """What all tests share: the embedded model, the speech, and OpenBLAS before MLX."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -8,6 +9,10 @@ import pytest
 import soundfile
 from safetensors.numpy import load_file, save_file
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # beside others: OpenBLAS's idle threads would spin
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+# isort: split
 import mimi_mlx
 from mimi_mlx import Mimi, MimiConfig, cli, verify, weights
 
