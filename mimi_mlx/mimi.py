@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 
-from . import check, heap, offline, stepper, streamfile, streaming
+from . import check, heap, offline, stepper, streaming
 from .config import LATENTS_PER_FRAME, MimiConfig
 from .conv import Downsample, Upsample
 from .quantizer import SplitResidualVectorQuantizer
@@ -269,14 +268,7 @@ class Mimi(nn.Module):
         Raises:
             ValueError: The file is not a saved stream, or it is another model's.
         """
-        saved = streamfile.read(path)
-        check.same_model(path, saved, self)
-        if saved.half == "encoder":
-            stream = self.encoder_stream(saved.batch_size, saved.num_codebooks)
-        else:
-            stream = self.decoder_stream(saved.batch_size)
-        stream.load(path)
-        return stream
+        return streaming.load(self, path)
 
     # Properties
 
@@ -310,14 +302,10 @@ class Mimi(nn.Module):
         """Entries in a codebook: codes are from 0 to this less 1."""
         return self._config.codebook_size
 
-    @functools.cached_property
+    @property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that differ between models with different codebooks.
-
-        The first 8 bytes of the SHA-256 of all codebook entries, as little-endian float32.
-        """
-        entries = self.quantizer.entries.astype("<f4")
-        return hashlib.sha256(entries.tobytes()).hexdigest()[:16]
+        """16 hexadecimal digits that differ between models with different codebooks."""
+        return self.quantizer.fingerprint
 
     @property
     def steps_in_thread(self) -> stepper.PerThread:

@@ -4,6 +4,9 @@ Two residual quantisers see the same latent, one of semantic codebooks, one of a
 dequantise to is added. Codebooks and distances are float32 whatever the rest is.
 """
 
+import functools
+import hashlib
+
 import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
@@ -44,6 +47,11 @@ class SplitResidualVectorQuantizer(nn.Module):
         if books.ndim == 4:
             books = books.swapaxes(1, 2).flatten(2)
         return np.array(books).swapaxes(1, 2)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """The first 8 bytes of the SHA-256 of all entries as little-endian float32, in hex."""
+        return hashlib.sha256(self.entries.astype("<f4").tobytes()).hexdigest()[:16]
 
     def encode(self, x: mx.array, num_codebooks: int) -> mx.array:
         """The nearest entry of each of the first ``num_codebooks`` codebooks, level by level."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import mlx.core as mx
 import numpy as np
 
-from . import check
+from . import check, streamfile
 from .stepper import Stepper, evaluate
 
 if TYPE_CHECKING:
@@ -191,3 +191,15 @@ def _nothing(shape: tuple[int, ...], dtype: mx.Dtype) -> mx.array:
     empty = mx.zeros(shape, dtype)
     evaluate(empty)
     return empty
+
+
+def load(mimi: "Mimi", path: str | os.PathLike) -> EncoderStream | DecoderStream:
+    """A new stream of a model, from where the one that was saved to a file was."""
+    saved = streamfile.read(path)
+    check.same_model(path, saved, mimi)
+    if saved.half == "encoder":
+        stream = mimi.encoder_stream(saved.batch_size, saved.num_codebooks)
+    else:
+        stream = mimi.decoder_stream(saved.batch_size)
+    stream.load(path)
+    return stream
