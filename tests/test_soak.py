@@ -3,6 +3,7 @@
 import json
 import mmap
 import os
+import re
 import subprocess
 import sys
 
@@ -129,3 +130,13 @@ def test_a_process_that_grows_is_found_out(tiny, monkeypatch):
 def test_no_time_at_all(tiny, hours):
     with pytest.raises(ValueError, match=rf"hours is {hours}; .* Give more than 0"):
         soak.run(tiny, hours, num_codebooks=8)
+
+
+def test_the_command_ends_with_what_was_seen(short, monkeypatch, run):
+    monkeypatch.setattr(soak, "_voice", interrupted_at(20, soak._voice))
+    monkeypatch.setattr(soak, "_PROGRESS", 0)
+    code, out, err = run("bench", "--model", "tiny", "--soak", "1", "--num-codebooks", "1")
+    assert code == 0 and "19 frames in" in err
+    assert "| encode, p10 |" in out and "| decode, p95 |" in out
+    assert "stopped after 20 frames: the last frames' codes are equal to those of streams" in out
+    assert re.search(r"waveforms \d\.\de[-+]\d\d of the RMS apart\nmemory: \d+\.\d MB, ", out)

@@ -13,6 +13,7 @@ from ..mimi import Mimi
 from . import work
 
 _WAYS = ("encode", "decode")
+_PARTS = ("first", "last")  # of a soak
 
 
 def run(args: argparse.Namespace) -> None:
@@ -23,13 +24,11 @@ def run(args: argparse.Namespace) -> None:
         bench.as_converted(mimi, precision.Recipe(args.dtype))
     count = check.num_codebooks(min(args.num_codebooks, mimi.num_codebooks), mimi.config)
     if args.soak:
-        found = soak.run(mimi, args.soak, count, report=_say)
-        if args.json:
-            print(json.dumps(found, indent=1))
-        return
-    model = f"{args.model} as {args.dtype}" if args.dtype else args.model
-    found = measure(mimi, model, count)
-    print(json.dumps(found, indent=1) if args.json else "\n".join(tables(found)))
+        found, say = soak.run(mimi, args.soak, count, report=_say), soaked
+    else:
+        model = f"{args.model} as {args.dtype}" if args.dtype else args.model
+        found, say = measure(mimi, model, count), tables
+    print(json.dumps(found, indent=1) if args.json else "\n".join(say(found)))
 
 
 def measure(mimi: Mimi, model: str, count: int) -> dict[str, Any]:
@@ -72,6 +71,26 @@ def tables(found: dict[str, Any]) -> list[str]:
         *_table(["stage of a step", "ms", "share"], _shares(found["stages"])),
         "",
         *_table(["kernels of a step", "all", "of which"], _kernels(found["kernels"])),
+    ]
+
+
+def soaked(found: dict[str, Any]) -> list[str]:
+    """What a soak saw, for people."""
+    rows = [
+        [f"{way}, {name}", *(f"{found[f'{way}_ms'][part][name]:.1f} ms" for part in _PARTS)]
+        for way in _WAYS
+        for name in ("p10", "median", "p95")
+    ]
+    end = "stopped after" if found["interrupted"] else "after"
+    equal = "equal to" if found["codes_equal"] else "NOT equal to"
+    return [
+        *_table(["a step", "first 1000", "last 1000"], rows),
+        "",
+        f"{end} {found['frames']} frames: the last frames' codes are {equal} those of streams "
+        f"begun {found['warmup_seconds']:.0f} s before them, their waveforms "
+        f"{found['waveform_error']:.1e} of the RMS apart",
+        f"memory: {found['memory_mb']:.1f} MB, {found['memory_growth_mb']:.2f} MB more than at "
+        "frame 1000",
     ]
 
 
