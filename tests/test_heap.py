@@ -8,14 +8,12 @@ import mlx.core as mx
 import pytest
 
 TWICE = """
-import resource, sys
+import resource
 import numpy as np
-from mimi_mlx import Mimi, heap
+from mimi_mlx import Mimi
 
-if sys.argv[1] == "as ever":
-    heap.keep_freed = lambda: None
 mimi = Mimi.from_pretrained("tiny")
-clip = np.zeros(20 * 24000, np.float32)
+clip = np.zeros(40 * 24000, np.float32)
 mimi.encode(clip)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 mimi.encode(clip)
@@ -26,8 +24,5 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another malloc than glibc's")
 @pytest.mark.skipif(mx.is_available(mx.gpu), reason="a GPU's memory is not malloc's")
 def test_a_second_clip_takes_no_new_pages():
-    faults = [
-        int(subprocess.check_output([sys.executable, "-c", TWICE, how], text=True))
-        for how in ("as ever", "kept")
-    ]
-    assert faults[1] < faults[0] / 10, faults
+    faults = int(subprocess.check_output([sys.executable, "-c", TWICE], text=True))
+    assert faults < 5000, f"{faults}; some 100,000 where freed memory is given back"
