@@ -12,7 +12,7 @@ import mlx.core as mx
 import numpy as np
 from mlx.utils import tree_flatten
 
-from . import blas, kernels, precision, products
+from . import blas, hub, kernels, precision, products, weights
 from .mimi import Mimi
 from .stepper import evaluate
 
@@ -40,12 +40,15 @@ def _chip() -> str:
     return f"{names[0] if names else platform.processor()}, {len(names)} cores"
 
 
-def as_converted(mimi: Mimi, recipe: precision.Recipe) -> None:
-    """Reduce a model's weights to what they are when a folder of this recipe is loaded."""
+def as_converted(name: str, recipe: precision.Recipe, device: mx.DeviceType | None) -> Mimi:
+    """A model as it is when the folder that ``convert`` makes of it is loaded."""
+    config, files = hub.find(name)
+    mimi = weights.load(files, config, device=device)
     with mimi.on_device():
         precision.reduce(mimi, recipe)
         precision.expand_on_cpu(mimi)
-        evaluate(mimi.parameters())
+    mimi.pack()
+    return mimi
 
 
 def noise(mimi: Mimi, seconds: float) -> np.ndarray:

@@ -59,8 +59,14 @@ def check(recipe: Recipe) -> None:
 
 
 def reduce(model: nn.Module, recipe: Recipe) -> None:
-    """Give the reducible layers of a model, or of blanks, the precision of a recipe."""
-    for _, layer, bits in layers(model, recipe):
+    """Give the reducible layers of a model, or of blanks, the precision of a recipe.
+
+    Raises:
+        ValueError: The weights are packed (products.py), as ``from_pretrained`` gives them.
+    """
+    for path, layer, bits in layers(model, recipe):
+        if layer.weight.ndim == 4:
+            raise ValueError(f"{path}.weight is packed. Reduce what weights.load gives, then pack.")
         if not bits:
             layer.weight = layer.weight.astype(DTYPES[recipe.dtype])
             continue

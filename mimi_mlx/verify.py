@@ -8,7 +8,7 @@ from typing import NamedTuple
 import mlx.core as mx
 import numpy as np
 
-from . import arithmetic, audio, bench, converted, fidelity, files, hub, metrics, precision, weights
+from . import arithmetic, audio, bench, converted, fidelity, files, hub, metrics, precision
 from .mimi import Mimi
 
 # RMS of a difference over RMS of what is right, float32.
@@ -102,9 +102,7 @@ def in_recipe(
     tiny: Mimi, recipe: precision.Recipe, clip: np.ndarray, device: mx.DeviceType | None
 ) -> Iterator[Check]:
     """The embedded model in the recipe of the model that is verified."""
-    config, paths = hub.find("tiny")
-    other = weights.load(paths, config, device=device)  # a recipe is for weights not yet packed
-    bench.as_converted(other, recipe)
+    other = bench.as_converted("tiny", recipe, device)
     found = fidelity.compare(tiny, other, [clip])
     yield _share(f"first codebook, tiny in {recipe}", found.first_codebook, _FIRST_CODES)
     yield Check(

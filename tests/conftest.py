@@ -14,7 +14,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # beside others: OpenBLAS's idle thread
 
 # isort: split
 import mimi_mlx
-from mimi_mlx import Mimi, MimiConfig, cli, verify, weights
+from mimi_mlx import Mimi, MimiConfig, cli, hub, verify, weights
 
 # isort: split
 import mlx.core as mx
@@ -32,6 +32,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 SPEECH = Path(__file__).parent / "speech"
 TINY = Path(mimi_mlx.__file__).parent / "tiny"
+
+
+def unpacked_tiny() -> Mimi:
+    """The embedded model as it is before it is packed: what recipes are for."""
+    config, files = hub.find("tiny")
+    return weights.load(files, config)
 
 
 def model(tensors: dict[str, np.ndarray], config: MimiConfig, folder: Path) -> Mimi:

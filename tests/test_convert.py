@@ -10,13 +10,13 @@ from pathlib import Path
 import mlx.core as mx
 import numpy as np
 import pytest
-from conftest import TINY, parameters
+from conftest import TINY, parameters, unpacked_tiny
 from kyutai import to_kyutai
 from mlx.utils import tree_flatten
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from mimi_mlx import Mimi, cli, convert, precision, weights
+from mimi_mlx import Mimi, cli, convert, precision, products, weights
 
 FILE = "model.safetensors"
 
@@ -61,7 +61,7 @@ def test_float32_is_the_same_model_under_its_own_names(run, tiny, tmp_path):
 
 def reduced(*recipe: object) -> Mimi:
     """The embedded model as a GPU runs it in a recipe."""
-    mimi = Mimi.from_pretrained("tiny")
+    mimi = unpacked_tiny()
     precision.reduce(mimi, precision.Recipe(*recipe))
     return mimi
 
@@ -248,3 +248,10 @@ def test_an_interrupted_upload_says_how_to_go_on(run, tmp_path, monkeypatch):
     assert code == 2 and "hf upload me/mimi-4bit out" in err.splitlines()[-1]
     assert 'from_pretrained("me/mimi-4bit")' in (tmp_path / "out" / "README.md").read_text()
     assert Mimi.from_pretrained("out").num_codebooks == 16
+
+
+def test_packed_weights_are_not_reduced(monkeypatch):
+    """They have lost the rows that are quantised: nothing may pass over them without a word."""
+    monkeypatch.setattr(products, "PACKS", True)
+    with pytest.raises(ValueError, match="weight is packed"):
+        precision.reduce(Mimi.from_pretrained("tiny"), precision.Recipe("float16", 8, 64))

@@ -6,6 +6,7 @@ import shutil
 import mlx.core as mx
 import numpy as np
 import pytest
+from conftest import unpacked_tiny
 from mlx.utils import tree_flatten
 from safetensors.numpy import save_file
 from streams import FRAME
@@ -125,7 +126,7 @@ def test_another_models_stream_is_refused(encoder, tiny, tiny_tensors, tmp_path)
 def test_a_stream_goes_on_in_the_model_in_another_precision(encoder, tiny, tmp_path):
     """States are float32 whatever the weights are, so that a reduced model can take them over."""
     encoder.save(tmp_path / "call.safetensors")
-    half = Mimi.from_pretrained("tiny")
+    half = unpacked_tiny()
     precision.reduce(half, precision.Recipe("float16"))
     stream = half.load_stream(tmp_path / "call.safetensors")
     for (_, mine), (_, its) in zip(

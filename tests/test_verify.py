@@ -8,7 +8,7 @@ import pytest
 import recording
 from conftest import SPEECH, TINY, parameters
 
-from mimi_mlx import Mimi, cli, conv, convert, fidelity, hub, precision, verify, weights
+from mimi_mlx import Mimi, cli, conv, convert, fidelity, precision, verify
 
 pytestmark = pytest.mark.usefixtures("not_paced")
 
@@ -82,8 +82,7 @@ def test_a_recipe_reduces_all_that_convert_does(tiny, tmp_path, monkeypatch, rec
     monkeypatch.setattr(verify.fidelity, "compare", compare)
     assert len(list(verify.in_recipe(tiny, recipe, np.zeros(0), None))) == 2
     convert.convert(convert.Wanted("tiny", recipe), tmp_path / "out")
-    config, files = hub.find(tmp_path / "out")
-    wanted, found = parameters(weights.load(files, config)), parameters(*compared)
+    wanted, found = parameters(Mimi.from_pretrained(tmp_path / "out")), parameters(*compared)
     assert wanted.keys() == found.keys()
     assert all(mx.array_equal(wanted[name], found[name]) for name in wanted)
 

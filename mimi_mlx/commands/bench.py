@@ -19,9 +19,10 @@ _PARTS = ("first", "last")  # of a soak
 def run(args: argparse.Namespace) -> None:
     """Measure, and print tables or JSON; or soak."""
     device = work.device(args.device)
-    mimi = Mimi.from_pretrained(args.model, device=device)
     if args.dtype:
-        bench.as_converted(mimi, precision.Recipe(args.dtype))
+        mimi = bench.as_converted(args.model, precision.Recipe(args.dtype), device)
+    else:
+        mimi = Mimi.from_pretrained(args.model, device=device)
     count = check.num_codebooks(min(args.num_codebooks, mimi.num_codebooks), mimi.config)
     if args.soak:
         found, say = soak.run(mimi, args.soak, count, report=_say), soaked

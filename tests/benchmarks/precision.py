@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1] / "reference")]
 
-from mimi_mlx import Mimi, MimiConfig, precision, weights  # noqa: E402 - before MLX, for its BLAS
+from mimi_mlx import Mimi, MimiConfig, hub, precision, weights  # noqa: E402 - before MLX, for its BLAS
 
 # isort: split
 import mlx.core as mx  # noqa: E402
@@ -107,7 +107,8 @@ def kind_of(path: str, mimi: Mimi) -> str:
 
 def loader(model: str, folder: Path) -> Callable[[], Mimi]:
     if model == "tiny":
-        return lambda: Mimi.from_pretrained("tiny")
+        config, files = hub.find("tiny")
+        return lambda: weights.load(files, config)
     file = folder / "model.safetensors"
     save_file(seeded.tensors(seeded.FULL, seeded.SEED, seeded.SCALES), file)
     config = MimiConfig.from_dict(seeded.FULL)
