@@ -85,13 +85,13 @@ def soaked(found: dict[str, Any]) -> list[str]:
     end = "stopped after" if found["interrupted"] else "after"
     equal = "equal to" if found["codes_equal"] else "NOT equal to"
     return [
-        *_table(["a step", "first 1000", "last 1000"], rows),
+        *_table(["a step", *(f"{part} {min(found['frames'], 1000)}" for part in _PARTS)], rows),
         "",
         f"{end} {found['frames']} frames: the last frames' codes are {equal} those of streams "
         f"begun {found['warmup_seconds']:.0f} s before them, their waveforms "
         f"{found['waveform_error']:.1e} of the RMS apart",
-        f"memory: {found['memory_mb']:.1f} MB, {found['memory_growth_mb']:.2f} MB more than at "
-        "frame 1000",
+        f"memory: {found['memory_mb']:.1f} MB, {found['memory_growth_mb']:.2f} MB more than when "
+        "it had settled",
     ]
 
 
