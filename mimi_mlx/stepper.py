@@ -26,9 +26,8 @@ if TYPE_CHECKING:
 
 Step = Callable[[mx.array, Any], tuple[mx.array, Any]]
 
-# Frames in a long step. A GPU wants long ones; a CPU wants what a step makes to stay in its cache,
-# and one run of packed products (products.py) has 30 latents.
-_LONG_STEP = {mx.DeviceType.gpu: 128, mx.DeviceType.cpu: 15}
+# Frames in a long step. A GPU wants long ones; a CPU wants what a step makes to stay in its cache.
+_LONG_STEP = {mx.DeviceType.gpu: 128, mx.DeviceType.cpu: 16}
 
 # Steps of a length, of all streams in a thread, from which on it pays to compile them.
 _WORTH_COMPILING = 6
