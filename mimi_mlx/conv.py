@@ -189,7 +189,7 @@ def convolve(x: mx.array, weight: mx.array, stride: int) -> mx.array:
     Computed in the weight's type; what comes out is float32.
     """
     x = x.astype(weight.dtype)
-    if weight.ndim == 3:
+    if not products.is_packed(weight):
         if not exact.conv_is_reduced():
             return mx.conv1d(x, weight, stride).astype(mx.float32)
         weight = weight.flatten(1)

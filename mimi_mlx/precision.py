@@ -12,6 +12,7 @@ from typing import NamedTuple
 import mlx.core as mx
 import mlx.nn as nn
 
+from . import products
 from .conv import CausalConv1d, CausalConvTranspose1d, CausalTapConv1d, Downsample
 from .transformer import TransformerLayer
 
@@ -65,7 +66,7 @@ def reduce(model: nn.Module, recipe: Recipe) -> None:
         ValueError: The weights are packed (products.py), as ``from_pretrained`` gives them.
     """
     for path, layer, bits in layers(model, recipe):
-        if layer.weight.ndim == 4:
+        if products.is_packed(layer.weight):
             raise ValueError(f"{path}.weight is packed. Reduce what weights.load gives, then pack.")
         if not bits:
             layer.weight = layer.weight.astype(DTYPES[recipe.dtype])

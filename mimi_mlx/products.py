@@ -23,13 +23,18 @@ _ROWS = _UNPACKED // (_BLOCK * _DEPTH)  # that are multiplied by a block at once
 _VECTOR = 16  # columns that OpenBLAS computes together; what is left over it rounds otherwise
 
 
+def is_packed(weight: mx.array) -> bool:
+    """Whether a weight, or all codebooks, are in blocks."""
+    return weight.ndim == 4
+
+
 def packed(weight: mx.array) -> mx.array:
     """A weight ``[out, ...]`` in blocks, ``[out / 64, parts, in / parts, 64]``, or as it is.
 
     All its inputs are one axis then, in as few equal parts as are at most 512 long.
     """
     out = weight.shape[0]
-    if not PACKS or weight.ndim == 4 or out % _BLOCK:
+    if not PACKS or is_packed(weight) or out % _BLOCK:
         return weight
     weight = weight.reshape(-1, _BLOCK, weight.size // out)
     depth = next(d for d in range(_DEPTH, 0, -1) if weight.shape[-1] % d == 0)
@@ -38,19 +43,19 @@ def packed(weight: mx.array) -> mx.array:
 
 def inputs(weight: mx.array) -> int:
     """The inputs of a weight ``[out, ...]``, which may be packed."""
-    return math.prod(weight.shape[1:3] if weight.ndim == 4 else weight.shape[1:])
+    return math.prod(weight.shape[1:3] if is_packed(weight) else weight.shape[1:])
 
 
 def matmul(x: mx.array, weight: mx.array) -> mx.array:
     """``x [..., in] @ weight.T``; the weight may be :func:`packed`."""
-    if weight.ndim == 2:
-        return _times(x, weight.T)
-    return _by_blocks(x.reshape(-1, x.shape[-1]), weight).reshape(*x.shape[:-1], -1)
+    if is_packed(weight):
+        return _by_blocks(x.reshape(-1, x.shape[-1]), weight).reshape(*x.shape[:-1], -1)
+    return _times(x, weight.T)
 
 
 def add_matmul(residual: mx.array, x: mx.array, weight: mx.array) -> mx.array:
     """``residual + x @ weight.T``, in one kernel if the weight is not packed."""
-    if weight.ndim == 4:
+    if is_packed(weight):
         return residual + matmul(x, weight)
     return _add_times(residual, x, weight.T)
 
@@ -67,7 +72,7 @@ def attention(q: mx.array, k: mx.array, v: mx.array, scale: float, mask: mx.arra
 
 def packed_columns(matrices: mx.array) -> mx.array:
     """Matrices ``[K, D, N]`` as their products are fastest, ``[K, N / 64, D, 64]``, or as is."""
-    if not PACKS or matrices.ndim == 4 or matrices.shape[-1] % _BLOCK:
+    if not PACKS or is_packed(matrices) or matrices.shape[-1] % _BLOCK:
         return matrices
     blocks = matrices.reshape(*matrices.shape[:2], -1, _BLOCK)
     return mx.contiguous(blocks.swapaxes(1, 2))
@@ -82,10 +87,10 @@ def columns(matrix: mx.array, index: mx.array) -> mx.array:
 
 def columns_of_each(matrices: mx.array, index: mx.array) -> mx.array:
     """Columns ``index [B, K, F]`` of matrices ``[K, D, N]``, packed or not: ``[B, K, D, F]``."""
-    if matrices.ndim == 3:
-        return mx.take_along_axis(matrices[None], index[:, :, None], axis=3)
-    which = mx.arange(len(matrices))[:, None]
-    return matrices[which, index // _BLOCK, :, index % _BLOCK].swapaxes(2, 3)
+    if is_packed(matrices):
+        which = mx.arange(len(matrices))[:, None]
+        return matrices[which, index // _BLOCK, :, index % _BLOCK].swapaxes(2, 3)
+    return mx.take_along_axis(matrices[None], index[:, :, None], axis=3)
 
 
 def scores(bias: mx.array, x: mx.array, matrix: mx.array) -> mx.array:

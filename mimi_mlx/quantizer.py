@@ -44,7 +44,7 @@ class SplitResidualVectorQuantizer(nn.Module):
     def entries(self) -> np.ndarray:
         """All entries, ``[K, codebook_size, codebook_dim]``."""
         books = self.codebooks
-        if books.ndim == 4:
+        if products.is_packed(books):
             books = books.swapaxes(1, 2).flatten(2)
         return np.array(books).swapaxes(1, 2)
 
