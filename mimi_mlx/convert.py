@@ -132,8 +132,7 @@ def _cut(mimi: Mimi, wanted: Wanted) -> Mimi:
 
 def _verified(source: hub.Checkpoint, folder: Path, wanted: Wanted) -> Fidelity:
     """How close the folder's model is to float32; an error if it is not close enough."""
-    reference = weights.load(source.files, source.config, wanted.only)
-    reference.pack()  # as the folder's model is
+    reference = weights.load_packed(source.files, source.config, wanted.only)
     mimi = Mimi.from_pretrained(folder)
     clip = audio.read(hub.TINY / "speech.flac", mimi.sample_rate)
     found = compare(reference, mimi, [clip], wanted.only)

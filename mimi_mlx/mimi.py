@@ -88,18 +88,19 @@ class Mimi(nn.Module):
         from . import hub, weights  # they build on this module
 
         config, files = hub.find(name)
-        mimi = weights.load(files, config, only, device)
-        mimi.pack()
-        heap.keep_freed()
-        return mimi
+        return weights.load_packed(files, config, only, device)
 
     def pack(self) -> None:
-        """Lay weights out as this machine reads them fastest; codes and sound stay as they are."""
+        """Lay weights out as this machine reads them fastest; codes and sound stay as they are.
+
+        On Linux memory that is freed from then on stays in the process (heap.py).
+        """
         with self.on_device():
             for module in self.children().values():
                 if hasattr(module, "pack"):
                     module.pack()
             stepper.evaluate(self.parameters())
+        heap.keep_freed()
 
     # The pure steps: everything else is a loop over these two.
 

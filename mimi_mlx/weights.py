@@ -76,6 +76,18 @@ def load(
     return mimi
 
 
+def load_packed(
+    paths: Sequence[Path],
+    config: MimiConfig,
+    only: str | None = None,
+    device: mx.DeviceType | None = None,
+) -> Mimi:
+    """What :func:`load` gives, ready to run: what ``Mimi.from_pretrained`` gives."""
+    mimi = load(paths, config, only, device)
+    mimi.pack()
+    return mimi
+
+
 def _published(
     tensors: Tensors,
     paths: Sequence[Path],

@@ -44,8 +44,7 @@ def model(tensors: dict[str, np.ndarray], config: MimiConfig, folder: Path) -> M
     """The model of tensors, as from_pretrained gives it; their file is gone again."""
     path = folder / "model.safetensors"
     save_file(tensors, path)
-    mimi = weights.load([path], config)
-    mimi.pack()
+    mimi = weights.load_packed([path], config)
     path.unlink()  # 385 MB, of some
     return mimi
 

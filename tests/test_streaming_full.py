@@ -6,11 +6,11 @@ import mlx.core as mx
 import numpy as np
 import pytest
 import seeded
-from safetensors.numpy import save_file
+from conftest import model
 from streams import FRAME, assert_same_waveform, cut, push_all, random_cut
 from test_soak import FRAMES_AN_HOUR, assert_nothing_drifted
 
-from mimi_mlx import Mimi, MimiConfig, soak, weights
+from mimi_mlx import Mimi, MimiConfig, soak
 
 pytestmark = pytest.mark.slow
 
@@ -19,12 +19,8 @@ WINDOW = 125  # frames that every position sees
 
 
 def load(config: dict, folder) -> Mimi:
-    path = folder / "model.safetensors"
-    save_file(seeded.tensors(config, seeded.SEED, seeded.SCALES), path)
-    mimi = weights.load([path], MimiConfig.from_dict(config))
-    mimi.pack()
-    path.unlink()
-    return mimi
+    drawn = seeded.tensors(config, seeded.SEED, seeded.SCALES)
+    return model(drawn, MimiConfig.from_dict(config), folder)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 
-from .. import bench, converted, hub, verify
+from .. import bench, converted, hub, verify, weights
 from ..mimi import Mimi
 from . import work
 
@@ -12,8 +12,8 @@ from . import work
 def run(args: argparse.Namespace) -> int:
     """Print a table, or JSON, of checks; 1 if one failed."""
     device = work.device(args.device)
-    mimi = Mimi.from_pretrained(args.model, device=device)
-    files = hub.find(args.model).files
+    config, files = hub.find(args.model)
+    mimi = weights.load_packed(files, config, device=device)
     recipe = converted.recipe(files)
     published = []
     if args.hub:  # first: it may not be to be had
