@@ -16,7 +16,7 @@ from .mimi import Mimi
 
 _COMPARED = 100  # frames at the end that must equal those of a stream that started later
 _SETTLED = 1000  # frames after which memory is no longer expected to grow
-_TIMED = 1000  # steps at each end whose times are compared
+TIMED = 1000  # steps at each end whose times are compared
 _PROGRESS = 10.0  # seconds between two lines of progress
 
 
@@ -93,8 +93,8 @@ class _Seen:
     def __init__(self, settled: int, report: Callable[[str], Any]):
         self.count = 0
         self.recent: collections.deque = collections.deque(maxlen=_COMPARED)
-        self._first = np.ones((_TIMED, 2))  # seconds to encode and to decode
-        self._last = np.ones((_TIMED, 2))
+        self._first = np.ones((TIMED, 2))  # seconds to encode and to decode
+        self._last = np.ones((TIMED, 2))
         self._settled = settled
         self._memory = 0
         self._report = report
@@ -104,8 +104,8 @@ class _Seen:
         """Take one frame's codes, samples and two times."""
         codes, pcm, *seconds = outputs
         self.recent.append((codes, pcm))
-        self._last[self.count % _TIMED] = seconds
-        if self.count < _TIMED:
+        self._last[self.count % TIMED] = seconds
+        if self.count < TIMED:
             self._first[self.count] = seconds
         self.count += 1
         settled = self.count == self._settled

@@ -84,8 +84,9 @@ def soaked(found: dict[str, Any]) -> list[str]:
     ]
     end = "stopped after" if found["interrupted"] else "after"
     equal = "equal to" if found["codes_equal"] else "NOT equal to"
+    steps = min(found["frames"], soak.TIMED)
     return [
-        *_table(["a step", *(f"{part} {min(found['frames'], 1000)}" for part in _PARTS)], rows),
+        *_table(["a step", *(f"{part} {steps}" for part in _PARTS)], rows),
         "",
         f"{end} {found['frames']} frames: the last frames' codes are {equal} those of streams "
         f"begun {found['warmup_seconds']:.0f} s before them, their waveforms "
