@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from assistant_models import MODELS, Step
 
-from mimi_mlx import Mimi, audio, hub
-from mimi_mlx.worker import MimiWorker
+from mimi_mlx import Mimi, MimiWorker, audio
+from mimi_mlx.tiny import SPEECH
 
 NUM_CODEBOOKS = 8
 LOUD = 0.02  # RMS of a frame of speech, -34 dBFS
@@ -91,7 +91,7 @@ def live(assistant: Assistant, worker: MimiWorker, sample_rate: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--mic", action="store_true", help="instead of --input; until Ctrl-C")
-    parser.add_argument("--input", default=hub.TINY / "speech.flac")
+    parser.add_argument("--input", default=SPEECH)
     parser.add_argument("--output", help="a sound file: what is said while --input is heard")
     parser.add_argument("--codec", default="tiny", help='such as "kyutai/mimi"')
     parser.add_argument("--model", choices=MODELS, default="echo")

@@ -18,8 +18,7 @@ import numpy as np
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from mimi_mlx import DecoderStream, EncoderStream, Mimi
-from mimi_mlx.worker import MimiWorker
+from mimi_mlx import DecoderStream, EncoderStream, Mimi, MimiWorker
 
 NUM_CODEBOOKS = 8
 WAITING = 4  # frames of a session that wait for the model, and answers that wait to be sent

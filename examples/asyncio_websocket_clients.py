@@ -15,7 +15,8 @@ import numpy as np
 from asyncio_websocket import NUM_CODEBOOKS, run
 from websockets.asyncio.client import connect
 
-from mimi_mlx import Mimi, audio, hub
+from mimi_mlx import Mimi, audio
+from mimi_mlx.tiny import SPEECH
 
 CLIENTS = 50
 FRAMES = 8  # of each
@@ -73,7 +74,7 @@ async def try_server(mimi: Mimi, clips: list[np.ndarray]) -> tuple[list, list]:
 
 def main() -> None:
     mimi = Mimi.from_pretrained("tiny")
-    speech = audio.read(hub.TINY / "speech.flac", mimi.sample_rate)
+    speech = audio.read(SPEECH, mimi.sample_rate)
     starts = np.linspace(0, len(speech) - FRAMES * mimi.frame_size, CLIENTS).astype(int)
     clips = [speech[start : start + FRAMES * mimi.frame_size] for start in starts]
     begun = time.perf_counter()

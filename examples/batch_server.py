@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mimi_mlx import Mimi, audio, hub
+from mimi_mlx import Mimi, audio
+from mimi_mlx.tiny import SPEECH
 
 LINES = 16  # rows of the batch, calls at once
 CALLS = 64
@@ -73,7 +74,7 @@ class Server:
 
 def callers(mimi: Mimi, rng: np.random.Generator) -> list[Call]:
     """Each says another part of one sentence, 0.3 to 1 s long."""
-    clip = audio.read(hub.TINY / "speech.flac", mimi.sample_rate)
+    clip = audio.read(SPEECH, mimi.sample_rate)
     calls = []
     for _ in range(CALLS):
         frames = int(rng.integers(4, 13))

@@ -13,15 +13,16 @@ from pathlib import Path
 
 import numpy as np
 
-from mimi_mlx import Mimi, audio, hub
+from mimi_mlx import Mimi, audio
 from mimi_mlx.codefile import Header, Reader, Writer, read
+from mimi_mlx.tiny import SPEECH
 
 CALLBACK = 441  # samples that a sound card hands over at once: frames do not begin where these do
 
 
 def microphone(mimi: Mimi) -> Iterator[np.ndarray]:
     """Samples ``[T]`` as they come."""
-    clip = audio.read(hub.TINY / "speech.flac", mimi.sample_rate)
+    clip = audio.read(SPEECH, mimi.sample_rate)
     yield from (clip[start : start + CALLBACK] for start in range(0, len(clip), CALLBACK))
 
 

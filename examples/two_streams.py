@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mimi_mlx import Mimi, audio, hub
+from mimi_mlx import Mimi, audio
+from mimi_mlx.tiny import SPEECH
 
 NUM_CODEBOOKS = 8
 
@@ -57,7 +58,7 @@ def difference(heard: np.ndarray, mimi: Mimi, clip: np.ndarray) -> float:
 def main() -> None:
     """Two voices talk at once; the first call moves to other streams half way."""
     mimi = Mimi.from_pretrained("tiny")
-    clip = audio.read(hub.TINY / "speech.flac", mimi.sample_rate)
+    clip = audio.read(SPEECH, mimi.sample_rate)
     voices = [clip, clip[::-1].copy()]  # the second speaks backwards
     calls = [Call(mimi), Call(mimi)]
     rng = np.random.default_rng(0)

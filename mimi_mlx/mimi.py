@@ -11,12 +11,16 @@ import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 
-from . import check, heap, offline, stepper, streaming
-from .config import LATENTS_PER_FRAME, MimiConfig
-from .conv import Downsample, Upsample
-from .quantizer import SplitResidualVectorQuantizer
-from .seanet import SeanetDecoder, SeanetEncoder
-from .transformer import Transformer, TransformerState
+from .model.config import LATENTS_PER_FRAME, MimiConfig
+from .model.conv import Downsample, Upsample
+from .model.ops import heap
+from .model.quantizer import SplitResidualVectorQuantizer
+from .model.seanet import SeanetDecoder, SeanetEncoder
+from .model.transformer import Transformer, TransformerState
+from .streaming import offline
+from .streaming import runner as stepper
+from .streaming import streams as streaming
+from .streaming import validation as check
 
 
 class EncoderState(NamedTuple):
@@ -85,7 +89,8 @@ class Mimi(nn.Module):
         Raises:
             ValueError: There is no such checkpoint, it cannot be reached, or it is not Mimi's.
         """
-        from . import hub, weights  # they build on this module
+        from .checkpoint import hub  # they build on this module
+        from .checkpoint import load as weights
 
         config, files = hub.find(name)
         return weights.load_packed(files, config, only, device)

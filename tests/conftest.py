@@ -14,7 +14,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # beside others: OpenBLAS's idle thread
 
 # isort: split
 import mimi_mlx
-from mimi_mlx import Mimi, MimiConfig, cli, hub, verify, weights
+from mimi_mlx import Mimi, MimiConfig, cli
+from mimi_mlx.checkpoint import hub
+from mimi_mlx.checkpoint import load as weights
+from mimi_mlx.evaluation import verify
 
 # isort: split
 import mlx.core as mx

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mimi_mlx.live.devices import Callback, Device, Kind
+from mimi_mlx.live.devices.interface import Callback, Device, Kind
 
 
 class FakePort:

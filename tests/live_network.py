@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from mimi_mlx.live.link import Link
-from mimi_mlx.live.udp import Address
+from mimi_mlx.live.network.link import Link
+from mimi_mlx.live.network.udp import Address
 
 FRAME = 0.08  # seconds
 PEER = Address("10.0.0.2", 5000)

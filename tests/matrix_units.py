@@ -9,7 +9,8 @@ GPU that cuts them too.
 import mlx.core as mx
 import pytest
 
-from mimi_mlx import exact, products
+from mimi_mlx.model.ops import matmul as products
+from mimi_mlx.model.ops import tf32 as exact
 
 CAST = {
     "cut": lambda bits: bits & 0xFFFFE000,

@@ -4,7 +4,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from mimi_mlx import Mimi, blas, products
+from mimi_mlx import Mimi
+from mimi_mlx.model.ops import linux as blas
+from mimi_mlx.model.ops import matmul as products
 
 FRAME = 1920
 

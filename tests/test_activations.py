@@ -6,7 +6,7 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from mimi_mlx import activations
+from mimi_mlx.model.ops import activations
 
 
 @pytest.fixture(params=[True, False], ids=["fast", "slow"], autouse=True)

@@ -6,8 +6,12 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from mimi_mlx import bench, cli, hub, kernels, weights
-from mimi_mlx.commands import bench as command
+from mimi_mlx import cli
+from mimi_mlx.checkpoint import hub
+from mimi_mlx.checkpoint import load as weights
+from mimi_mlx.cli import bench as command
+from mimi_mlx.evaluation import bench
+from mimi_mlx.evaluation import kernel_count as kernels
 
 
 @pytest.fixture

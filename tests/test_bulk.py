@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from mimi_mlx import audio, codefile, files, offline
-from mimi_mlx.commands import bulk, clips
+from mimi_mlx import audio, codefile, files
+from mimi_mlx.cli import batch_encoder as clips
+from mimi_mlx.cli import folder as bulk
+from mimi_mlx.streaming import offline
 
 LENGTHS = {"a.wav": 4000, "b.flac": 1920, "sub/c.wav": 9601, "sub/deep/d.wav": 1, "sub/e.ogg": 5000}
 

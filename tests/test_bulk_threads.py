@@ -8,8 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mimi_mlx import audio, blas
-from mimi_mlx.commands import bulk, clips, threads, work
+from mimi_mlx import audio
+from mimi_mlx.cli import batch_encoder as clips
+from mimi_mlx.cli import folder as bulk
+from mimi_mlx.cli import progress as work
+from mimi_mlx.cli import threads
+from mimi_mlx.model.ops import linux as blas
 
 
 def until_given_up(given_up: threading.Event):

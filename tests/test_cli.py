@@ -13,8 +13,10 @@ import soundfile
 from conftest import SPEECH
 from safetensors import safe_open
 
-from mimi_mlx import audio, cli, codes_io, hub
-from mimi_mlx.commands import work
+from mimi_mlx import audio, cli
+from mimi_mlx.cli import progress as work
+from mimi_mlx.codefile import arrays as codes_io
+from mimi_mlx.tiny import FOLDER as TINY
 
 CLIP = SPEECH / "kathleen-1.flac"  # 40134 samples: 21 frames, the last one ragged
 
@@ -152,12 +154,13 @@ def test_demo_writes_a_sound_and_a_table_and_says_what_it_is(run, tmp_path):
     ]
     distances = [float(row[3]) for row in rows]
     assert distances[0] > distances[1] and max(distances) < 7
-    clip = audio.read(hub.TINY / "speech.flac", 24000)
+    clip = audio.read(TINY / "speech.flac", 24000)
     assert audio.read(tmp_path / "demo.wav", 24000).shape == clip.shape
     assert run("demo")[0] == 2  # demo.wav exists
 
 
 def test_ctrl_c_leaves_nothing(run, tmp_path, monkeypatch):
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it is ignored
     monkeypatch.setattr(work.Progress, "advance", lambda *a: signal.raise_signal(signal.SIGINT))
     code, _, err = run("roundtrip", CLIP, "-o", "a.wav", "--model", "tiny")
     assert (code, err) == (130, "mimi-mlx: interrupted\n")
@@ -175,7 +178,7 @@ def test_a_failure_is_one_line_and_exit_code_1_and_leaves_nothing(run, tmp_path,
     assert err.startswith("mimi-mlx: OSError: [Errno 28] No space left on device")
     assert not list(tmp_path.iterdir())
     code, _, err = run(*command, "--debug")
-    assert code == 1 and err.startswith("Traceback") and "soundout.py" in err
+    assert code == 1 and err.startswith("Traceback") and "writer.py" in err
 
 
 def command(*args: str, **options) -> subprocess.Popen:
@@ -200,7 +203,7 @@ def test_as_a_module_and_into_a_closed_pipe():
 
 
 def test_help_and_usage_import_nothing_heavy():
-    heavy = ["soundfile", "soxr", "tqdm", "huggingface_hub", "mimi_mlx.commands.info"]
+    heavy = ["soundfile", "soxr", "tqdm", "huggingface_hub", "mimi_mlx.cli.info"]
     script = (
         "import sys, json; from mimi_mlx.cli import _parser; _parser()\n"
         f"print(json.dumps([name for name in {heavy} if name in sys.modules]))"

@@ -7,8 +7,9 @@ import pytest
 import soundfile
 from conftest import SPEECH
 
-from mimi_mlx import audio, cli, codefile, codes_io
-from mimi_mlx.commands import work
+from mimi_mlx import audio, cli, codefile
+from mimi_mlx.cli import progress as work
+from mimi_mlx.codefile import arrays as codes_io
 
 CLIP = SPEECH / "kathleen-1.flac"  # 40134 samples: 21 frames, the last one ragged
 TINY = ("--model", "tiny")

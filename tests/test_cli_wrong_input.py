@@ -9,7 +9,8 @@ import soundfile
 from conftest import SPEECH
 from safetensors.numpy import save_file
 
-from mimi_mlx import hub
+from mimi_mlx.checkpoint import hub
+from mimi_mlx.tiny import FOLDER as TINY
 
 CLIP = SPEECH / "kathleen-1.flac"
 
@@ -135,7 +136,7 @@ def test_safetensors_that_hold_no_codes(refused, tmp_path):
 
 
 def test_models_that_are_none(refused, tmp_path):
-    whole = (hub.TINY / "model.safetensors").read_bytes()
+    whole = (TINY / "model.safetensors").read_bytes()
     (tmp_path / "cut.safetensors").write_bytes(whole[:-1000])
     (tmp_path / "whole.safetensors").write_bytes(whole)  # without its config.json
     ones = np.ones((2, 2), np.float32)

@@ -211,7 +211,7 @@ def test_no_growth_when_loaded_used_and_dropped(loads):
         import gc, json
         import mlx.core as mx, numpy as np
         from mimi_mlx import Mimi
-        from mimi_mlx.soak import resident_bytes
+        from mimi_mlx.evaluation.soak import resident_bytes
 
         frame = np.zeros(1920, np.float32)
         for count in range(loads):

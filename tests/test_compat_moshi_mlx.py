@@ -12,8 +12,8 @@ import seeded
 from kyutai import to_kyutai
 from safetensors.numpy import save_file
 
-from mimi_mlx import hub
 from mimi_mlx.compat.moshi_mlx import Mimi, mimi_202407
+from mimi_mlx.tiny import FOLDER as TINY
 
 FULL = recording.load("full")  # PyTorch's codes, with weights that are drawn here again
 K = 8
@@ -109,7 +109,7 @@ def test_the_tokenizer_file_is_loaded(tiny, tiny_tensors, tmp_path):
     """Kyutai's layout, as moshi_mlx takes it; the sizes are those of the config.json beside."""
     file = tmp_path / "tokenizer-e351c8d8-checkpoint125.safetensors"
     save_file(to_kyutai(tiny_tensors, tiny.config.num_attention_heads), file)
-    shutil.copy(hub.TINY / "config.json", tmp_path)
+    shutil.copy(TINY / "config.json", tmp_path)
     for cfg in mimi_202407(16), SimpleNamespace(quantizer_nq=16):  # the latter as moshi_mlx's own
         mimi = Mimi(cfg)
         assert mimi.load_pytorch_weights(str(file), strict=True) is mimi

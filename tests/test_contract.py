@@ -12,7 +12,7 @@ from conftest import model
 from contract import check_streaming
 
 from mimi_mlx import Mimi, MimiConfig
-from mimi_mlx.conv import (
+from mimi_mlx.model.conv import (
     CausalConv1d,
     CausalConvTranspose1d,
     CausalTapConv1d,

@@ -16,7 +16,10 @@ from mlx.utils import tree_flatten
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from mimi_mlx import Mimi, cli, convert, precision, products, weights
+from mimi_mlx import Mimi, cli
+from mimi_mlx.checkpoint import convert, precision
+from mimi_mlx.checkpoint import load as weights
+from mimi_mlx.model.ops import matmul as products
 
 FILE = "model.safetensors"
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from kyutai import to_kyutai
 from safetensors.numpy import load_file, save_file
 
-from mimi_mlx import Mimi, convert, precision
+from mimi_mlx import Mimi
+from mimi_mlx.checkpoint import convert, precision
 
 LAYOUTS = ("hub", "kyutai", "float16", "4 bit")
 

@@ -16,7 +16,8 @@ import seeded
 from kyutai import to_kyutai
 from safetensors.numpy import save_file
 
-from mimi_mlx import cli, hub
+from mimi_mlx import cli
+from mimi_mlx.tiny import FOLDER as TINY
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -47,7 +48,7 @@ def place(folder: Path, config: dict[str, Any], tensors: dict[str, np.ndarray]) 
 
 @pytest.fixture
 def small(tiny_tensors, tmp_path, monkeypatch):
-    place(tmp_path, json.loads((hub.TINY / "config.json").read_text()), tiny_tensors)
+    place(tmp_path, json.loads((TINY / "config.json").read_text()), tiny_tensors)
     monkeypatch.chdir(tmp_path)
 
 

@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 from conftest import SPEECH
 
-from mimi_mlx import audio, convert, evaluate, metrics, precision
+from mimi_mlx import audio
+from mimi_mlx.checkpoint import convert, precision
+from mimi_mlx.evaluation import metrics
+from mimi_mlx.evaluation import quality as evaluate
 
 CLIP = SPEECH / "kathleen-1.flac"
 
@@ -114,6 +117,6 @@ def test_the_picture_is_drawn(run, tmp_path):
 
 def test_plot_says_what_it_needs(run, monkeypatch):
     assert "no .png" in run("plot", CLIP, "-o", "p.pdf", "--model", "tiny")[2]
-    monkeypatch.setattr("mimi_mlx.commands.plot.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("mimi_mlx.cli.plot.importlib.util.find_spec", lambda name: None)
     code, _, err = run("plot", CLIP, "-o", "p.png", "--model", "tiny")
     assert code == 2 and "mimi_mlx[plot]" in err

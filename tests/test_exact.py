@@ -11,17 +11,13 @@ import seeded
 from safetensors.numpy import save_file
 from streams import FRAME, cut, push_all
 
-from mimi_mlx import (
-    Mimi,
-    MimiConfig,
-    arithmetic,
-    cli,
-    conv,
-    exact,
-    kernels,
-    products,
-    weights,
-)
+from mimi_mlx import Mimi, MimiConfig, cli
+from mimi_mlx.checkpoint import load as weights
+from mimi_mlx.evaluation import kernel_count as kernels
+from mimi_mlx.evaluation import numerics as arithmetic
+from mimi_mlx.model import conv
+from mimi_mlx.model.ops import matmul as products
+from mimi_mlx.model.ops import tf32 as exact
 
 TINY = recording.load("tiny")
 GPUS = [("cut", False), ("rounded", False), ("cut", True)]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from mimi_mlx.worker import MimiWorker
+from mimi_mlx import MimiWorker
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 FRAME = 1920

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mimi_mlx.worker import MimiWorker
+from mimi_mlx import MimiWorker
 
 websockets = pytest.importorskip("websockets")
 EXAMPLES = Path(__file__).parent.parent / "examples"

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from fake_hub import serving
 
-from mimi_mlx import hub
-from mimi_mlx.config import MimiConfig
+from mimi_mlx.checkpoint import hub
+from mimi_mlx.model.config import MimiConfig
+from mimi_mlx.tiny import FOLDER as TINY
 
-CONFIG = (hub.TINY / "config.json").read_bytes()
+CONFIG = (TINY / "config.json").read_bytes()
 MIMI = json.loads(CONFIG)
 KYUTAI = "tokenizer-e351c8d8-checkpoint125.safetensors"
 LANGUAGE_MODEL = "transformers-00001-of-00002.safetensors"
@@ -116,7 +117,7 @@ WRONG = {
 
 _FIND = """
 import json, sys, time
-from mimi_mlx import hub
+from mimi_mlx.checkpoint import hub
 found = {}
 for name in sys.argv[1:]:
     start = time.monotonic()
@@ -206,9 +207,9 @@ def test_a_silent_name_server_is_given_up(monkeypatch):
 
 def test_tiny_is_only_ever_tiny(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert hub.find("tiny").files == [hub.TINY / "model.safetensors"]
+    assert hub.find("tiny").files == [TINY / "model.safetensors"]
     fill(tmp_path / "tiny", {"config.json": CONFIG, "model.safetensors": b""})
-    assert hub.find("tiny").files == [hub.TINY / "model.safetensors"]
+    assert hub.find("tiny").files == [TINY / "model.safetensors"]
     assert hub.find("./tiny").files == [Path("tiny/model.safetensors")]
     with pytest.raises(ValueError, match="only a Hub id has revisions"):
         hub.find("tiny", revision="main")

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from live_network import PEER, PORT, MemorySocket, Played, arrivals, frame, heard, play
 
-from mimi_mlx.live import link as link_module
-from mimi_mlx.live.link import Link
-from mimi_mlx.live.udp import Address
+from mimi_mlx.live.network import link as link_module
+from mimi_mlx.live.network.link import Link
+from mimi_mlx.live.network.udp import Address
 
 MARK = "0123456789abcdef"
 OTHER = Address("10.0.0.3", 5000)

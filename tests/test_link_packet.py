@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mimi_mlx.codefile.header import sealed
-from mimi_mlx.live.packet import Packet, PacketFormat, Refusal
+from mimi_mlx.live.network.packet import Packet, PacketFormat, Refusal
 
 FORMAT = PacketFormat(8, 2048, "0123456789abcdef")
 CODES = np.array([1, 2, 3, 4, 5, 6, 7, 2047], np.int32)

@@ -7,8 +7,8 @@ import time
 import pytest
 from live_network import frame, free_port, heard
 
-from mimi_mlx.live.link import Link
-from mimi_mlx.live.udp import UdpSocket, hosts
+from mimi_mlx.live.network.link import Link
+from mimi_mlx.live.network.udp import UdpSocket, hosts
 
 MARK = "0123456789abcdef"
 

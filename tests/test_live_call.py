@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from fake_audio import FakeAudio, FakeDevice, FakeWorker
 
-from mimi_mlx.live.codec import Coded
-from mimi_mlx.live.figures import Figures
-from mimi_mlx.live.flow import Incoming, Notes, Outgoing
-from mimi_mlx.live.keeper import Keeper
-from mimi_mlx.live.link import Link
+from mimi_mlx.live.devices.supervisor import Keeper
+from mimi_mlx.live.frame_codec import Coded
+from mimi_mlx.live.network.link import Link
+from mimi_mlx.live.pipeline import Incoming, Notes, Outgoing
 from mimi_mlx.live.recorder import Recorder
 from mimi_mlx.live.screen import Screen
 from mimi_mlx.live.session import Session
+from mimi_mlx.live.stats import Figures
 
 
 class LevelCodec:

@@ -14,9 +14,9 @@ from conftest import SPEECH
 from fake_audio import FakeAudio, FakeDevice, FakeWorker
 
 from mimi_mlx import cli, codefile
-from mimi_mlx.commands import stream
-from mimi_mlx.live import codec
-from mimi_mlx.live.portaudio import PortAudio
+from mimi_mlx.cli import stream
+from mimi_mlx.live import frame_codec as codec
+from mimi_mlx.live.devices.portaudio import PortAudio
 
 CLIP = SPEECH / "kathleen-1.flac"  # 40134 samples: 21 frames, the last one ragged
 

@@ -7,13 +7,14 @@ import math
 import numpy as np
 import pytest
 
-from mimi_mlx.live import balance, meters
-from mimi_mlx.live.figures import Figures
-from mimi_mlx.live.playout import Playout
-from mimi_mlx.live.resampler import Resampler
-from mimi_mlx.live.ring import Ring
+from mimi_mlx.live import meters
+from mimi_mlx.live.devices import drift as balance
+from mimi_mlx.live.devices.playout import Playout
+from mimi_mlx.live.devices.polyphase import Resampler
+from mimi_mlx.live.devices.ring import Ring
+from mimi_mlx.live.devices.stretch import Stretch, shorten
 from mimi_mlx.live.screen import Screen, live_line
-from mimi_mlx.live.stretch import Stretch, shorten
+from mimi_mlx.live.stats import Figures
 from mimi_mlx.live.trace import Trace
 
 

@@ -16,7 +16,8 @@ import pytest
 import soundfile
 from conftest import SPEECH
 
-from mimi_mlx import codefile, metrics
+from mimi_mlx import codefile
+from mimi_mlx.evaluation import metrics
 
 pytestmark = pytest.mark.skipif(bool(pulse.missing()), reason=str(pulse.missing()))
 

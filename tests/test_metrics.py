@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mimi_mlx import metrics
+from mimi_mlx.evaluation import metrics
 
 RATE = 24000
 

@@ -15,7 +15,8 @@ import soundfile
 from conftest import SPEECH
 
 from mimi_mlx import audio, codefile
-from mimi_mlx.commands import codes_ends, sound_ends
+from mimi_mlx.cli import code_io as codes_ends
+from mimi_mlx.cli import sound_io as sound_ends
 
 CLIP = SPEECH / "kathleen-1.flac"  # 40134 samples: 21 frames, the last one ragged
 TINY = ("--model", "tiny")

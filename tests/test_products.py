@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import streams
 
-from mimi_mlx import products
+from mimi_mlx.model.ops import matmul as products
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,8 @@ import sys
 import mlx.core as mx
 import pytest
 
-from mimi_mlx import Mimi, soak
+from mimi_mlx import Mimi
+from mimi_mlx.evaluation import soak
 
 FRAMES_AN_HOUR = 45000
 # In each half 2 layers x 31 positions are 31 frames; convolutions add a few.

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from mimi_mlx import audio, soundin, soundout
+from mimi_mlx import audio
+from mimi_mlx.audio import reader as soundin
+from mimi_mlx.audio import writer as soundout
 
 
 def noise(samples: int, seed: int = 0) -> np.ndarray:

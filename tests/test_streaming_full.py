@@ -10,7 +10,8 @@ from conftest import model
 from streams import FRAME, assert_same_waveform, cut, push_all, random_cut
 from test_soak import FRAMES_AN_HOUR, assert_nothing_drifted
 
-from mimi_mlx import Mimi, MimiConfig, soak
+from mimi_mlx import Mimi, MimiConfig
+from mimi_mlx.evaluation import soak
 
 pytestmark = pytest.mark.slow
 

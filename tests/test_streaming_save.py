@@ -11,8 +11,10 @@ from mlx.utils import tree_flatten
 from safetensors.numpy import save_file
 from streams import FRAME
 
-from mimi_mlx import Mimi, precision, weights
-from mimi_mlx.hub import find
+from mimi_mlx import Mimi
+from mimi_mlx.checkpoint import load as weights
+from mimi_mlx.checkpoint import precision
+from mimi_mlx.checkpoint.hub import find
 
 K = 8
 

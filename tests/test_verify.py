@@ -8,7 +8,10 @@ import pytest
 import recording
 from conftest import SPEECH, TINY, parameters
 
-from mimi_mlx import Mimi, cli, conv, convert, fidelity, precision, verify
+from mimi_mlx import Mimi, cli
+from mimi_mlx.checkpoint import convert, precision
+from mimi_mlx.evaluation import fidelity, verify
+from mimi_mlx.model import conv
 
 pytestmark = pytest.mark.usefixtures("not_paced")
 

@@ -11,7 +11,10 @@ from conftest import model, parameters
 from kyutai import to_kyutai
 from safetensors.numpy import save_file
 
-from mimi_mlx import Mimi, hub, weights
+from mimi_mlx import Mimi
+from mimi_mlx.checkpoint import hub
+from mimi_mlx.checkpoint import load as weights
+from mimi_mlx.tiny import FOLDER as TINY
 
 
 def size(mimi: Mimi) -> int:
@@ -35,7 +38,7 @@ def refused(tensors: dict[str, np.ndarray], folder: Path, config=None) -> str:
 
 
 def test_shards_are_one_model(tiny, tiny_tensors, tmp_path):
-    (tmp_path / "config.json").write_bytes((hub.TINY / "config.json").read_bytes())
+    (tmp_path / "config.json").write_bytes((TINY / "config.json").read_bytes())
     names = sorted(tiny_tensors)
     files = {name: f"model-{i % 3}.safetensors" for i, name in enumerate(names)}
     for file in set(files.values()):
@@ -68,7 +71,7 @@ def test_other_sizes_are_what_config_json_says(tiny, tiny_tensors, speech, tmp_p
         {k: v for k, v in tiny_tensors.items() if not k.startswith(beyond)},
         tmp_path / "model.safetensors",
     )
-    config = json.loads((hub.TINY / "config.json").read_text()) | {"num_quantizers": 5}
+    config = json.loads((TINY / "config.json").read_text()) | {"num_quantizers": 5}
     (tmp_path / "config.json").write_text(json.dumps(config))
     mimi = Mimi.from_pretrained(tmp_path)
     assert mimi.num_codebooks == 5
@@ -147,7 +150,7 @@ def test_other_models_are_refused_by_name(tmp_path, names, rule):
 
 def test_damaged_files_are_one_line(tmp_path):
     path = tmp_path / "model.safetensors"
-    whole = (hub.TINY / "model.safetensors").read_bytes()
+    whole = (TINY / "model.safetensors").read_bytes()
     config = hub.find("tiny").config
     for content in (b"", whole[:4], whole[:1000], whole[:-1], whole + b"x", b"\xff" * 64):
         path.write_bytes(content)

@@ -13,8 +13,7 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from mimi_mlx import Mimi
-from mimi_mlx.worker import MimiWorker
+from mimi_mlx import Mimi, MimiWorker
 
 
 @pytest.fixture
@@ -179,7 +178,7 @@ import sys, threading, time
 import mlx.core as mx
 import numpy as np
 from mimi_mlx import Mimi
-from mimi_mlx.worker import MimiWorker
+from mimi_mlx import MimiWorker
 worker = MimiWorker()
 mimi = worker.submit(Mimi.from_pretrained, "tiny").result()
 stream = worker.submit(mimi.encoder_stream).result()

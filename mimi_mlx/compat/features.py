@@ -13,7 +13,7 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 
-from .. import hub
+from ..checkpoint import hub
 
 Array = mx.array | np.ndarray
 Clip = Array | Sequence[float]

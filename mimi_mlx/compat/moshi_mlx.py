@@ -23,9 +23,9 @@ from typing import Any, NamedTuple
 import mlx.core as mx
 import numpy as np
 
-from .. import check
 from ..mimi import Mimi as Codec
-from ..stepper import evaluate
+from ..streaming import validation as check
+from ..streaming.runner import evaluate
 from .steps import Steps
 
 Array = mx.array | np.ndarray

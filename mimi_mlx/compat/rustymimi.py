@@ -25,9 +25,9 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-from .. import check
 from ..mimi import Mimi
-from ..worker import MimiWorker
+from ..streaming import validation as check
+from ..streaming.worker import MimiWorker
 from .steps import Steps
 
 T = TypeVar("T")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import mlx.core as mx
 import numpy as np
 
-from ..streaming import DecoderStream, EncoderStream
+from ..streaming.streams import DecoderStream, EncoderStream
 
 
 class Steps:

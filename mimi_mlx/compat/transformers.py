@@ -10,10 +10,10 @@ from typing import Any, Literal
 import mlx.core as mx
 import numpy as np
 
-from .. import check
-from ..config import MimiConfig
 from ..mimi import Mimi
-from ..streaming import DecoderStream, EncoderStream, evaluate
+from ..model.config import MimiConfig
+from ..streaming import validation as check
+from ..streaming.streams import DecoderStream, EncoderStream, evaluate
 
 Array = mx.array | np.ndarray
 

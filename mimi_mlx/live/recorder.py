@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from .. import codefile, soundout
+from .. import codefile
+from ..audio import writer as soundout
 from ..mimi import Mimi
 
 # Frames in a block: a kill loses less than a second.

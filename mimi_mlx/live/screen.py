@@ -4,8 +4,8 @@ import shutil
 from collections.abc import Callable
 from typing import TextIO
 
-from .figures import Figures
 from .meters import Times
+from .stats import Figures
 
 # Seconds between two pictures of the live line, and the bar's ends in dBFS.
 _EVERY = 0.1

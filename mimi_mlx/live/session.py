@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from . import hints
-from .devices import Audio
-from .filesource import FileSource
-from .flow import Incoming, Notes, Outgoing
-from .keeper import Keeper
-from .link import Link
+from .devices import hints
+from .devices.interface import Audio
+from .devices.supervisor import Keeper
+from .file_source import FileSource
+from .network.link import Link
+from .pipeline import Incoming, Notes, Outgoing
 from .screen import Screen
 
 # Seconds between two turns of the loop; between two points of the trace's curves, and two flushes.

@@ -6,20 +6,20 @@ import gc
 import signal
 from collections.abc import Iterator
 
-from .. import check
 from ..mimi import Mimi
-from ..worker import MimiWorker
-from . import hints
-from .codec import Codec
-from .devices import Audio
-from .figures import Figures
-from .filesource import FileSource
-from .flow import Incoming, Notes, Outgoing
-from .keeper import Keeper
-from .link import Link
+from ..streaming import validation as check
+from ..streaming.worker import MimiWorker
+from .devices import hints
+from .devices.interface import Audio
+from .devices.supervisor import Keeper
+from .file_source import FileSource
+from .frame_codec import Codec
+from .network.link import Link
+from .pipeline import Incoming, Notes, Outgoing
 from .recorder import Recorder
 from .screen import Screen
 from .session import Session
+from .stats import Figures
 from .trace import Trace
 
 

@@ -36,7 +36,7 @@ def clip(seconds: float) -> np.ndarray:
 
 def worker(name: str, hub: str, kyutai: str, codebooks: int) -> None:
     """Answer each line of stdin, a task, with a line of JSON."""
-    from mimi_mlx.blas import prefer_openblas
+    from mimi_mlx.model.ops.linux import prefer_openblas
 
     prefer_openblas()
     reply = sys.stdout

@@ -6,7 +6,7 @@ python tests/benchmarks/kernels.py
 import sys
 
 from mimi_mlx import Mimi, MimiConfig
-from mimi_mlx.kernels import count
+from mimi_mlx.evaluation.kernel_count import count
 
 # Half of the codec, codebooks, most kernels.
 BUDGET = [("encoder", 32, 268), ("encoder", 8, 172), ("decoder", 32, 148), ("decoder", 8, 148)]

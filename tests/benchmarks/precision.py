@@ -15,7 +15,9 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1] / "reference")]
 
-from mimi_mlx import Mimi, MimiConfig, hub, precision, weights  # noqa: E402 - before MLX, for its BLAS
+from mimi_mlx import Mimi, MimiConfig  # noqa: E402
+from mimi_mlx.checkpoint import hub, precision  # noqa: E402 - before MLX, for its BLAS
+from mimi_mlx.checkpoint import load as weights  # noqa: E402
 
 # isort: split
 import mlx.core as mx  # noqa: E402
@@ -25,7 +27,7 @@ from mlx.utils import tree_flatten  # noqa: E402
 from recording import Clip  # noqa: E402
 from safetensors.numpy import save_file  # noqa: E402
 
-from mimi_mlx.fidelity import compare  # noqa: E402
+from mimi_mlx.evaluation.fidelity import compare  # noqa: E402
 
 RECIPES = [
     precision.Recipe("float32"),

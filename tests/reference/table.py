@@ -16,7 +16,8 @@ import seeded
 from recording import Recording
 from safetensors.numpy import save_file
 
-from mimi_mlx import Mimi, MimiConfig, weights
+from mimi_mlx import Mimi, MimiConfig
+from mimi_mlx.checkpoint import load as weights
 
 
 def compare(mimi: Mimi, made: Recording, rows: int) -> tuple[dict[str, float], int, int]:

@@ -1,0 +1,111 @@
+"""Sound out: files and pipes, written in blocks, in constant memory.
+
+Blocks are float32 ``[T]``, one channel, in [-1, 1].
+"""
+
+import contextlib
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import soundfile
+
+from ..files import check_extension, put, replacing
+
+# What can be written, by the file's extension. PCM is 16 bits, libsndfile's default.
+FORMATS = {
+    ".wav": "WAV",
+    ".flac": "FLAC",
+    ".ogg": "OGG",
+    ".mp3": "MP3",
+    ".aif": "AIFF",
+    ".aiff": "AIFF",
+    ".caf": "CAF",
+}
+
+# Samples written at once: libsndfile's Vorbis encoder overflows its stack on very long writes.
+_BLOCK = 1 << 16
+
+# The size of a WAV file that nobody knows yet, as ffmpeg gives it; readers go on to the end.
+_OPEN = 2**32 - 1
+
+
+class FileWriter:
+    """Writes blocks to a sound file; what is past [-1, 1] is clipped. See :func:`writing`."""
+
+    def __init__(self, file: soundfile.SoundFile):
+        self._file = file
+
+    def write(self, samples: np.ndarray) -> None:
+        """Write the next samples ``[T]``."""
+        samples = np.clip(samples, -1.0, 1.0)
+        for start in range(0, len(samples), _BLOCK):
+            self._file.write(samples[start : start + _BLOCK])
+
+
+class PipeWriter:
+    """Writes blocks to a pipe, as WAV of 16 bits and unknown length, or without a header.
+
+    Args:
+        file: Unbuffered.
+        kind: A name of ``RAW_FORMATS``; None means WAV.
+        sample_rate: In Hz.
+    """
+
+    def __init__(self, file: BinaryIO, kind: str | None, sample_rate: int):
+        self._file = file
+        self._wide = kind == "f32le"
+        if kind is None:
+            put(file, _wav_header(sample_rate))
+
+    def write(self, samples: np.ndarray) -> None:
+        """Write the next samples ``[T]``; what is past [-1, 1] is clipped."""
+        samples = np.clip(samples, -1.0, 1.0)
+        put(self._file, samples.astype("<f4").tobytes() if self._wide else _to_16_bits(samples))
+
+
+Writer = FileWriter | PipeWriter
+
+
+def check_format(path: str | Path) -> None:
+    """The extension of ``path`` is one of a format that can be written.
+
+    Raises:
+        ValueError: It is not.
+    """
+    check_extension(path, FORMATS, "sound is written to")
+
+
+@contextlib.contextmanager
+def writing(path: str | Path, sample_rate: int) -> Iterator[FileWriter]:
+    """A writer of a sound file in the format of the extension; after an error there is no file.
+
+    Raises:
+        ValueError: The extension is not known, or its format cannot hold this rate.
+    """
+    check_format(path)
+    with replacing(path) as beside:
+        try:
+            name = FORMATS[beside.suffix.lower()]
+            with soundfile.SoundFile(beside, "w", sample_rate, channels=1, format=name) as file:
+                yield FileWriter(file)
+        except soundfile.LibsndfileError as error:
+            raise ValueError(
+                f"{path} cannot be written at {sample_rate} Hz ({error.error_string.rstrip('.')}). "
+                "Choose another format, such as .wav."
+            ) from error
+
+
+def _to_16_bits(samples: np.ndarray) -> bytes:
+    """Exactly as libsndfile does for files: 32 bits, of which the upper half is kept."""
+    wide = np.rint(samples.astype(np.float64) * 2**31)
+    return (np.minimum(wide, 2**31 - 1).astype(np.int64) >> 16).astype("<i2").tobytes()
+
+
+def _wav_header(sample_rate: int) -> bytes:
+    """44 bytes: one channel of 16 bits, of unknown length."""
+    kind = struct.pack("<IHHIIHH", 16, 1, 1, sample_rate, 2 * sample_rate, 2, 16)
+    sizes = struct.pack("<I", _OPEN)
+    return b"RIFF" + sizes + b"WAVEfmt " + kind + b"data" + sizes

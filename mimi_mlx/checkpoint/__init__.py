@@ -1,0 +1,1 @@
+"""Checkpoints: from a name to a ``Codec`` with its weights, and to smaller ones."""

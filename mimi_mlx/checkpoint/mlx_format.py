@@ -1,0 +1,120 @@
+"""What convert writes: tensors under the names of Mimi's parameters, as they are in memory.
+
+The file itself says how it was made, under one key of its metadata, so that a lone file loads too.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+from mlx.utils import tree_flatten
+from safetensors import SafetensorError, safe_open
+
+from ..mimi import Mimi
+from ..model.config import MimiConfig
+from ..streaming import validation as check
+from . import precision
+
+KEY = "mimi_mlx"
+"""Of the metadata: JSON with ``dtype``, ``bits``, ``group_size`` and ``only``."""
+
+
+def save(path: Path, mimi: Mimi, recipe: precision.Recipe, only: str | None) -> None:
+    """Write a model that has a recipe's precision, and perhaps only one half."""
+    said = json.dumps({**recipe._asdict(), "only": only})
+    mx.save_safetensors(str(path), _flat(mimi), {"format": "mlx", KEY: said})
+
+
+def recipe(paths: Iterable[Path]) -> precision.Recipe | None:
+    """The recipe of files that :func:`save` wrote; None for all others."""
+    for path in paths:
+        try:
+            with safe_open(path, "numpy") as file:
+                said = (file.metadata() or {}).get(KEY)
+        except (SafetensorError, OSError):
+            continue  # loading it says what is wrong
+        if said is not None:
+            return about(said, str(path))[0]
+    return None
+
+
+def checksum(path: Path) -> str | None:
+    """The SHA-256 that the config.json beside a converted file says it has; None if none does."""
+    try:
+        return json.loads((path.parent / "config.json").read_bytes())[KEY]["sha256"][path.name]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def load(
+    tensors: dict[str, mx.array],
+    said: str,
+    paths: Sequence[Path],
+    config: MimiConfig,
+    only: str | None,
+    device: mx.DeviceType | None,
+) -> Mimi:
+    """The model that :func:`save` wrote, or one half of it; on a CPU, expanded to float32.
+
+    Raises:
+        ValueError: A tensor is missing, unknown, or of another shape or type than it must be; or
+            the half that is asked for is not there.
+    """
+    where = ", ".join(str(path) for path in paths)
+    recipe, half = about(said, where)
+    if half and only not in (None, half):
+        raise ValueError(
+            f"{where} was converted with --{half}-only; it has no {only}. Convert without that."
+        )
+    expected = _flat(_blank(config, half, None, recipe))
+    check.tensors(paths, _misfits(tensors, expected))
+    mimi = _blank(config, only or half, device, recipe)
+    mimi.load_weights([(name, tensors[name]) for name in _flat(mimi)])
+    with mimi.on_device():
+        precision.expand_on_cpu(mimi)
+        mx.eval(mimi.parameters())
+    return mimi
+
+
+def _misfits(tensors: dict[str, mx.array], expected: dict[str, mx.array]) -> dict[str, list[str]]:
+    """What is wrong with tensors, by kind."""
+    both = [(name, tensors[name], expected[name]) for name in expected if name in tensors]
+    return {
+        "missing": [name for name in expected if name not in tensors],
+        "misshapen": [
+            f"{name} {x.dtype} {list(x.shape)} instead of {y.dtype} {list(y.shape)}"
+            for name, x, y in both
+            if (x.shape, x.dtype) != (y.shape, y.dtype)
+        ],
+        "unknown": [name for name in tensors if name not in expected],
+    }
+
+
+def _blank(
+    config: MimiConfig, only: Any, device: mx.DeviceType | None, recipe: precision.Recipe
+) -> Mimi:
+    mimi = Mimi(config, only, device)
+    precision.reduce(mimi, recipe)
+    return mimi
+
+
+def _flat(mimi: Mimi) -> dict[str, mx.array]:
+    return dict(tree_flatten(mimi.parameters()))
+
+
+def about(text: str, where: str) -> tuple[precision.Recipe, str | None]:
+    """The recipe and the only half that a file's metadata names under :data:`KEY`."""
+    try:
+        values = json.loads(text)
+        half = values.pop("only")
+        recipe = precision.Recipe(**values)
+        precision.check(recipe)
+        if half not in (None, "encoder", "decoder"):
+            raise ValueError(f"only is {half!r}")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{where} says of itself what mimi_mlx cannot read ({error}). Convert it again."
+        ) from error
+    return recipe, half

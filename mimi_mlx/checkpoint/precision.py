@@ -1,0 +1,117 @@
+"""Which weights a recipe reduces, and to what; everything else is float32 in every recipe.
+
+Reduced are the convolutions and the linears of the transformers: their weights, and for float16
+and bfloat16 also what is multiplied with them. Never reduced are the quantiser (codebooks, its
+projections, distances), the norms, biases, the depthwise upsampling, and every state and residual
+stream between layers. How close each recipe stays: tests/benchmarks/precision.py.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import mlx.core as mx
+import mlx.nn as nn
+
+from ..model.conv import CausalConv1d, CausalConvTranspose1d, CausalTapConv1d, Downsample
+from ..model.ops import matmul as products
+from ..model.transformer import TransformerLayer
+
+DTYPES = {"float32": mx.float32, "float16": mx.float16, "bfloat16": mx.bfloat16}
+
+# Of a recipe's bits, those of the convolutions that are matmuls: 4 there leave 24 dB of SNR.
+CONVOLUTION_BITS = {8: 8, 4: 8}
+
+GROUP_SIZES = (32, 64, 128)  # what mx.quantize can do
+
+WORST_SNR = 30.0
+"""dB of the waveform of the same codes against float32's; a recipe below this is not offered."""
+
+# A matmul of fewer outputs is the last convolution's, to one channel: a few hundred weights.
+_FEWEST_OUTPUTS = 32
+
+
+class Recipe(NamedTuple):
+    """How precise the reducible weights are.
+
+    ``dtype`` is that of what is not quantised. ``bits`` are the transformers' linears'; 0 means
+    that nothing is quantised. ``group_size`` weights of a row share a scale, which is float32.
+    """
+
+    dtype: str = "float32"
+    bits: int = 0
+    group_size: int = 64
+
+    def __str__(self) -> str:
+        if not self.bits:
+            return self.dtype
+        return f"{self.bits} bit in groups of {self.group_size}, the rest {self.dtype}"
+
+
+def check(recipe: Recipe) -> None:
+    """Raise a ValueError if there is no such recipe."""
+    for name, value, legal in (
+        ("dtype", recipe.dtype, tuple(DTYPES)),
+        ("bits", recipe.bits, (0, *CONVOLUTION_BITS)),
+        ("group_size", recipe.group_size, GROUP_SIZES),
+    ):
+        if value not in legal:
+            listed = ", ".join(map(str, legal))
+            raise ValueError(f"{name} is {value!r}; it must be one of {listed}")
+
+
+def reduce(model: nn.Module, recipe: Recipe) -> None:
+    """Give the reducible layers of a model, or of blanks, the precision of a recipe.
+
+    Raises:
+        ValueError: The weights are packed (products.py), as ``from_pretrained`` gives them.
+    """
+    for path, layer, bits in layers(model, recipe):
+        if products.is_packed(layer.weight):
+            raise ValueError(f"{path}.weight is packed. Reduce what weights.load gives, then pack.")
+        if not bits:
+            layer.weight = layer.weight.astype(DTYPES[recipe.dtype])
+            continue
+        quantised = mx.quantize(layer.weight, recipe.group_size, bits)
+        layer.weight, layer.scales, layer.biases = quantised
+        layer.bits, layer.group_size = bits, recipe.group_size
+
+
+def expand_on_cpu(model: nn.Module) -> None:
+    """Where MLX's default device is a CPU, give reduced layers float32 weights of the same values.
+
+    MLX's CPU backend multiplies halves and quantised weights some 10 times slower than float32.
+    """
+    if mx.default_device().type == mx.DeviceType.cpu:
+        expand(model)
+
+
+def expand(model: nn.Module) -> None:
+    """Give every reduced layer float32 weights of the same values."""
+    for _, layer, _ in layers(model, Recipe()):
+        if "scales" not in layer:
+            layer.weight = layer.weight.astype(mx.float32)
+            continue
+        quantised = layer.weight, layer.scales, layer.biases
+        layer.weight = mx.dequantize(*quantised, layer.group_size, layer.bits)
+        for name in ("scales", "biases", "group_size", "bits"):
+            delattr(layer, name)
+
+
+def layers(model: nn.Module, recipe: Recipe) -> Iterator[tuple[str, nn.Module, int]]:
+    """The path, the layer and the bits of every reducible weight; 0 bits are not quantised."""
+    for path, module in model.named_modules():
+        if isinstance(module, (CausalConv1d, CausalTapConv1d, CausalConvTranspose1d, Downsample)):
+            bits = CONVOLUTION_BITS.get(recipe.bits, 0)
+            yield f"{path}.conv", module.conv, bits * _fits(module.conv.weight, recipe)
+        elif isinstance(module, TransformerLayer):
+            for name in ("self_attn.qkv_proj", "self_attn.o_proj", "mlp.fc1", "mlp.fc2"):
+                inner, last = name.split(".")
+                layer = module[inner][last]
+                yield f"{path}.{name}", layer, recipe.bits * _fits(layer.weight, recipe)
+
+
+def _fits(weight: mx.array, recipe: Recipe) -> bool:
+    """Whether a weight is a matmul's, with rows of whole groups."""
+    if weight.ndim != 2 or weight.shape[0] < _FEWEST_OUTPUTS:
+        return False
+    return weight.shape[1] % recipe.group_size == 0

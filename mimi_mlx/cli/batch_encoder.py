@@ -1,0 +1,170 @@
+"""The clips of a folder: each is looked up, and encoded in its batch, in any thread."""
+
+import hashlib
+import threading
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from .. import audio, codefile
+from ..audio import reader as soundin
+from ..files import replacing
+from ..mimi import Mimi
+from ..streaming import offline
+from . import code_io as codes_ends
+from . import progress as work
+
+
+class Clip(NamedTuple):
+    """A sound file, and what is to come of it."""
+
+    source: Path
+    target: Path
+    samples: int
+    """At the model's rate."""
+    header: codefile.Header
+
+
+class Done(NamedTuple):
+    """A clip whose codes are there."""
+
+    clip: Clip
+    frames: int
+    sha256: str
+    """Of its codes ``[K, F]`` as little-endian 32-bit integers, in hexadecimal digits."""
+    found: bool
+    """They were there before."""
+
+
+Outcome = Done | ValueError
+"""An error names a bad file, which is passed over."""
+
+
+class GivenUp(Exception):
+    """Raised where work goes on that was given up."""
+
+
+class Encoder:
+    """Encodes batches of clips; it keeps nothing, so any number of threads may.
+
+    Args:
+        mimi: The model.
+        num_codebooks: K of the codes.
+        mono: Mix several channels down.
+        force: Overwrite other codes.
+        progress: Is told of audio that is done.
+        given_up: When it is set, :meth:`encode` ends soon, in ``GivenUp``.
+    """
+
+    def __init__(
+        self,
+        mimi: Mimi,
+        num_codebooks: int,
+        mono: bool,
+        force: bool,
+        progress: work.Progress,
+        given_up: threading.Event,
+    ):
+        self._mimi, self._num_codebooks = mimi, num_codebooks
+        self._mono, self._force = mono, force
+        self._progress, self._given_up = progress, given_up
+
+    def encode(self, batch: list[Clip]) -> list[Outcome]:
+        """Encode what is missing of a batch."""
+        there = [self._there(clip) for clip in batch]
+        missing = [clip for clip, found in zip(batch, there, strict=True) if found is None]
+        outcomes = [found for found in there if found is not None]
+        if missing and len(batch) == 1:
+            return [self._encode_alone(batch[0])]
+        if missing:
+            outcomes += self._encode_together(batch, missing)
+        self._advance(sum(clip.samples for clip in batch) / self._mimi.sample_rate)
+        return outcomes
+
+    def _there(self, clip: Clip) -> Outcome | None:
+        """The codes that are there, or others in their place; None if they are to be made."""
+        self._go_on()
+        try:
+            there = codefile.read(clip.target)
+        except ValueError:
+            return None
+        if there.damage:
+            return None
+        for field in ("fingerprint", "num_codebooks", "source_rate"):
+            theirs, ours = getattr(there.header, field), getattr(clip.header, field)
+            if theirs != ours:
+                return self._other(clip, f"{field} {theirs}, not {ours}")
+        if there.samples != clip.samples:
+            return self._other(clip, f"{there.samples} samples, not {clip.samples}")
+        return _done(clip, there.codes[0], found=True)
+
+    def _other(self, clip: Clip, what: str) -> ValueError | None:
+        if self._force:
+            return None
+        return ValueError(
+            f"{clip.target} holds other codes than those of {clip.source} ({what}); "
+            "nothing is overwritten unasked. Give -f to overwrite it."
+        )
+
+    def _encode_together(self, batch: list[Clip], missing: list[Clip]) -> list[Outcome]:
+        """Encode a batch, always the same rows, and write those that are missing."""
+        outcomes: list[Outcome] = []
+        rows, sounds = [], []
+        for clip in batch:
+            try:
+                sounds.append(audio.read(clip.source, self._mimi.sample_rate, self._mono))
+                rows.append(clip)
+            except ValueError as error:
+                outcomes.append(error)
+        if not any(clip in missing for clip in rows):
+            return outcomes
+        for clip, sound, codes in zip(rows, sounds, self._codes(sounds), strict=True):
+            if clip in missing:
+                clip.target.parent.mkdir(parents=True, exist_ok=True)
+                codes = codes[:, : -(-len(sound) // self._mimi.frame_size)]
+                codefile.write(clip.target, codes, clip.header, len(sound))
+                outcomes.append(_done(clip, codes, found=False))
+        return outcomes
+
+    def _codes(self, sounds: list[np.ndarray]) -> np.ndarray:
+        """Codes ``[B, K, F]`` of samples ``[T]`` of each row."""
+
+        def step(pcm, state):
+            self._go_on()
+            return self._mimi.encode_step(pcm, state, self._num_codebooks)
+
+        lengths = [len(sound) for sound in sounds]
+        pcm = np.zeros((len(sounds), 1, max(lengths)), np.float32)
+        for row, sound in zip(pcm, sounds, strict=True):
+            row[0, : len(sound)] = sound
+        state = self._mimi.init_encoder_state(len(sounds))
+        return np.array(offline.ragged(step, pcm, lengths, state, self._mimi.frame_size))
+
+    def _encode_alone(self, clip: Clip) -> Outcome:
+        """Encode a clip as it is read, in constant memory."""
+        clip.target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with (
+                soundin.FileReader(clip.source, self._mono) as source,
+                replacing(clip.target) as beside,
+                codefile.Writer(beside, clip.header) as writer,
+            ):
+                sink, count = codes_ends.MimiSink(writer), self._num_codebooks
+                work.encode(self._mimi, source, count, work.BLOCK, sink, self._advance)
+        except ValueError as error:
+            return error
+        return _done(clip, codefile.read(clip.target).codes[0], found=False)
+
+    def _advance(self, seconds: float) -> None:
+        self._go_on()
+        self._progress.advance(seconds)
+
+    def _go_on(self) -> None:
+        if self._given_up.is_set():
+            raise GivenUp
+
+
+def _done(clip: Clip, codes: np.ndarray, found: bool) -> Done:
+    digest = hashlib.sha256(codes.astype("<i4").tobytes()).hexdigest()
+    return Done(clip, codes.shape[1], digest, found)

@@ -1,0 +1,154 @@
+"""``mimi-mlx bench``: how fast a model is on this machine, and how far from the floor."""
+
+import argparse
+import json
+import resource
+import sys
+from typing import Any
+
+import mlx.core as mx
+
+from ..checkpoint import precision
+from ..evaluation import bench, soak
+from ..mimi import Mimi
+from ..streaming import validation as check
+from . import progress as work
+
+_WAYS = ("encode", "decode")
+_PARTS = ("first", "last")  # of a soak
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure, and print tables or JSON; or soak."""
+    device = work.device(args.device)
+    if args.dtype:
+        mimi = bench.as_converted(args.model, precision.Recipe(args.dtype), device)
+    else:
+        mimi = Mimi.from_pretrained(args.model, device=device)
+    count = check.num_codebooks(min(args.num_codebooks, mimi.num_codebooks), mimi.config)
+    if args.soak:
+        found, say = soak.run(mimi, args.soak, count, report=_say), soaked
+    else:
+        model = f"{args.model} as {args.dtype}" if args.dtype else args.model
+        found, say = measure(mimi, model, count), tables
+    print(json.dumps(found, indent=1) if args.json else "\n".join(say(found)))
+
+
+def measure(mimi: Mimi, model: str, count: int) -> dict[str, Any]:
+    """Everything that bench knows of a model with ``count`` codebooks."""
+    mx.reset_peak_memory()
+    found: dict[str, Any] = {"model": model, "codebooks": count, **bench.machine(mimi)}
+    for name, call in (
+        ("offline", bench.offline),
+        ("frames", bench.frames),
+        ("paced", bench.paced),
+        ("stages", bench.stages),
+    ):
+        _say(f"{name} ...")
+        found[name] = call(mimi, count)
+    found["peak memory, MB"] = {"MLX": mx.get_peak_memory() / 1e6, "process": _peak_rss() / 1e6}
+    _say("batch of 16 ...")
+    found["batch of 16, frames of one"] = bench.batch(mimi, count, 16)
+    found["read rate, GB/s"] = bench.read_rate(mimi) / 1e9
+    found["weights a step, MB"] = {
+        half: bench.bytes_read(mimi, half, count) / 1e6 for half in ("encoder", "decoder")
+    }
+    found["kernels"] = bench.kernel_counts(mimi, count)
+    return found
+
+
+def tables(found: dict[str, Any]) -> list[str]:
+    """What was measured as Markdown, as the README wants it."""
+    about = [f"{name}: {found[name]}" for name in ("chip", "device", "BLAS", "system", "versions")]
+    paced, memory = found["paced"], found["peak memory, MB"]
+    return [
+        *about,
+        f"model: {found['model']}, {found['codebooks']} codebooks",
+        "",
+        *_table(["", "encode", "decode"], _speeds(found)),
+        "",
+        f"live, a frame each 80 ms both ways: {paced['late']} of {paced['frames']} late, "
+        f"busy {paced['busy, %']:.0f} % of the time",
+        f"peak memory: MLX {memory['MLX']:.0f} MB, process {memory['process']:.0f} MB",
+        "",
+        *_table(["stage of a step", "ms", "share"], _shares(found["stages"])),
+        "",
+        *_table(["kernels of a step", "all", "of which"], _kernels(found["kernels"])),
+    ]
+
+
+def soaked(found: dict[str, Any]) -> list[str]:
+    """What a soak saw, for people."""
+    rows = [
+        [f"{way}, {name}", *(f"{found[f'{way}_ms'][part][name]:.1f} ms" for part in _PARTS)]
+        for way in _WAYS
+        for name in ("p10", "median", "p95")
+    ]
+    end = "stopped after" if found["interrupted"] else "after"
+    equal = "equal to" if found["codes_equal"] else "NOT equal to"
+    steps = min(found["frames"], soak.TIMED)
+    return [
+        *_table(["a step", *(f"{part} {steps}" for part in _PARTS)], rows),
+        "",
+        f"{end} {found['frames']} frames: the last frames' codes are {equal} those of streams "
+        f"begun {found['warmup_seconds']:.0f} s before them, their waveforms "
+        f"{found['waveform_error']:.1e} of the RMS apart",
+        f"memory: {found['memory_mb']:.1f} MB, {found['memory_growth_mb']:.2f} MB more than when "
+        "it had settled",
+    ]
+
+
+def _speeds(found: dict[str, Any]) -> list[list[str]]:
+    """Rows of the main table: each way of each figure."""
+    clip, frames, rate = found["offline"], found["frames"], found["read rate, GB/s"]
+    weights = found["weights a step, MB"].values()
+    floors = [weight / rate for weight in weights]  # MB / (GB/s) = ms
+    medians = [frames[way]["p50"] for way in _WAYS]
+    whole = [
+        f"{clip[f'{way}, s']:.2f} s, {clip[f'{way}, times real time']:.1f} x real time"
+        for way in _WAYS
+    ]
+    percentiles = [
+        [f"one frame, {p}", *(f"{frames[way][p]:.1f} ms" for way in _WAYS)]
+        for p in ("p50", "p95", "p99")
+    ]
+    together = [f"{times:.1f} x one" for times in found["batch of 16, frames of one"].values()]
+    return [
+        [f"{clip['clip, s']:g} s at once", *whole],
+        *percentiles,
+        ["weights read a frame", *(f"{weight:.1f} MB" for weight in weights)],
+        [f"floor: reading them at {rate:.1f} GB/s", *(f"{floor:.1f} ms" for floor in floors)],
+        [
+            "median frame over floor",
+            *(f"{m / f:.1f}" for m, f in zip(medians, floors, strict=True)),
+        ],
+        ["a frame of 16 streams", *together],
+    ]
+
+
+def _shares(stages: dict[str, float]) -> list[list[str]]:
+    total = sum(stages.values())
+    return [[name, f"{ms:.2f}", f"{100 * ms / total:.0f} %"] for name, ms in stages.items()]
+
+
+def _kernels(counts: dict[str, Any]) -> list[list[str]]:
+    return [
+        [half, str(each["total"]), ", ".join(f"{kind} {n}" for kind, n in each["kinds"].items())]
+        for half, each in counts.items()
+    ]
+
+
+def _table(head: list[str], rows: list[list[str]]) -> list[str]:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return ["| " + " | ".join(line) + " |" for line in lines]
+
+
+def _peak_rss() -> int:
+    """Bytes of the most memory that this process had."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)

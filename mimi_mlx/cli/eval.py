@@ -1,0 +1,66 @@
+"""``mimi-mlx eval``: how close a clip is to its original, or to itself after the codec."""
+
+import argparse
+import csv
+import json
+import math
+import sys
+from typing import Any
+
+from .. import audio
+from ..evaluation import quality as evaluate
+from ..mimi import Mimi
+from ..streaming import validation as check
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print a row of figures for each number of codebooks, or one for two given clips."""
+    reference = audio.load(args.reference, args.mono)
+    if args.degraded:
+        if args.codebooks or args.against:
+            raise ValueError(
+                "--codebooks and --against code REF, but DEG is given and nothing is coded. Leave "
+                "out DEG, or the flags."
+            )
+        degraded = audio.read(args.degraded, reference.sample_rate, args.mono)
+        if len(degraded) != len(reference.samples):
+            raise ValueError(
+                f"{args.degraded} has {len(degraded)} samples and {args.reference} "
+                f"{len(reference.samples)}, at {reference.sample_rate} Hz; they must be equally "
+                "long. Cut one."
+            )
+        pair = reference.samples, degraded
+        rows = [evaluate.row_of(*pair, reference.sample_rate)]
+    else:
+        rows = _coded(args, reference)
+    _print(rows, args)
+
+
+def _coded(args: argparse.Namespace, reference: audio.Sound) -> list[dict[str, Any]]:
+    mimi = Mimi.from_pretrained(args.model)
+    other = Mimi.from_pretrained(args.against) if args.against else None
+    few = min(m.num_codebooks for m in (mimi, other) if m is not None)
+    counts = args.codebooks or [n for n in (1, 4, 8, 16, 32) if n <= few]
+    for count in counts:
+        for model in (mimi, other) if other else (mimi,):
+            check.num_codebooks(count, model.config)
+    clip = audio.resample(reference.samples, reference.sample_rate, mimi.sample_rate)
+    return evaluate.coded(mimi, clip, counts, other)
+
+
+def _print(rows: list[dict[str, Any]], args: argparse.Namespace) -> None:
+    names = list(rows[0])
+    if args.json:
+        # JSON has no infinity: what is equal has no SNR.
+        finite = [{k: x if math.isfinite(x) else None for k, x in r.items()} for r in rows]
+        print(json.dumps(finite, indent=1))
+    elif args.csv:
+        out = csv.DictWriter(sys.stdout, names, lineterminator="\n")
+        out.writeheader()
+        out.writerows(rows)
+    else:
+        widths = [max(len(name), 6) for name in names]
+        print("  ".join(name.rjust(w) for name, w in zip(names, widths, strict=True)))
+        for row in rows:
+            cells = (f"{x:.4g}".rjust(w) for x, w in zip(row.values(), widths, strict=True))
+            print("  ".join(cells))

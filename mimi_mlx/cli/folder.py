@@ -1,0 +1,190 @@
+"""``mimi-mlx encode DIR -o OUT``: a folder of sound files to a folder of .mimi files.
+
+Files of about the same length are encoded together. What is done and whole is left alone, so the
+same command goes on after an interruption, and ends with the same bytes: which files make a batch
+depends on the folder alone, and a batch is encoded again as it was if a file of it is missing.
+"""
+
+import argparse
+import json
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlx.core as mx
+
+from .. import audio
+from ..audio import reader as soundin
+from ..files import PIPE, remove_abandoned, replacing
+from ..mimi import Mimi
+from ..streaming import validation as check
+from . import batch_encoder as clips
+from . import code_io as codes_ends
+from . import progress as work
+from . import threads
+
+# Files at once. A GPU is then busy; a CPU is with one, and keeps what it makes in its cache.
+_BATCH_SIZE = {mx.DeviceType.gpu: 8, mx.DeviceType.cpu: 1}
+
+# Batches at once, at most; each takes memory. A GPU has its threads inside.
+_JOBS = {mx.DeviceType.gpu: 1, mx.DeviceType.cpu: 4}
+
+# Seconds of audio in a batch at most, with what shorter rows are filled up with. A file that is
+# longer is alone in its batch.
+_MOST_SECONDS = 600
+
+# What is a sound file; others are passed over.
+_SUFFIXES = {*audio.FORMATS, *(".aifc", ".au", ".oga", ".opus", ".rf64", ".snd", ".w64")}
+
+_MANIFEST = "manifest.jsonl"
+
+
+def run(args: argparse.Namespace) -> int:
+    """Encode a folder; the result is the exit code."""
+    size, jobs = _check(args)
+    names, others = _sounds(Path(args.input), args.recursive)
+    mimi = Mimi.from_pretrained(args.model, only="encoder")
+    count = check.num_codebooks(args.num_codebooks, mimi.config)
+    tally = Tally(Path(args.output))
+    found = tally.survey(names, args, mimi, count)
+    given_up = threading.Event()
+    with work.Progress("encode", sum(c.samples for c in found) / mimi.sample_rate) as progress:
+        encoder = clips.Encoder(mimi, count, args.mono, args.force, progress, given_up)
+        # The longest come first, so that at the end no thread is long alone.
+        batches = list(_batches(found, size, _MOST_SECONDS * mimi.sample_rate))[::-1]
+        threads.run(encoder.encode, batches, jobs, given_up, tally.note)
+        speed = tally.seconds / progress.elapsed
+    tally.write_manifest()
+    print(
+        f"{args.output}: {tally.encoded} files encoded, {tally.found} done before, "
+        f"{tally.failed} failed, {others} passed over that are no sound; "
+        f"{tally.seconds:.2f} s encoded, {speed:.1f} times as fast as real time",
+        file=sys.stderr,
+    )
+    return 1 if tally.failed else 0
+
+
+class Tally:
+    """What has come of a folder so far."""
+
+    def __init__(self, output: Path):
+        self._output = output
+        output.mkdir(parents=True, exist_ok=True)
+        for suffix in (".mimi", Path(_MANIFEST).suffix):
+            remove_abandoned(output, suffix)
+        self._manifest: dict[str, str] = {}
+        self.encoded = self.found = self.failed = 0
+        self.seconds = 0.0
+        """Of audio encoded."""
+
+    def survey(
+        self, names: list[Path], args: argparse.Namespace, mimi: Mimi, num_codebooks: int
+    ) -> list[clips.Clip]:
+        """What the files say they are; those that cannot be read are named."""
+        found = []
+        for name in names:
+            source = Path(args.input) / name
+            try:
+                with soundin.FileReader(source, args.mono) as file:
+                    samples = -(-file.samples * mimi.sample_rate // file.sample_rate)
+                    header = codes_ends.header(mimi, args.model, num_codebooks, file.sample_rate)
+            except ValueError as error:
+                self._fail(error)
+                continue
+            target = self._output / name.with_suffix(".mimi")
+            found.append(clips.Clip(source, target, samples, header))
+        return found
+
+    def note(self, outcomes: list[clips.Outcome]) -> None:
+        """Count what has come of a batch."""
+        for outcome in outcomes:
+            if isinstance(outcome, ValueError):
+                self._fail(outcome)
+                continue
+            seconds = outcome.clip.samples / outcome.clip.header.sample_rate
+            if outcome.found:
+                self.found += 1
+            else:
+                self.encoded += 1
+                self.seconds += seconds
+            self._list(outcome, seconds)
+
+    def write_manifest(self) -> None:
+        """List all files that are done, in the order of their names."""
+        lines = [self._manifest[path] for path in sorted(self._manifest)]
+        with replacing(self._output / _MANIFEST) as beside:
+            beside.write_text("".join(lines))
+
+    def _list(self, done: clips.Done, seconds: float) -> None:
+        path = done.clip.target.relative_to(self._output).as_posix()
+        facts = {"path": path, "frames": done.frames, "seconds": seconds, "sha256": done.sha256}
+        self._manifest[path] = json.dumps(facts, ensure_ascii=False) + "\n"
+
+    def _fail(self, error: ValueError) -> None:
+        """Name a bad file, and pass over it."""
+        self.failed += 1
+        work.say(str(error))
+
+
+def _check(args: argparse.Namespace) -> tuple[int, int]:
+    """The arguments make sense for a folder; the batch size and the number of jobs."""
+    if args.raw or args.sample_rate is not None:
+        raise ValueError(
+            f"{args.input} is a folder, and --raw and --sample-rate are for stdin. Leave them out."
+        )
+    if args.output == PIPE or Path(args.output).is_file():
+        raise ValueError(
+            f"{args.input} is a folder, so its codes go to one, and {args.output} is none. Give "
+            "-o the folder to create."
+        )
+    device, size, jobs = mx.default_device().type, args.batch_size, args.jobs
+    if size is None:
+        size = _BATCH_SIZE[device]
+    if jobs is None:
+        jobs = min(_JOBS[device], threads.cores())
+    if size < 1:
+        raise ValueError(f"--batch-size is {size}; a batch has at least one file. Give 1 or more.")
+    if jobs < 1:
+        raise ValueError(f"--jobs is {jobs}; at least one thread does the work. Give 1 or more.")
+    return size, jobs
+
+
+def _sounds(folder: Path, recursive: bool) -> tuple[list[Path], int]:
+    """The sound files of a folder, relative to it and in order, and how many are none.
+
+    Raises:
+        ValueError: There are none, or two would have the same codes' name.
+    """
+    found = folder.rglob("*") if recursive else folder.iterdir()
+    files = sorted(path.relative_to(folder) for path in found if path.is_file())
+    # What begins with a dot is the system's: macOS puts a ._a.wav beside a.wav on foreign disks.
+    files = [path for path in files if not any(part.startswith(".") for part in path.parts)]
+    names = [path for path in files if path.suffix.lower() in _SUFFIXES]
+    if not names:
+        hint = "" if recursive else ", or give --recursive for the folders in it"
+        raise ValueError(f"{folder} has no sound files. Check the path{hint}.")
+    seen: dict[Path, Path] = {}
+    for name in names:
+        other = seen.setdefault(name.with_suffix(""), name)
+        if other is not name:
+            raise ValueError(
+                f"{folder / other} and {folder / name} would both become "
+                f"{name.with_suffix('.mimi')}. Rename or move one of them."
+            )
+    return names, len(files) - len(names)
+
+
+def _batches(found: list[clips.Clip], size: int, most: int) -> Iterator[list[clips.Clip]]:
+    """Clips of about the same length, at most ``size`` of them and ``most`` samples when filled up.
+
+    One that is longer than that is alone.
+    """
+    batch: list[clips.Clip] = []
+    for clip in sorted(found, key=lambda clip: (clip.samples, clip.source)):
+        if batch and (len(batch) == size or (len(batch) + 1) * clip.samples > most):
+            yield batch
+            batch = []
+        batch.append(clip)
+    if batch:
+        yield batch

@@ -1,0 +1,38 @@
+"""``mimi-mlx plot``: a picture of what the codec does to a clip."""
+
+import argparse
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+
+from .. import audio
+from ..files import check_output, replacing
+from ..mimi import Mimi
+
+
+def run(args: argparse.Namespace) -> None:
+    """Code a clip and draw it."""
+    if not args.output.lower().endswith(".png"):
+        raise ValueError(f"{args.output} is no .png; that is what plot writes. Name it .png.")
+    check_output(args.output, args.force)
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ValueError("plot needs matplotlib, which is missing. pip install 'mimi_mlx[plot]'")
+    from ..evaluation import plot
+
+    mimi = Mimi.from_pretrained(args.model)
+    clip = audio.read(args.input, mimi.sample_rate, args.mono)
+    codes = np.array(mimi.encode(clip, args.num_codebooks))
+    decoded = np.array(mimi.decode(codes, length=len(clip)))[0, 0]
+    coded = plot.Coded(
+        Path(args.input).name,
+        clip,
+        decoded,
+        codes[0],
+        mimi.sample_rate,
+        mimi.frame_size,
+        mimi.codebook_size,
+        mimi.config.kbps(codes.shape[1]),
+    )
+    with replacing(args.output) as beside:
+        plot.draw(beside, coded)

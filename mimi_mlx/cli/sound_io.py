@@ -1,0 +1,95 @@
+"""Sound at an end of a command: a file, a pipe of a sound file, or a pipe of bare samples."""
+
+import argparse
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from ..audio import reader as soundin
+from ..audio import writer as soundout
+from ..files import PIPE, check_output, stdin, stdout
+
+# Bytes of a sound file from stdin that are kept in memory; longer ones wait on the disk.
+_IN_MEMORY = 1 << 24
+
+
+def check_raw(raw: str | None, *ends: str) -> None:
+    """``--raw`` is about a pipe of sound, and one of the ends is one.
+
+    Raises:
+        ValueError: None is.
+    """
+    if raw and PIPE not in ends:
+        raise ValueError(
+            f"--raw {raw} is for sound in a pipe, and here it is in {' and '.join(ends)}. Give - "
+            "for the pipe, or leave --raw out."
+        )
+
+
+def check_sample_rate(args: argparse.Namespace) -> None:
+    """``--sample-rate`` is there if the input needs it, and only then.
+
+    Raises:
+        ValueError: It is not, or is out of range.
+    """
+    raw, rate = args.raw and args.input == PIPE, args.sample_rate
+    if raw and rate is None:
+        raise ValueError(
+            f"--raw {args.raw} samples on stdin do not say how many make a second. Give "
+            "--sample-rate, such as 24000."
+        )
+    if rate is not None and not raw:
+        raise ValueError(
+            f"--sample-rate {rate} is for --raw samples on stdin; a sound file knows its own. "
+            "Leave it out."
+        )
+    if rate is not None and not 1000 <= rate <= 1000000:
+        raise ValueError(
+            f"--sample-rate is {rate}; it is from 1000 to 1000000 Hz. Give that of the samples."
+        )
+
+
+def check_sound_output(path: str, force: bool) -> None:
+    """An output can be written, and in this format.
+
+    Raises:
+        ValueError: It cannot.
+    """
+    if path != PIPE:
+        soundout.check_format(path)
+    check_output(path, force)
+
+
+@contextlib.contextmanager
+def reading(args: argparse.Namespace) -> Iterator[soundin.Reader]:
+    """The blocks of ``args.input``."""
+    with contextlib.ExitStack() as stack:
+        if args.input != PIPE:
+            source = soundin.FileReader(args.input, args.mono)
+        elif args.raw:
+            source = soundin.RawReader(stdin(), args.raw, args.sample_rate)
+        else:
+            source = soundin.FileReader(stack.enter_context(buffered_stdin()), args.mono)
+        yield stack.enter_context(source)
+
+
+@contextlib.contextmanager
+def buffered_stdin() -> Iterator[BinaryIO]:
+    """All of stdin as a file that can seek, which libsndfile needs and a pipe cannot."""
+    with tempfile.SpooledTemporaryFile(_IN_MEMORY) as file, stdin() as pipe:
+        shutil.copyfileobj(pipe, file)
+        file.seek(0)
+        yield file
+
+
+@contextlib.contextmanager
+def writing(path: str, raw: str | None, sample_rate: int) -> Iterator[soundout.Writer]:
+    """What takes the blocks of an output; ``raw`` is the kind of samples in a pipe."""
+    if path != PIPE:
+        with soundout.writing(path, sample_rate) as file:
+            yield file
+    else:
+        with stdout() as pipe:
+            yield soundout.PipeWriter(pipe, raw, sample_rate)

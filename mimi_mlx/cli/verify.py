@@ -1,0 +1,49 @@
+"""``mimi-mlx verify``: proof that a model is right on this machine."""
+
+import argparse
+import json
+import sys
+
+from ..checkpoint import hub
+from ..checkpoint import load as weights
+from ..checkpoint import mlx_format as converted
+from ..evaluation import bench, verify
+from ..mimi import Mimi
+from . import progress as work
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print a table, or JSON, of checks; 1 if one failed."""
+    device = work.device(args.device)
+    config, files = hub.find(args.model)
+    mimi = weights.load_packed(files, config, device=device)
+    recipe = converted.recipe(files)
+    published = []
+    if args.hub:  # first: it may not be to be had
+        published = list(verify.published(Mimi.from_pretrained("kyutai/mimi", device=device)))
+    checks = [*verify.checksum(files), *verify.run(mimi, recipe, device), *published]
+    machine = bench.machine(mimi)
+    failed = [check for check in checks if not check.passed]
+    if args.json:
+        found = {"model": args.model, "precision": str(recipe or "float32"), **machine}
+        found |= {"passed": not failed, "checks": [check._asdict() for check in checks]}
+        print(json.dumps(found, indent=1))
+    else:
+        print(f"{args.model} on {machine['device']}, {machine['chip']}, {machine['versions']}\n")
+        print("\n".join(_table(checks)))
+    if failed:
+        print(f"mimi-mlx: {len(failed)} of {len(checks)} checks failed", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _table(checks: list[verify.Check]) -> list[str]:
+    rows = [("", "", "must be", "")]
+    rows += [(c.name, c.figure, c.must, _verdict(c)) for c in checks]
+    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    return ["  ".join(x.ljust(w) for x, w in zip(r, widths, strict=True)).rstrip() for r in rows]
+
+
+def _verdict(check: verify.Check) -> str:
+    if not check.must:
+        return "-"
+    return "pass" if check.passed else "FAIL"

@@ -1,1 +1,0 @@
-"""What the commands of ``mimi-mlx`` do, one file each."""

@@ -1,0 +1,1 @@
+"""Proof and figures: how right, how close to the original, how fast."""

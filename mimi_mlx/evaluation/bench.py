@@ -1,0 +1,214 @@
+"""Measure a model on this machine: speed, lateness, shares of a step, memory, kernels."""
+
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+from mlx.utils import tree_flatten
+
+from ..checkpoint import hub, precision
+from ..checkpoint import load as weights
+from ..mimi import Mimi
+from ..model.ops import linux as blas
+from ..model.ops import matmul as products
+from ..streaming.runner import evaluate
+from . import kernel_count as kernels
+
+
+def machine(mimi: Mimi) -> dict[str, str]:
+    """What ran: chip, device, BLAS and versions."""
+    with mimi.on_device():
+        device = mx.default_device().type.name
+    return {
+        "chip": _chip(),
+        "device": device,
+        "BLAS": blas.blas_in_use(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "versions": f"mimi_mlx {version('mimi_mlx')}, mlx {version('mlx')}, "
+        f"Python {platform.python_version()}",
+    }
+
+
+def _chip() -> str:
+    if sys.platform == "darwin":
+        command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    with open("/proc/cpuinfo") as info:
+        names = [line.split(":")[1].strip() for line in info if line.startswith("model name")]
+    return f"{names[0] if names else platform.processor()}, {len(names)} cores"
+
+
+def as_converted(name: str, recipe: precision.Recipe, device: mx.DeviceType | None) -> Mimi:
+    """A model as it is when the folder that ``convert`` makes of it is loaded."""
+    config, files = hub.find(name)
+    mimi = weights.load(files, config, device=device)
+    with mimi.on_device():
+        precision.reduce(mimi, recipe)
+        precision.expand_on_cpu(mimi)
+    mimi.pack()
+    return mimi
+
+
+def noise(mimi: Mimi, seconds: float) -> np.ndarray:
+    """Samples ``[T]`` in whole frames to measure with; a codec's time does not depend on them."""
+    frames = round(seconds * mimi.frame_rate)
+    return np.random.default_rng(0).normal(0, 0.1, frames * mimi.frame_size).astype(np.float32)
+
+
+def offline(mimi: Mimi, num_codebooks: int, seconds: float = 10, runs: int = 3) -> dict[str, Any]:
+    """Whole clips: seconds of the median run each way, and how much faster than real time."""
+    pcm = noise(mimi, seconds)
+    codes = mimi.encode(pcm, num_codebooks)
+    encode = float(np.median(_times(lambda _: mimi.encode(pcm, num_codebooks), range(runs))))
+    mimi.decode(codes)
+    decode = float(np.median(_times(lambda _: mimi.decode(codes), range(runs))))
+    return {
+        "clip, s": seconds,
+        "encode, s": encode,
+        "encode, times real time": seconds / encode,
+        "decode, s": decode,
+        "decode, times real time": seconds / decode,
+    }
+
+
+def frames(mimi: Mimi, num_codebooks: int, count: int = 200) -> dict[str, dict[str, float]]:
+    """One frame at a time: milliseconds each way, as percentiles, past the attention's window."""
+    encoder, decoder = mimi.encoder_stream(num_codebooks=num_codebooks), mimi.decoder_stream()
+    pcm = noise(mimi, count / mimi.frame_rate).reshape(count, -1)
+    codes: list[mx.array] = []
+    encode = _times(lambda frame: codes.append(encoder.push(frame)), pcm)
+    decode = _times(decoder.push, codes)
+    return {
+        "encode": _percentiles(encode[count // 4 :]),
+        "decode": _percentiles(decode[count // 4 :]),
+    }
+
+
+def batch(mimi: Mimi, num_codebooks: int, rows: int, count: int = 40) -> dict[str, float]:
+    """A frame of ``rows`` streams at once, each way: how many times a frame of one stream."""
+    found = {}
+    one = frames(mimi, num_codebooks, count)
+    encoder = mimi.encoder_stream(rows, num_codebooks)
+    decoder = mimi.decoder_stream(rows)
+    pcm = np.repeat(noise(mimi, count / mimi.frame_rate).reshape(count, 1, 1, -1), rows, axis=1)
+    codes: list[mx.array] = []
+    for half, times in (
+        ("encode", _times(lambda frame: codes.append(encoder.push(frame)), pcm)),
+        ("decode", _times(decoder.push, codes)),
+    ):
+        found[half] = _percentiles(times[count // 4 :])["p50"] / one[half]["p50"]
+    return found
+
+
+def paced(mimi: Mimi, num_codebooks: int, seconds: float = 8) -> dict[str, float]:
+    """A live loop, a frame each 80 ms: how many were not done when the next one came."""
+    encoder, decoder = mimi.encoder_stream(num_codebooks=num_codebooks), mimi.decoder_stream()
+    period = 1 / mimi.frame_rate
+    pcm = noise(mimi, seconds).reshape(-1, mimi.frame_size)
+    decoder.push(encoder.push(pcm[0]))
+    late, busy, start = 0, 0.0, time.perf_counter()
+    for i, frame in enumerate(pcm):
+        due = start + i * period
+        time.sleep(max(0.0, due - time.perf_counter()))
+        begun = time.perf_counter()
+        decoder.push(encoder.push(frame))
+        busy += time.perf_counter() - begun
+        late += time.perf_counter() > due + period
+    return {"frames": len(pcm), "late": late, "busy, %": 100 * busy / (len(pcm) * period)}
+
+
+def stages(mimi: Mimi, num_codebooks: int, runs: int = 20) -> dict[str, float]:
+    """Milliseconds of each stage of a step, each compiled and evaluated alone."""
+    config = mimi.config
+    with mimi.on_device():
+        pcm = mx.array(noise(mimi, 1 / mimi.frame_rate)).reshape(1, -1, 1)
+        latents = mx.random.normal((1, 2, config.hidden_size), key=mx.random.key(0))
+        frame = latents[:, :1]
+        codes = mx.zeros((1, num_codebooks, 1), mx.int32)
+        before, after = mimi.init_encoder_state(), mimi.init_decoder_state()
+        calls: dict[str, tuple[Callable, tuple]] = {
+            "encoder SEANet": (mimi.encoder.step, (pcm, before.seanet)),
+            "encoder transformer": (
+                mimi.encoder_transformer.step,
+                (latents, before.transformer),
+            ),
+            "downsample": (mimi.downsample.step, (latents, before.downsample)),
+            "quantise": (lambda x: mimi.quantizer.encode(x, num_codebooks), (frame,)),
+            "dequantise": (mimi.quantizer.decode, (codes,)),
+            "upsample": (mimi.upsample.step, (frame, after.upsample)),
+            "decoder transformer": (mimi.decoder_transformer.step, (latents, after.transformer)),
+            "decoder SEANet": (mimi.decoder.step, (latents, after.seanet)),
+        }
+        evaluate(*(inputs for _, inputs in calls.values()))
+        found = {}
+        for name, (call, inputs) in calls.items():
+            run = _compiled(call, inputs)
+            found[name] = 1e3 * float(np.median(_times(lambda _, run=run: run(), range(runs))))
+    return found
+
+
+def _compiled(call: Callable, inputs: tuple) -> Callable[[], None]:
+    step = mx.compile(call)
+
+    def run() -> None:
+        evaluate(step(*inputs))
+
+    run()
+    return run
+
+
+def bytes_read(mimi: Mimi, half: str, num_codebooks: int) -> int:
+    """Bytes of weights that one step of ``half`` must read: the floor of its memory traffic."""
+    modules = {
+        "encoder": [mimi.encoder, mimi.encoder_transformer, mimi.downsample],
+        "decoder": [mimi.upsample, mimi.decoder_transformer, mimi.decoder],
+    }[half]
+    weights = [w for module in modules for _, w in tree_flatten(module.parameters())]
+    projection = "input_proj" if half == "encoder" else "output_proj"
+    weights.append(mimi.quantizer[projection].weight)
+    if half == "encoder":  # a decoder reads one entry of each
+        weights.append(mimi.quantizer.codebooks[:num_codebooks])
+    return sum(weight.nbytes for weight in weights)
+
+
+def read_rate(mimi: Mimi) -> float:
+    """Bytes a second that the device reads from memory: the better of a matmul and a sum."""
+    with mimi.on_device():
+        matrix = mx.ones((16384, 4096))  # 268 MB, more than any cache
+        row = mx.ones((1, 16384))
+        evaluate(matrix, row)
+        times = _times(lambda _: evaluate(row @ matrix), range(5))
+        times += _times(lambda _: evaluate(matrix.sum()), range(5))
+    return matrix.nbytes / min(times)
+
+
+def kernel_counts(mimi: Mimi, num_codebooks: int) -> dict[str, dict[str, Any]]:
+    """The kernels of a step each way, by kind (see kernels.py)."""
+    if products.PACKS:  # a GPU does not have weights packed
+        mimi = Mimi(mimi.config)
+    found = {}
+    for half in ("encoder", "decoder"):
+        counted = kernels.count(mimi, half, num_codebooks)
+        found[half] = {"total": counted.total, "kinds": counted.kinds}
+    return found
+
+
+def _times(call: Callable, inputs: Any) -> list[float]:
+    """Seconds of each call."""
+    times = []
+    for x in inputs:
+        start = time.perf_counter()
+        call(x)
+        times.append(time.perf_counter() - start)
+    return times
+
+
+def _percentiles(seconds: list[float]) -> dict[str, float]:
+    """Milliseconds."""
+    return {f"p{p}": 1e3 * float(np.percentile(seconds, p)) for p in (50, 95, 99)}

@@ -1,0 +1,108 @@
+"""How many kernels a step is on a GPU, read from its compiled graph on any machine.
+
+Views cost nothing; every other primitive is one kernel, and so is each ``mx.fast`` call. Without a
+GPU those calls expand into several primitives, so while the graph is made each is replaced by a
+stand-in whose primitives are known and subtracted. Nothing is computed.
+"""
+
+import collections
+import contextlib
+import io
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+from unittest import mock
+
+import mlx.core as mx
+from mlx.utils import tree_flatten
+
+from ..mimi import Mimi
+from ..model.ops import activations
+from ..model.ops import matmul as products
+from ..model.ops import tf32 as exact
+from ..streaming.runner import evaluate
+
+_VIEWS = {
+    *("AsStrided", "Broadcast", "ExpandDims", "Flatten", "Reshape", "Slice", "Split"),
+    *("Squeeze", "StopGradient", "Transpose", "Unflatten", "View"),
+}
+
+
+class Kernels(NamedTuple):
+    """The kernels of a step by kind, and the copies that hide in some of them.
+
+    ``copies`` are what Metal adds to one kernel a primitive: a concatenation copies each of its
+    parts, and a transposed attention output may be laid out anew.
+    """
+
+    kinds: dict[str, int]
+    copies: int
+
+    @property
+    def total(self) -> int:
+        """One for each primitive that is not a view: the figure that others are compared by."""
+        return sum(self.kinds.values())
+
+
+def count(mimi: Mimi, half: str, num_codebooks: int) -> Kernels:
+    """The kernels of one compiled step of one row and one frame of ``half`` of the codec."""
+    masks: list[mx.array] = []
+    if half == "encoder":
+        x, state = mx.zeros((1, 1, mimi.frame_size)), mimi.init_encoder_state()
+    else:
+        x, state = mx.zeros((1, num_codebooks, 1), mx.int32), mimi.init_decoder_state()
+    evaluate(mimi.parameters(), x, state)  # what a step is given is no part of its graph
+
+    def step(x, state):
+        if half == "encoder":
+            return *mimi.encode_step(x, state, num_codebooks), masks[:1]
+        return *mimi.decode_step(x, state), masks[:1]
+
+    with _stand_ins(masks):
+        outputs = [array for _, array in tree_flatten(mx.compile(step)(x, state))]
+    text = io.StringIO()
+    mx.export_to_dot(text, *outputs)
+    return _read(text.getvalue(), attentions=len(masks))
+
+
+def _read(dot: str, attentions: int) -> Kernels:
+    names = dict(re.findall(r'(\d+) \[label ="([^"]+)"', dot))
+    parts = collections.Counter(re.findall(r'" -> (\d+)$', dot, re.MULTILINE))
+    kinds = collections.Counter(_kind(name) for name in names.values())
+    for view in _VIEWS:
+        del kinds[view]
+    # The stand-in of an attention was a Matmul and an AddMM.
+    kinds["Matmul"] -= attentions
+    kinds["AddMM"] -= attentions
+    kinds["Attention"] = attentions
+    joined = [parts[node] for node, name in names.items() if name == "Concatenate"]
+    return Kernels(dict(kinds.most_common()), sum(joined) - len(joined) + attentions)
+
+
+def _kind(name: str) -> str:
+    if name.startswith("Compiled"):
+        return "Elementwise"
+    name = name.split()[0]
+    return {"CumSum": "LayerNorm", "Subtract": "Elementwise", "Add": "Elementwise"}.get(name, name)
+
+
+@contextlib.contextmanager
+def _stand_ins(masks: list[mx.array]) -> Iterator[None]:
+    """Primitives that nothing fuses with for ``mx.fast`` calls; no ways of some devices alone."""
+
+    def layer_norm(x, weight, bias, eps):
+        return mx.cumsum(x, axis=-1)
+
+    def attention(q, k, v, *, scale, mask):
+        masks.append(mask)
+        return mx.addmm(q, q @ k.swapaxes(-1, -2), v)
+
+    with (
+        mock.patch.object(mx.fast, "layer_norm", layer_norm),
+        mock.patch.object(mx.fast, "scaled_dot_product_attention", attention),
+        mock.patch.object(activations, "FAST", True),
+        mock.patch.object(products, "PACKS", False),
+        mock.patch.object(exact, "matmul_is_reduced", bool),
+        mock.patch.object(exact, "conv_is_reduced", bool),
+    ):
+        yield

@@ -1,0 +1,186 @@
+"""A long run of both streams, frame by frame: do time, memory or sound drift?"""
+
+import collections
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+
+from ..mimi import Mimi
+from ..model.config import LATENTS_PER_FRAME
+
+_COMPARED = 100  # frames at the end that must equal those of a stream that started later
+_SETTLED = 1000  # frames after which memory is no longer expected to grow
+TIMED = 1000  # steps at each end whose times are compared
+_PROGRESS = 10.0  # seconds between two lines of progress
+
+
+def run(
+    mimi: Mimi, hours: float, num_codebooks: int, report: Callable[[str], Any] = print
+) -> dict[str, Any]:
+    """Encode and decode ``hours`` of synthetic speech frame by frame, and say what was seen.
+
+    At the end, or after Ctrl-C, the last 100 frames are made again by streams that start
+    ``warmup_seconds`` before them: 30 s, or all that a state remembers if that is more.
+
+    Args:
+        mimi: The model, with both halves.
+        hours: Hours of audio, more than 0.
+        num_codebooks: K.
+        report: Takes each line of progress.
+
+    Returns:
+        ``frames``, ``interrupted``; ``memory_mb`` of the process and ``memory_growth_mb`` since
+        frame 1000; ``encode_ms`` and ``decode_ms``, each with ``p10``, ``median`` and ``p95`` of
+        the ``first`` and the ``last`` 1000 steps; ``codes_equal``, whether the last frames' codes
+        are those of the later streams; ``waveform_error``, the greatest difference of their
+        samples over the RMS.
+    """
+    frames = round(hours * 3600 * mimi.frame_rate)
+    if frames < 1:
+        raise ValueError(f"hours is {hours}; a soak takes at least one frame. Give more than 0.")
+    codec = _Codec(mimi, num_codebooks)
+    seen = _Seen(min(_SETTLED, frames // 2), report)
+    interrupted = False
+    try:
+        for outputs in codec.frames(range(frames)):
+            seen.add(outputs)
+    except KeyboardInterrupt:
+        interrupted = True
+    figures = seen.figures()
+    warmup = _warmup(mimi)
+    start = max(0, seen.count - _COMPARED - warmup)
+    later = _Seen(0, report=lambda line: None)
+    for outputs in _Codec(mimi, num_codebooks).frames(range(start, seen.count)):
+        later.add(outputs)
+    return {
+        "frames": seen.count,
+        "interrupted": interrupted,
+        **figures,
+        "warmup_seconds": warmup / mimi.frame_rate,
+        **_compare(seen, later),
+    }
+
+
+class _Codec:
+    """An encoder's and a decoder's stream, one behind the other."""
+
+    def __init__(self, mimi: Mimi, num_codebooks: int):
+        self._mimi = mimi
+        self._encoder = mimi.encoder_stream(num_codebooks=num_codebooks)
+        self._decoder = mimi.decoder_stream()
+
+    def frames(self, indices: Iterable[int]) -> Iterable[tuple]:
+        """Each frame's codes and samples, and the seconds that each took."""
+        for index in indices:
+            samples = _voice(self._mimi, index)
+            start = time.perf_counter()
+            codes = self._encoder.push(samples)
+            middle = time.perf_counter()
+            pcm = self._decoder.push(codes)
+            end = time.perf_counter()
+            yield np.array(codes), np.array(pcm), middle - start, end - middle
+
+
+class _Seen:
+    """What a run showed so far, in memory that does not grow."""
+
+    def __init__(self, settled: int, report: Callable[[str], Any]):
+        self.count = 0
+        self.recent: collections.deque = collections.deque(maxlen=_COMPARED)
+        self._first = np.ones((TIMED, 2))  # seconds to encode and to decode
+        self._last = np.ones((TIMED, 2))
+        self._settled = settled
+        self._memory = 0
+        self._report = report
+        self._started = self._reported = time.perf_counter()
+
+    def add(self, outputs: tuple) -> None:
+        """Take one frame's codes, samples and two times."""
+        codes, pcm, *seconds = outputs
+        self.recent.append((codes, pcm))
+        self._last[self.count % TIMED] = seconds
+        if self.count < TIMED:
+            self._first[self.count] = seconds
+        self.count += 1
+        settled = self.count == self._settled
+        if settled or time.perf_counter() - self._reported > _PROGRESS:
+            self._reported = time.perf_counter()
+            self._report(self._line())
+        if settled:  # NumPy has loaded what a line of progress needs
+            self._memory = resident_bytes()
+
+    def _line(self) -> str:
+        encode, decode = np.median(self._last[: self.count], axis=0) * 1e3
+        elapsed = self._reported - self._started
+        return (
+            f"{self.count} frames in {elapsed:.0f} s, encode {encode:.2f} ms, "
+            f"decode {decode:.2f} ms, memory {resident_bytes() / 1e6:.1f} MB"
+        )
+
+    def figures(self) -> dict[str, Any]:
+        """Memory and times."""
+        memory = resident_bytes()
+        grown = memory - self._memory if self.count >= self._settled else 0
+        return {
+            "memory_mb": memory / 1e6,
+            "memory_growth_mb": grown / 1e6,
+            "encode_ms": self._quantiles(0),
+            "decode_ms": self._quantiles(1),
+        }
+
+    def _quantiles(self, half: int) -> dict[str, dict[str, float]]:
+        found = {}
+        for name, seconds in (("first", self._first), ("last", self._last)):
+            quantiles = np.percentile(seconds[: self.count, half] * 1e3, [10, 50, 95])
+            found[name] = dict(zip(("p10", "median", "p95"), map(float, quantiles), strict=True))
+        return found
+
+
+def _compare(seen: _Seen, later: _Seen) -> dict[str, Any]:
+    codes, pcm = zip(*seen.recent, strict=True)
+    later_codes, later_pcm = zip(*list(later.recent)[-len(codes) :], strict=True)
+    difference = np.abs(np.array(pcm) - np.array(later_pcm)).max()
+    rms = np.sqrt(np.mean(np.square(pcm, dtype=np.float64)))
+    return {
+        "codes_equal": bool(np.array_equal(codes, later_codes)),
+        "waveform_error": float(difference / rms),
+    }
+
+
+def _warmup(mimi: Mimi) -> int:
+    """Frames after which nothing that a stream heard before is left in its state, at least 30 s."""
+    config = mimi.config
+    # Each layer looks a window back at what the layer before it made; convolutions add less
+    # than a second. The decoder hears what the encoder remembers.
+    latents = config.num_hidden_layers * (config.sliding_window - 1)
+    half = latents / LATENTS_PER_FRAME + mimi.frame_rate
+    return round(max(30 * mimi.frame_rate, 2 * half))
+
+
+def _voice(mimi: Mimi, index: int) -> np.ndarray:
+    """One frame of an endless voice: gliding harmonics, syllables and breath. ``[frame_size]``."""
+    size = mimi.frame_size
+    t = (index * size + np.arange(size)) / mimi.sample_rate
+    phase = 2 * np.pi * 130 * t + 50 * np.sin(2 * np.pi * 0.61 * t)
+    harmonics = sum(np.sin(k * phase) / k for k in range(1, 9))
+    loudness = 0.5 + 0.5 * np.sin(2 * np.pi * 2.3 * t) * np.sin(2 * np.pi * 0.17 * t)
+    breath = np.random.default_rng(index).standard_normal(size)
+    return (0.1 * harmonics * loudness + 0.01 * breath).astype(np.float32)
+
+
+def resident_bytes() -> int:
+    """The memory of this process that is in RAM, MLX's cache of free buffers left out."""
+    mx.clear_cache()
+    statm = Path("/proc/self/statm")
+    if statm.exists():
+        return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    ps = subprocess.run(
+        ["ps", "-o", "rss=", "-p", str(os.getpid())], capture_output=True, check=True
+    )
+    return int(ps.stdout) * 1024

@@ -1,0 +1,243 @@
+"""Proof that a model is right on this machine: each check is a figure and what it must be."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import mlx.core as mx
+import numpy as np
+
+from .. import audio, files
+from ..checkpoint import mlx_format as converted
+from ..checkpoint import precision
+from ..mimi import Mimi
+from ..tiny import RECORDED, SPEECH
+from . import bench, fidelity, metrics
+from . import numerics as arithmetic
+
+# RMS of a difference over RMS of what is right, float32.
+_STAGE_ERROR = 1e-4
+
+# The same with weights and inputs of 8 or 11 bits.
+_REDUCED_ERROR = 2e-2
+
+# A product of float32 is within 1e-6 or so; one of 11 bits (TF32, on M5 GPUs) is 3e-4 or more off.
+_PRODUCT_ERROR = 2e-5
+
+# Of a reduced model's codes, which the last bits of an input decide oftener.
+_REDUCED_CODES = 0.98
+
+# Of the first codebook's codes, in a reduced recipe against float32.
+_FIRST_CODES = 0.9
+
+# Processes a processor before it began, from which on a paced second proves nothing by failing.
+_LOADED = 0.4
+
+# Source: transformers' MimiIntegrationTest: codebooks, sum of all codes, RMSE, for
+# obama_first_45_secs.mp3 of hf-internal-testing/dummy-audio-samples.
+_PUBLISHED = ((8, 4621433, 0.00067151), (32, 18446927, 0.00049521))
+
+
+class Check(NamedTuple):
+    """One line of the table."""
+
+    name: str
+    figure: str
+    must: str
+    """What the figure has to be; empty if this machine has nothing to check."""
+    passed: bool
+
+
+def run(mimi: Mimi, recipe: precision.Recipe | None, device: mx.DeviceType | None) -> list[Check]:
+    """All checks of a model, and of this package with the embedded one, on a device."""
+    load = _load()  # before this adds to it
+    reduced = recipe is not None and recipe._replace(group_size=64) != precision.Recipe()
+    tiny = Mimi.from_pretrained("tiny", device=device)
+    clip = audio.read(SPEECH, tiny.sample_rate)
+    checks = [*recorded(tiny, clip), *products(tiny)]
+    if reduced:
+        checks += in_recipe(tiny, recipe, clip, device)
+    clip = clip[: 20 * mimi.frame_size + 123]  # ragged
+    codes = _codes(mimi, clip)
+    if "encoder" in mimi:
+        checks += [streamed_codes(mimi, clip, codes, reduced), two_streams(mimi, clip)]
+    if "decoder" in mimi:
+        checks.append(streamed_waveform(mimi, codes, reduced))
+    checks += devices(mimi, clip, codes, reduced)
+    if "encoder" in mimi and "decoder" in mimi:
+        checks.append(paced(mimi, load))
+    return checks
+
+
+def checksum(paths: list[Path]) -> Iterator[Check]:
+    """A converted file against the sum that convert wrote beside it."""
+    for path in paths:
+        if said := converted.checksum(path):
+            found = files.sha256(path)
+            must = f"{said[:16]}..., as config.json says"
+            yield Check(f"SHA-256 of {path.name}", f"{found[:16]}...", must, found == said)
+
+
+def recorded(tiny: Mimi, clip: np.ndarray) -> Iterator[Check]:
+    """The embedded model against what PyTorch made of the embedded clip."""
+    with np.load(RECORDED) as file:
+        codes, waveform, stride = (file[k] for k in ("codes", "waveform", "stride"))
+    codes = codes.astype(np.int32)
+    yield _share("codes of PyTorch, tiny", (np.array(tiny.encode(clip)) == codes).mean(), 1.0)
+    pcm = np.array(tiny.decode(codes))[..., ::-1][..., :: int(stride)]
+    yield _error("waveform of PyTorch, tiny", metrics.relative_error(waveform, pcm), 1e-4)
+
+
+def products(mimi: Mimi) -> Iterator[Check]:
+    """Whether the device computes products of float32 in fewer bits, and the codec all the same."""
+    with mimi.on_device():
+        measured = list(arithmetic.errors())
+    for name, own, codec in measured:
+        check = _error(name, codec, _PRODUCT_ERROR)
+        figure = f"{check.figure}, MLX's own {own:.1e}"
+        if own > _PRODUCT_ERROR:
+            figure += ": reduced" + ", which the codec avoids" * check.passed
+        if not check.passed:
+            check = check._replace(must=f"{check.must}; start Python with MLX_ENABLE_TF32=0")
+        yield check._replace(figure=figure)
+
+
+def in_recipe(
+    tiny: Mimi, recipe: precision.Recipe, clip: np.ndarray, device: mx.DeviceType | None
+) -> Iterator[Check]:
+    """The embedded model in the recipe of the model that is verified."""
+    other = bench.as_converted("tiny", recipe, device)
+    found = fidelity.compare(tiny, other, [clip])
+    yield _share(f"first codebook, tiny in {recipe}", found.first_codebook, _FIRST_CODES)
+    yield Check(
+        f"waveform, tiny in {recipe}",
+        f"{found.snr:.1f} dB",
+        f"at least {precision.WORST_SNR:g} dB",
+        found.snr >= precision.WORST_SNR,
+    )
+
+
+def streamed_codes(mimi: Mimi, clip: np.ndarray, codes: np.ndarray, reduced: bool) -> Check:
+    """Any cutting gives the codes of the whole."""
+    stream = mimi.encoder_stream()
+    cuts = np.split(clip, [1, 700, 1920, 9000, 9001, 20000])
+    parts = [np.array(stream.push(part)) for part in cuts] + [np.array(stream.flush())]
+    equal = (np.concatenate(parts, axis=-1) == codes).mean()
+    return _share("codes, stream against whole", equal, _REDUCED_CODES if reduced else 1.0)
+
+
+def streamed_waveform(mimi: Mimi, codes: np.ndarray, reduced: bool) -> Check:
+    """Frame by frame gives the waveform of the whole."""
+    stream = mimi.decoder_stream()
+    parts = [np.array(stream.push(codes[..., i : i + 1])) for i in range(codes.shape[2])]
+    error = metrics.relative_error(np.array(mimi.decode(codes)), np.concatenate(parts, axis=-1))
+    limit = _REDUCED_ERROR if reduced else _STAGE_ERROR
+    return _error("waveform, stream against whole", error, limit)
+
+
+def two_streams(mimi: Mimi, clip: np.ndarray) -> Check:
+    """Two interleaved streams give what each gives alone."""
+    size = mimi.frame_size
+    clips = [clip[: 6 * size], clip[6 * size : 12 * size]]
+
+    def codes(order: list[int]) -> list[np.ndarray]:
+        streams, at, found = [mimi.encoder_stream() for _ in clips], [0, 0], [[], []]
+        for i in order:
+            found[i].append(np.array(streams[i].push(clips[i][at[i] : at[i] + size])))
+            at[i] += size
+        return [np.concatenate(parts, axis=-1) for parts in found]
+
+    mixed, alone = codes([0, 1] * 6), codes([0] * 6 + [1] * 6)
+    equal = np.mean([(a == b).mean() for a, b in zip(mixed, alone, strict=True)])
+    return _share("two streams against each alone", equal, 1.0)
+
+
+def devices(mimi: Mimi, clip: np.ndarray, codes: np.ndarray, reduced: bool) -> Iterator[Check]:
+    """Each stage on the GPU against the CPU, both given the CPU's input."""
+    if not mx.metal.is_available():
+        yield Check("GPU against CPU", "this machine has no Metal GPU", "", True)
+        return
+    limit = _REDUCED_ERROR if reduced else _STAGE_ERROR
+    x = {"encoder": mx.array(clip)[None, :, None], "upsample": None}
+    for stage in _STAGES:
+        if stage not in mimi:
+            continue
+        if stage == "upsample":
+            with mx.stream(mx.cpu):
+                x["upsample"] = mimi.quantizer.decode(mx.array(codes))
+        half = "encoder" if stage in _STAGES[:3] else "upsample"
+        outputs = []
+        for device in (mx.cpu, mx.gpu):
+            with mx.stream(device):
+                outputs.append(np.array(mimi[stage](x[half])))
+        yield _error(f"{stage}, GPU against CPU", metrics.relative_error(*outputs), limit)
+        x[half] = mx.array(outputs[0])
+
+
+_STAGES = (
+    *("encoder", "encoder_transformer", "downsample"),
+    *("upsample", "decoder_transformer", "decoder"),
+)
+
+
+def paced(mimi: Mimi, load: float) -> Check:
+    """A second of frames, one each 80 ms, there and back; no failure where others work too."""
+    found = bench.paced(mimi, min(8, mimi.num_codebooks), seconds=1)
+    name, must = "a paced second, 8 codebooks", "busy less than 100 %"
+    figure = f"{found['late']} of {found['frames']} frames late, busy {found['busy, %']:.0f} %"
+    keeps_up = found["busy, %"] < 100
+    if not keeps_up and load > _LOADED:
+        figure += f"; not judged, load {load:.1f} a processor before"
+        return Check(name, figure, "", True)
+    return Check(name, figure, must, keeps_up)
+
+
+def _load() -> float:
+    """Processes that ran or wanted to in the last minute, for each processor."""
+    return os.getloadavg()[0] / (os.cpu_count() or 1)
+
+
+def published(mimi: Mimi) -> Iterator[Check]:
+    """kyutai/mimi's codes and reconstruction against the figures that transformers publishes."""
+    from huggingface_hub import hf_hub_download
+
+    name = "hf-internal-testing/dummy-audio-samples"
+    file = Path(hf_hub_download(name, "obama_first_45_secs.mp3", repo_type="dataset"))
+    pcm = audio.resample(*audio.load(file, mono=True), mimi.sample_rate)
+    for count, total, rmse in _PUBLISHED:
+        codes = mimi.encode(pcm, count)
+        found = int(np.array(codes, np.int64).sum())
+        yield Check(
+            f"published sum of codes, {count} codebooks",
+            str(found),
+            f"within 0.3 % of {total}",
+            abs(found / total - 1) <= 3e-3,
+        )
+        out = np.array(mimi.decode(codes, length=len(pcm)))[0, 0]
+        error = float(
+            np.sqrt(np.mean((pcm / np.linalg.norm(pcm) - out / np.linalg.norm(out)) ** 2))
+        )
+        yield Check(
+            f"published RMSE, {count} codebooks",
+            f"{error:.8f}",
+            f"within 1e-5 of {rmse}",
+            abs(error - rmse) <= 1e-5,
+        )
+
+
+def _codes(mimi: Mimi, clip: np.ndarray) -> np.ndarray:
+    if "encoder" in mimi:
+        return np.array(mimi.encode(clip))
+    frames = -(-len(clip) // mimi.frame_size)
+    draw = np.random.default_rng(0)
+    return draw.integers(0, mimi.codebook_size, (1, mimi.num_codebooks, frames), np.int32)
+
+
+def _share(name: str, share: float, least: float) -> Check:
+    must = "all" if least == 1 else f"at least {100 * least:g} %"
+    return Check(name, f"{100 * share:.2f} % equal", must, bool(share >= least))
+
+
+def _error(name: str, error: float, most: float) -> Check:
+    return Check(name, f"error {error:.1e}", f"at most {most:.0e}", bool(error <= most))

@@ -1,0 +1,160 @@
+"""Audio devices through PortAudio, by way of sounddevice, and the real clock."""
+
+import concurrent.futures
+import functools
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+import numpy as np
+
+from .interface import Callback, Device, Kind
+
+# Blocks a second to ask ALSA for, for a speaker: through PulseAudio, larger ones run empty, and
+# then it may call without end. Elsewhere, and for microphones, PortAudio chooses best.
+_ALSA_BLOCKS = 200
+
+# Seconds: a device's own word on how late a block is, if it is more, is no use; nor is exactly 0.
+_LATEST = 1.0
+
+
+class PortAudio:
+    """See :class:`devices.Audio`. The clock needs nothing installed.
+
+    Raises:
+        ValueError: From all that is about devices: sounddevice or PortAudio is not installed.
+    """
+
+    @functools.cached_property
+    def _sd(self) -> Any:
+        return _sounddevice()
+
+    def devices(self) -> list[Device]:
+        """All that PortAudio knows since it was last initialised."""
+        systems = [api["name"] for api in self._sd.query_hostapis()]
+        return [
+            Device(
+                found["index"],
+                found["name"],
+                systems[found["hostapi"]],
+                found["max_input_channels"],
+                found["max_output_channels"],
+                round(found["default_samplerate"]),
+            )
+            for found in self._sd.query_devices()
+        ]
+
+    def default(self, kind: Kind) -> int | None:
+        """The system's default, or None."""
+        try:
+            return self._sd.query_devices(kind=kind)["index"]
+        except self._sd.PortAudioError:
+            return None
+
+    def refresh(self) -> None:
+        """Initialise PortAudio anew: it sees only devices that were there at that time."""
+        self._sd._terminate()
+        self._sd._initialize()
+
+    def open(
+        self,
+        kind: Kind,
+        device: Device,
+        rate: int,
+        channels: int,
+        latency: float,
+        callback: Callback,
+    ) -> "PortAudioPort":
+        """Open and start a stream with blocks of whatever size suits the latency."""
+        try:
+            return PortAudioPort(self._sd, kind, device, rate, channels, latency, callback)
+        except (self._sd.PortAudioError, ValueError) as error:
+            raise OSError(f"{device.name} cannot be opened ({error})") from error
+
+    def clock(self) -> float:
+        """Seconds."""
+        return time.monotonic()
+
+    def wait(self, seconds: float, future: Future | None) -> None:
+        """Sleep, or wait for the future."""
+        if future is None:
+            time.sleep(seconds)
+        else:
+            concurrent.futures.wait([future], timeout=seconds)
+
+
+class PortAudioPort:
+    """A stream of PortAudio that runs."""
+
+    def __init__(
+        self,
+        sd: Any,
+        kind: Kind,
+        device: Device,
+        rate: int,
+        channels: int,
+        latency: float,
+        callback: Callback,
+    ):
+        self.rate = rate
+        self.latency = latency
+        make = sd.InputStream if kind == "input" else sd.OutputStream
+        small = kind == "output" and device.system == "ALSA"
+        self._stream = make(
+            device=device.number,
+            samplerate=rate,
+            blocksize=rate // _ALSA_BLOCKS if small else 0,
+            channels=channels,
+            dtype="float32",
+            latency=latency,
+            callback=self._called(kind, callback),
+        )
+        self.latency = self._stream.latency
+        try:
+            self._stream.start()
+        except sd.PortAudioError:
+            self._stream.close(ignore_errors=True)
+            raise
+
+    @property
+    def active(self) -> bool:
+        """Whether PortAudio still calls."""
+        return self._stream is not None and self._stream.active
+
+    def close(self) -> None:
+        """Stop without playing what waits. Again: nothing; PortAudio would read freed memory."""
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.abort(ignore_errors=True)
+            stream.close(ignore_errors=True)
+
+    def _called(self, kind: Kind, callback: Callback) -> Callable[..., None]:
+        def input(block: np.ndarray, frames: int, when: Any, status: Any) -> None:
+            delay = self._sane(when.currentTime - when.inputBufferAdcTime)
+            # Its first sample is at least as old as the block is long, whatever ALSA says.
+            callback(block, max(delay, frames / self.rate), bool(status))
+
+        def output(block: np.ndarray, frames: int, when: Any, status: Any) -> None:
+            callback(block, self._sane(when.outputBufferDacTime - when.currentTime), bool(status))
+
+        return input if kind == "input" else output
+
+    def _sane(self, delay: float) -> float:
+        return max(0.0, delay) if delay and abs(delay) < _LATEST else self.latency
+
+
+def _sounddevice() -> Any:
+    try:
+        import sounddevice
+    except ImportError as error:
+        raise ValueError(
+            "the live codec needs sounddevice, which is missing. pip install 'mimi_mlx[mic]'"
+        ) from error
+    except OSError as error:
+        remedy = "Install it, for example with: apt install libportaudio2"
+        if sys.platform != "linux":
+            remedy = "Install it anew: pip install --force-reinstall sounddevice"
+        raise ValueError(f"PortAudio cannot be loaded ({error}). {remedy}") from error
+    return sounddevice

@@ -1,0 +1,165 @@
+"""Frames between two machines, over UDP: for loopback and trusted networks, without encryption."""
+
+import secrets
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from .packet import SEQUENCES, PacketFormat
+from .receiver import Receiver
+from .udp import Address, UdpSocket, hosts
+
+_AT_ONCE = 64  # datagrams that one poll reads
+_IP_UDP = {False: 28, True: 48}  # bytes of both headers: IPv4, IPv6
+
+
+class LinkStats(NamedTuple):
+    """What a link has counted, in frames unless it says otherwise."""
+
+    sent: int
+    errors: int
+    """Frames that could not be sent, and reads of the socket that failed."""
+    received: int
+    """Came in time."""
+    lost: int
+    """Never came in time; those in ``late`` are among them."""
+    late: int
+    """Came after their time, and were not used."""
+    duplicate: int
+    """Came again."""
+    foreign: int
+    """Datagrams that were not the peer's: anything at all."""
+    concealed: int
+    """Made up, for a lost frame or to wait for one that is late."""
+    dropped: int
+    """Came in time, and were left out to catch up."""
+    depth: int
+    """Wait to be played now."""
+    kbps: float
+    """Of one direction, with the headers of packet, UDP and IP."""
+
+
+class Link:
+    """Sends frames of codes to a peer, receives a peer's, or both: a call.
+
+    Nothing here blocks or starts a thread. What comes from the network can neither raise an
+    error nor make it grow. One thread at a time may use a link.
+
+    Args:
+        num_codebooks: K of the codes, in both directions.
+        send_to: Host and port of the peer, or None: only receive. A name is looked up once.
+        listen: Port to receive at, on all addresses of this machine, 0 for any free one; or None:
+            only send.
+        allow: The one host that may send to this link, looked up once; None means any.
+        clock: Seconds, from any zero.
+        fingerprint: Of the model: codes of another are refused.
+        codebook_size: Of the model: codes are from 0 to this less 1.
+        frame_rate: Frames a second.
+
+    Raises:
+        ValueError: Neither ``send_to`` nor ``listen`` is given, a host is not known, or the port
+            is not free.
+    """
+
+    def __init__(
+        self,
+        num_codebooks: int,
+        send_to: tuple[str, int] | None,
+        listen: int | None,
+        allow: str | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        fingerprint: str,
+        codebook_size: int = 2048,
+        frame_rate: float = 12.5,
+    ):
+        if send_to is None and listen is None:
+            raise ValueError("a link that neither sends nor listens. Give send_to, listen or both.")
+        self._format = PacketFormat(num_codebooks, codebook_size, fingerprint)
+        allowed = None if allow is None else hosts(allow)
+        self._receiver = Receiver(self._format, allowed, clock)
+        self._frame_rate = frame_rate
+        self._sends, self._listens = send_to is not None, listen is not None
+        self._stream = secrets.randbits(32)
+        self._sequence = 0
+        self._sent = 0
+        self._told = False  # that sending fails
+        self._to = send_to and Address(*send_to)
+        self._socket = UdpSocket(send_to, listen)
+
+    @property
+    def port(self) -> int:
+        """The port that it listens at, or sends from."""
+        return self._socket.port
+
+    @property
+    def peer(self) -> Address | None:
+        """Whom it hears; None: nobody yet."""
+        return self._receiver.peer
+
+    def send(self, codes: np.ndarray) -> None:
+        """Send one frame, int32 ``[K]``. Whether it can be sent or not, it is not sent again.
+
+        Raises:
+            ValueError: The link was made without ``send_to``.
+        """
+        if not self._sends:
+            raise ValueError("send on a link that only listens. Make it with send_to.")
+        packet = self._format.pack(self._stream, self._sequence, codes)
+        self._sequence = (self._sequence + 1) % SEQUENCES
+        self._sent += self._socket.send(packet)
+
+    def poll(self) -> None:
+        """Take in what has come, at most 64 datagrams. To be called every few milliseconds."""
+        for _ in range(_AT_ONCE if self._listens else 0):
+            datagram = self._socket.receive()
+            if datagram is None:
+                return
+            self._receiver.take_in(*datagram)
+
+    def next_frame(self) -> tuple[np.ndarray | None, float]:
+        """The codes ``[K]`` to decode next, and the gain that their frame shall end with.
+
+        To be called once for each frame that the playout needs. The gain is 1 for a frame that
+        was received. A missing one is concealed: the last codes again, fading within three
+        frames, then with gain 0. (None, 0.0) before the first frame: play silence.
+        """
+        return self._receiver.buffer.take()
+
+    def messages(self) -> list[str]:
+        """What to tell the user since the last call, in lines; each kind is told once."""
+        news = self._receiver.messages()
+        if self._socket.failure and not self._told:
+            self._told = True
+            news.append(f"cannot send to {self._to} ({self._socket.failure}), and goes on trying")
+        return news
+
+    @property
+    def stats(self) -> LinkStats:
+        """What it has counted so far."""
+        buffer = self._receiver.buffer
+        return LinkStats(
+            sent=self._sent,
+            errors=self._socket.errors,
+            received=buffer.received,
+            lost=buffer.lost,
+            late=buffer.late,
+            duplicate=buffer.duplicate,
+            foreign=self._receiver.foreign,
+            concealed=buffer.concealed,
+            dropped=buffer.dropped,
+            depth=buffer.depth,
+            kbps=self._kbps(),
+        )
+
+    def close(self) -> None:
+        """Close the socket. Again: nothing."""
+        self._socket.close()
+
+    def _kbps(self) -> float:
+        peer = self._receiver.peer
+        is_ipv6 = self._socket.is_ipv6 if self._sends else peer is not None and ":" in peer.host
+        size = self._format.size + _IP_UDP[is_ipv6]
+        return size * 8 * self._frame_rate / 1000

@@ -1,0 +1,1 @@
+"""How this machine computes what the model asks for: CPU, Metal or CUDA."""

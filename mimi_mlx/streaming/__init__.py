@@ -1,0 +1,1 @@
+"""Running the codec: whole clips and streams, saved streams, a thread that owns MLX."""

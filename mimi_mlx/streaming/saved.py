@@ -1,0 +1,76 @@
+"""A saved stream: one .safetensors file with its state, and in its metadata what it belongs to."""
+
+import os
+from typing import NamedTuple
+
+import mlx.core as mx
+from safetensors import SafetensorError, safe_open
+
+from ..files import replacing
+
+_FORMAT = "mimi_mlx.stream"
+_VERSION = "1"
+
+
+class SavedStream(NamedTuple):
+    """All that a stream is, as values.
+
+    ``pending [B, 1, T]`` are the samples of an encoder's unfinished frame; ``state`` are the
+    state's leaves by their place in it; ``num_codebooks`` is 0 for a decoder that has not begun.
+    """
+
+    half: str
+    fingerprint: str
+    batch_size: int
+    num_codebooks: int
+    flushed: bool
+    pending: mx.array
+    state: dict[str, mx.array]
+
+
+def write(path: str | os.PathLike, saved: SavedStream) -> None:
+    """Write a file that is either there as a whole or, after a failure, as it was before."""
+    facts = {
+        "format": _FORMAT,
+        "version": _VERSION,
+        "half": saved.half,
+        "fingerprint": saved.fingerprint,
+        "batch_size": str(saved.batch_size),
+        "num_codebooks": str(saved.num_codebooks),
+        "flushed": str(int(saved.flushed)),
+    }
+    tensors = {f"state.{name}": leaf for name, leaf in saved.state.items()}
+    with replacing(path) as beside, open(beside, "wb") as file:
+        mx.save_safetensors(file, {"pending": saved.pending, **tensors}, facts)
+
+
+def read(path: str | os.PathLike) -> SavedStream:
+    """Read what :func:`write` wrote; the tensors are lazy.
+
+    Raises:
+        ValueError: There is no such file, it is damaged, or it is not a saved stream.
+    """
+    try:
+        with safe_open(path, "numpy") as file:  # reads the header and checks the file's length
+            facts = file.metadata() or {}
+        if facts.get("format") != _FORMAT or facts.get("version") != _VERSION:
+            found = f"{facts.get('format', 'no format')!r} {facts.get('version', '')}".strip()
+            raise ValueError(
+                f"{path} says {found}; a saved stream says {_FORMAT!r} {_VERSION}. "
+                "Give a file that a stream's save() of this version wrote."
+            )
+        tensors = mx.load(str(path), format="safetensors")
+    except (SafetensorError, RuntimeError, OSError) as error:
+        raise ValueError(
+            f"{path} cannot be read as a saved stream ({error}). Give a file that a stream's "
+            "save() wrote, whole."
+        ) from error
+    return SavedStream(
+        facts["half"],
+        facts["fingerprint"],
+        int(facts["batch_size"]),
+        int(facts["num_codebooks"]),
+        facts["flushed"] == "1",
+        tensors.pop("pending"),
+        {name.removeprefix("state."): leaf for name, leaf in tensors.items()},
+    )

@@ -1,0 +1,245 @@
+"""What is checked at the door: every error names the value, the rule and the remedy."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import mlx.core as mx
+import numpy as np
+from mlx.utils import tree_flatten
+
+from ..model.config import MimiConfig
+from .saved import SavedStream
+
+if TYPE_CHECKING:
+    from ..mimi import Mimi
+    from .runner import Stepper
+
+
+def pcm(pcm: mx.array | np.ndarray) -> mx.array | np.ndarray:
+    """Samples as ``[B, 1, T]`` float32, from ``[B, 1, T]``, ``[1, T]`` or ``[T]``."""
+    dtype = str(getattr(pcm, "dtype", type(pcm).__name__)).removeprefix("mlx.core.")
+    if dtype == "int16":
+        raise ValueError(
+            "pcm is int16; it must be float32 in [-1, 1]. "
+            "Convert it with astype(numpy.float32) and divide by 32768."
+        )
+    if dtype != "float32":
+        raise ValueError(
+            f"pcm is {dtype}; it must be float32 in [-1, 1]. Convert it with astype(numpy.float32)."
+        )
+    shape = tuple(pcm.shape)
+    full = (1,) * (3 - len(shape)) + shape
+    if len(full) != 3 or full[1] != 1 or full[0] == 0 or not shape:
+        raise ValueError(
+            f"pcm has shape {shape}; it must be [B, 1, T], [1, T] or [T], one channel. "
+            "Mix channels down, or give each as a row of a batch [B, 1, T]."
+        )
+    # mx.array does not take views with negative strides, such as a clip reversed.
+    return (np.ascontiguousarray(pcm) if isinstance(pcm, np.ndarray) else pcm).reshape(full)
+
+
+def latent(latent: mx.array | np.ndarray, config: MimiConfig) -> mx.array | np.ndarray:
+    """Latents ``[B, hidden_size, F]``, float32, of at least one frame."""
+    dtype, shape = str(latent.dtype).removeprefix("mlx.core."), tuple(latent.shape)
+    fits = len(shape) == 3 and shape[1] == config.hidden_size and 0 not in shape
+    if dtype != "float32" or not fits:
+        raise ValueError(
+            f"latent is {dtype} of shape {shape}; it must be float32 [B, {config.hidden_size}, F]. "
+            "Give what encode_to_latent or decode_latent returns."
+        )
+    return latent
+
+
+def clip(clip: mx.array | np.ndarray) -> mx.array | np.ndarray:
+    """A whole clip: :func:`pcm` with at least one sample, all finite."""
+    clip = pcm(clip)
+    if clip.shape[2] == 0:
+        raise ValueError("pcm is empty; a clip has at least one sample. Leave it out.")
+    finite(host("pcm", clip))
+    return clip
+
+
+def host(name: str, array: mx.array | np.ndarray) -> np.ndarray:
+    """An array's values, for this thread."""
+    try:
+        return np.asarray(array)
+    except RuntimeError as error:
+        raise ValueError(
+            f"{name} cannot be computed in this thread ({error}); an array that crosses threads "
+            "must be evaluated. Call mx.eval on it in the thread that made it."
+        ) from error
+
+
+def finite(samples: np.ndarray) -> None:
+    """No sample is NaN or infinite."""
+    if samples.size and not (np.isfinite(samples.min()) and np.isfinite(samples.max())):
+        raise ValueError("pcm has NaN or infinite samples; all must be finite. Repair the source.")
+
+
+def batch_size(batch_size: int) -> int:
+    """The rows of a stream, at least one."""
+    if isinstance(batch_size, bool) or int(batch_size) != batch_size or batch_size < 1:
+        raise ValueError(
+            f"batch_size is {batch_size!r}; a stream has at least one row. Give 1 or more."
+        )
+    return int(batch_size)
+
+
+def rows(name: str, given: int, batch_size: int) -> None:
+    """A push has as many rows as its stream."""
+    if given != batch_size:
+        raise ValueError(
+            f"{name} has {given} rows; this stream has {batch_size}. Push every row, with a mask "
+            f"for those that wait, or make a stream with batch_size={given}."
+        )
+
+
+def mask(mask: Sequence[bool], batch_size: int) -> np.ndarray:
+    """One truth value for each row, ``[B]``."""
+    found = np.asarray(mask)
+    if found.shape != (batch_size,) or found.dtype != bool:
+        raise ValueError(
+            f"mask is {found.dtype} of shape {found.shape}; it must be {batch_size} booleans, "
+            "one for each row. Give True for the rows that take part."
+        )
+    return found
+
+
+def row_mask(rows: Sequence[int], batch_size: int) -> np.ndarray:
+    """Row numbers as a mask ``[B]``."""
+    found = np.zeros(batch_size, bool)
+    for row in rows:
+        if not 0 <= row < batch_size:
+            raise ValueError(
+                f"row {row} does not exist; this stream has rows 0 to {batch_size - 1}. "
+                "Give rows in that range."
+            )
+        found[row] = True
+    return found
+
+
+def num_codebooks(asked: int | None, config: MimiConfig) -> int:
+    """How many codebooks to use; None means all."""
+    if asked is None:
+        return config.num_quantizers
+    if isinstance(asked, bool) or int(asked) != asked or not 1 <= asked <= config.num_quantizers:
+        raise ValueError(
+            f"num_codebooks is {asked!r}; this model has 1 to {config.num_quantizers}. "
+            "Choose one of these."
+        )
+    return int(asked)
+
+
+def codes(
+    codes: mx.array | np.ndarray, config: MimiConfig, mask: np.ndarray | None = None
+) -> np.ndarray:
+    """Codes as ``[B, K, F]`` int32, from ``[B, K, F]`` or ``[K, F]``; every code in range.
+
+    Rows where ``mask [B]`` is false are not read: they come back as zeros.
+    """
+    values = host("codes", codes)
+    if mask is not None and values.ndim == 3 and len(values) == len(mask):
+        values = np.where(mask[:, None, None], values, values.dtype.type(0))
+    values = codes_or_ends(values, config)
+    if values.size and values.min() < 0:
+        raise ValueError(
+            f"codes has -1; here every code must be from 0 to {config.codebook_size - 1}. "
+            "Cut the rows to their ends."
+        )
+    return values
+
+
+def codes_or_ends(codes: mx.array | np.ndarray, config: MimiConfig) -> np.ndarray:
+    """Like :func:`codes`, where a row may also end in frames of -1."""
+    values = host("codes", codes)
+    if values.dtype.kind not in "iu":
+        raise ValueError(f"codes is {values.dtype}; codes are integers. Convert them with astype.")
+    if values.ndim == 2:
+        values = values[None]
+    if values.ndim != 3 or not 1 <= values.shape[1] <= config.num_quantizers or not values.shape[0]:
+        raise ValueError(
+            f"codes has shape {np.shape(codes)}; it must be [B, K, F] or [K, F] with K from 1 to "
+            f"{config.num_quantizers}. Check the order of the axes."
+        )
+    if not values.size:
+        return values.astype(np.int32)
+    if values.min() < -1 or values.max() >= config.codebook_size:
+        worst = values.max() if values.max() >= config.codebook_size else values.min()
+        raise ValueError(
+            f"codes has {worst}; a code is from 0 to {config.codebook_size - 1}, and -1 only "
+            "past a row's end. Check that they come from this model."
+        )
+    values = values.astype(np.int32)
+    ended = (values == -1).any(axis=1)  # [B, F]
+    if ended.any() and ((values == -1).all(axis=1) != np.maximum.accumulate(ended, axis=1)).any():
+        raise ValueError(
+            "codes has -1 inside a row; only whole frames at a row's end may be -1. "
+            "Remove or fill the frames that are missing."
+        )
+    return values
+
+
+def lengths(lengths: Sequence[int], rows: int, most: int) -> list[int]:
+    """The samples of each of ``rows`` rows: numbers from 1 to ``most``."""
+    found = list(lengths)
+    if len(found) != rows or any(int(n) != n or not 1 <= n <= most for n in found):
+        raise ValueError(
+            f"the lengths are {found}; there must be {rows}, one for each row, from 1 to {most}. "
+            "Give the number of samples of each row."
+        )
+    return [int(n) for n in found]
+
+
+def same_model(path: str | os.PathLike, saved: SavedStream, mimi: "Mimi") -> None:
+    """A file's stream is one of this model."""
+    if saved.fingerprint != mimi.fingerprint:
+        raise ValueError(
+            f"{path} holds a stream of the model with fingerprint {saved.fingerprint}; this "
+            f"model's is {mimi.fingerprint}. Load it with the model that it was saved with."
+        )
+
+
+def saved_stream(path: str | os.PathLike, saved: SavedStream, stepper: "Stepper") -> None:
+    """A file's stream is one that ``stepper`` can go on with."""
+    same_model(path, saved, stepper.mimi)
+    asked = {
+        "kind": (saved.half, stepper.half),
+        "batch size": (saved.batch_size, stepper.batch_size),
+    }
+    if stepper.num_codebooks is not None:
+        asked["number of codebooks"] = (saved.num_codebooks, stepper.num_codebooks)
+    for what, (theirs, ours) in asked.items():
+        if theirs != ours:
+            raise ValueError(
+                f"{path} holds a stream whose {what} is {theirs}; this stream's is {ours}. "
+                "Make one that fits with mimi.load_stream(path)."
+            )
+    found = {name: (leaf.shape, leaf.dtype) for name, leaf in saved.state.items()}
+    fits = {name: (leaf.shape, leaf.dtype) for name, leaf in tree_flatten(stepper.state)}
+    odd = sorted(name for name in found | fits if found.get(name) != fits.get(name))
+    if odd:
+        raise ValueError(
+            f"{path} holds a state of other arrays ({odd[0]}: {found.get(odd[0])}; here "
+            f"{fits.get(odd[0])}). Load it with the model that it was saved with."
+        )
+
+
+def tensors(paths: Iterable[Path], wrong: Mapping[str, list[str]]) -> None:
+    """Nothing is wrong with a checkpoint's tensors, of which ``wrong`` lists names by kind.
+
+    Raises:
+        ValueError: Something is.
+    """
+    listed = [_listed(kind, sorted(names)) for kind, names in wrong.items() if names]
+    if listed:
+        raise ValueError(
+            f"{', '.join(str(path) for path in paths)} does not fit its configuration: "
+            f"{'; '.join(listed)}. Give the config.json that belongs to these weights."
+        )
+
+
+def _listed(kind: str, names: list[str]) -> str:
+    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    return f"{len(names)} {kind} ({', '.join(names[:4])}{more})"
