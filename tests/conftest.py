@@ -1,27 +1,24 @@
 """What all tests share: the embedded model, the speech, and OpenBLAS before MLX."""
 
 import os
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # beside others: OpenBLAS's idle threads would spin
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # isort: split
-import mimi_mlx
-from mimi_mlx import Mimi, MimiConfig, cli
-from mimi_mlx.checkpoint import hub
-from mimi_mlx.checkpoint import load as weights
+from mimi_mlx import Mimi, cli
 from mimi_mlx.evaluation import verify
 
 # isort: split
+from paths import SPEECH, TINY
+
+# isort: split
 import mlx.core as mx
-from mlx.utils import tree_flatten
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -31,30 +28,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if device := config.getoption("--device"):
         mx.set_default_device(getattr(mx, device))
-
-
-SPEECH = Path(__file__).parent / "speech"
-TINY = Path(mimi_mlx.__file__).parent / "tiny"
-
-
-def unpacked_tiny() -> Mimi:
-    """The embedded model as it is before it is packed: what recipes are for."""
-    config, files = hub.find("tiny")
-    return weights.load(files, config)
-
-
-def model(tensors: dict[str, np.ndarray], config: MimiConfig, folder: Path) -> Mimi:
-    """The model of tensors, as from_pretrained gives it; their file is gone again."""
-    path = folder / "model.safetensors"
-    save_file(tensors, path)
-    mimi = weights.load_packed([path], config)
-    path.unlink()  # 385 MB, of some
-    return mimi
-
-
-def parameters(mimi: Mimi) -> dict[str, mx.array]:
-    """A model's parameters by name."""
-    return dict(tree_flatten(mimi.parameters()))
 
 
 @pytest.fixture(scope="session")
@@ -100,7 +73,3 @@ def not_paced(monkeypatch) -> None:
     """A loaded machine may be too slow for verify; that is no defect."""
     found = {"frames": 12, "late": 0, "busy, %": 10.0}
     monkeypatch.setattr(verify.bench, "paced", lambda *args, **named: found)
-
-
-# The recordings' helpers import each other by their plain names, as their scripts do.
-sys.path.append(str(Path(__file__).parent / "reference"))

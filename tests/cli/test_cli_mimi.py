@@ -1,0 +1,179 @@
+"""Codes in .mimi and .npz through the command line: fewer codebooks, other models, damage."""
+
+import io
+
+import numpy as np
+import pytest
+import soundfile
+from paths import SPEECH
+
+from mimi_mlx import audio, cli, codefile
+from mimi_mlx.cli import progress as work
+from mimi_mlx.codefile import arrays as codes_io
+
+CLIP = SPEECH / "kathleen-1.flac"  # 40134 samples: 21 frames, the last one ragged
+TINY = ("--model", "tiny")
+
+
+@pytest.fixture(scope="module")
+def codes(tiny, speech) -> np.ndarray:
+    """Codes ``[1, 8, 21]`` of the clip."""
+    return np.array(tiny.encode(speech("kathleen-1"), num_codebooks=8))
+
+
+@pytest.fixture
+def blocks(codes, tmp_path, tiny) -> bytes:
+    """They are in blocks.mimi in blocks of 5 frames: its bytes."""
+    header = codefile.Header.for_model(tiny, 8)
+    with codefile.Writer(tmp_path / "blocks.mimi", header, block_frames=5) as writer:
+        writer.write(codes)
+        writer.close(40134)
+    return (tmp_path / "blocks.mimi").read_bytes()
+
+
+def test_a_mimi_file_is_11_bytes_a_frame_and_says_all(run, codes, tmp_path, tiny):
+    assert run("encode", CLIP, "-o", "a.mimi", *TINY)[0] == 0
+    found = codefile.read(tmp_path / "a.mimi")
+    np.testing.assert_array_equal(found.codes, codes)
+    assert found.damage is None and found.samples == 40134 == found.header.samples
+    assert found.header.metadata == {"model": "tiny"} and found.header.source_rate == 24000
+    assert (tmp_path / "a.mimi").stat().st_size == 64 + 16 + 28 + 21 * 11 + 28
+    code, out, _ = run("info", "a.mimi")
+    assert code == 0 and "[1, 8, 21]" in out and "1.6723 (40134 at 24000 Hz)" in out
+    assert "1.1 kbps" in out and f"tiny, fingerprint {tiny.fingerprint}" in out
+
+
+@pytest.mark.parametrize("suffix", [".mimi", ".safetensors", ".npz", ".npy"])
+def test_decode_reads_fewer_codebooks_than_there_are(run, codes, tmp_path, tiny, suffix):
+    if suffix == ".mimi":
+        codefile.write(tmp_path / "b.mimi", codes, codefile.Header.for_model(tiny, 8), 40134)
+    else:
+        codes_io.write(tmp_path / f"b{suffix}", codes_io.CodedClip(codes, 40134))
+    code, _, err = run("decode", f"b{suffix}", "-o", "b.wav", "--codebooks", 2, *TINY)
+    assert code == 0 and "21 frames of 2 codes" in err
+    length = 21 * 1920 if suffix == ".npy" else 40134
+    expected = np.array(tiny.decode(codes[:, :2], length))[0, 0]
+    there = audio.load(tmp_path / "b.wav").samples
+    np.testing.assert_allclose(there, expected, atol=1e-4)
+    for count in (0, 9):
+        code, _, err = run("decode", f"b{suffix}", "-o", "c.wav", "--codebooks", count, *TINY)
+        assert code == 2 and f"num_codebooks is {count}" in err and "holds 8" in err
+        assert "Choose 1 to 8." in err
+
+
+def test_npz_says_where_the_codes_come_from(tmp_path, codes):
+    clip = codes_io.CodedClip(codes, 40134, 24000, 48000, 80268, "ab" * 8, "tiny")
+    codes_io.write(tmp_path / "a.npz", clip)
+    back = codes_io.read(tmp_path / "a.npz")
+    np.testing.assert_array_equal(back.codes, codes)
+    assert back[1:] == clip[1:]
+
+
+def test_npz_that_holds_no_codes_is_one_line(run, tmp_path):
+    np.savez(tmp_path / "other.npz", weight=np.zeros(3))
+    np.savez(tmp_path / "pickle.npz", codes=np.array([{}], object))
+    np.savez(tmp_path / "word.npz", codes=np.zeros((1, 8, 5), np.int32), samples="many")
+    np.savez(tmp_path / "float.npz", codes=np.zeros((1, 8, 5)))
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "other.npz").read_bytes()[:-30])
+    with (tmp_path / "array.npz").open("wb") as file:
+        np.save(file, np.zeros((8, 5), np.int32))
+    for name, rule in {
+        "other": "no array named codes",
+        "pickle": "cannot be read as .npz",
+        "word": "has 'many' for samples",
+        "float": "float64 [1, 8, 5]",
+        "cut": "cannot be read as .npz",
+        "array": "cannot be read as .npz",
+        "missing": "is no file",
+    }.items():
+        code, _, err = run("decode", f"{name}.npz", "-o", "a.wav", *TINY)
+        assert code == 2 and f"{name}.npz" in err and rule in err and err.count("\n") == 1, err
+
+
+def test_another_models_codes_are_refused_unless_forced(run, codes, tmp_path, tiny):
+    header = codefile.Header(8, fingerprint="0123456789abcdef", metadata={"model": "other"})
+    codefile.write(tmp_path / "other.mimi", codes, header)
+    code, _, err = run("decode", "other.mimi", "-o", "b.wav", *TINY)
+    assert code == 2 and "--model other" in err and "--force-model" in err
+    assert not (tmp_path / "b.wav").exists()
+    assert run("decode", "other.mimi", "-o", "b.wav", "--force-model", *TINY)[0] == 0
+    assert len(audio.load(tmp_path / "b.wav").samples) == 21 * 1920
+    header = codefile.Header(8, sample_rate=16000, fingerprint=tiny.fingerprint)
+    codefile.write(tmp_path / "rate.mimi", codes, header)
+    code, _, err = run("decode", "rate.mimi", "-o", "c.wav", "--force-model", *TINY)
+    assert code == 2 and "16000 Hz" in err
+
+
+def test_of_a_damaged_file_every_good_frame_is_decoded(run, codes, blocks, tmp_path, tiny):
+    data = bytearray(blocks)
+    start = data.index(b"\xffBLK", data.index(b"\xffBLK") + 1)  # the second block, frames 5 to 9
+    data[start + 40] ^= 1
+    (tmp_path / "hole.mimi").write_bytes(data)
+    (tmp_path / "cut.mimi").write_bytes(data[: data.index(b"\xffEND") - 1])
+    good = {"hole": [*range(5), *range(10, 21)], "cut": [*range(5), *range(10, 20)]}
+    for name, frames in good.items():
+        code, _, err = run("decode", f"{name}.mimi", "-o", f"{name}.wav", *TINY)
+        assert code == 1 and err.splitlines()[1].startswith(f"mimi-mlx: {name}.mimi is damaged: ")
+        length = len(frames) * 1920 - (21 * 1920 - 40134 if name == "hole" else 0)
+        expected = np.array(tiny.decode(codes[..., frames], length))[0, 0]
+        there = audio.load(tmp_path / f"{name}.wav").samples
+        np.testing.assert_allclose(there, expected, atol=1e-4)
+        code, out, err = run("info", f"{name}.mimi")
+        assert code == 1 and err == "" and "damage" in out and f"{len(frames)} frames" in out
+
+
+def test_a_damaged_file_without_a_good_frame_is_a_failure_and_leaves_nothing(run, blocks, tmp_path):
+    (tmp_path / "cut.mimi").write_bytes(blocks[: blocks.index(b"\xffBLK") + 40])
+    (tmp_path / "blocks.mimi").unlink()
+    code, out, err = run("decode", "cut.mimi", "-o", "a.wav", *TINY)
+    assert (code, out) == (1, "") and err.count("\n") == 1
+    assert err.startswith("mimi-mlx: cut.mimi is damaged: ") and "nothing to decode" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["cut.mimi"]
+    assert run("info", "cut.mimi")[0] == 1
+
+
+def test_mimi_files_with_nothing_in_them_are_one_line(run, tmp_path, tiny):
+    (tmp_path / "empty.mimi").touch()
+    (tmp_path / "text.mimi").write_text("no codes " * 20)
+    with codefile.Writer(tmp_path / "none.mimi", codefile.Header.for_model(tiny, 8)):
+        pass
+    for name, rule in {
+        "empty": "0 bytes",
+        "text": "MIMI",
+        "none": "the codes have no frames",
+        "missing": "cannot be opened",
+    }.items():
+        code, _, err = run("decode", f"{name}.mimi", "-o", "a.wav", *TINY)
+        assert code == 2 and rule in err and err.count("\n") == 1, err
+        assert not (tmp_path / "a.wav").exists()
+
+
+def test_an_error_in_the_middle_leaves_no_file(run, tmp_path, speech):
+    clip = np.concatenate([speech("kathleen-1"), [np.nan]]).astype(np.float32)
+    soundfile.write(tmp_path / "nan.wav", clip, 24000, "FLOAT")
+    for command, output in (("encode", "a.mimi"), ("encode", "a.npz"), ("roundtrip", "a.wav")):
+        code, _, err = run(command, "nan.wav", "-o", output, *TINY)
+        assert code == 2 and "NaN" in err
+        assert [path.name for path in tmp_path.iterdir()] == ["nan.wav"]
+
+
+def test_the_bar_shows_seconds_speed_and_time_left(monkeypatch):
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    real = work.tqdm
+    monkeypatch.setattr(
+        work,
+        "tqdm",
+        lambda **options: real(**options | {"file": terminal, "delay": 0, "mininterval": 0}),
+    )
+    with work.Progress("encode", 60.0) as progress:
+        for _ in range(3):
+            progress.advance(10)
+    assert "encode  50%" in terminal.getvalue() and "30 of 60 s of audio, " in terminal.getvalue()
+    assert "x real time, " in terminal.getvalue() and " left" in terminal.getvalue()
+
+
+def test_the_help_recommends_mimi(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["encode", "--help"])
+    assert "a file of codes: .mimi, the smallest" in " ".join(capsys.readouterr().out.split())

@@ -1,0 +1,140 @@
+"""verify: it passes here, and each check fails when what it checks is broken."""
+
+import json
+
+import mlx.core as mx
+import numpy as np
+import pytest
+import recording
+from models import parameters
+from paths import SPEECH, TINY
+
+from mimi_mlx import Mimi, cli
+from mimi_mlx.checkpoint import convert, precision
+from mimi_mlx.evaluation import fidelity, verify
+from mimi_mlx.model import conv
+
+pytestmark = pytest.mark.usefixtures("not_paced")
+
+
+def failures(mimi: Mimi, recipe: precision.Recipe | None = None) -> list[str]:
+    return [check.name for check in verify.run(mimi, recipe, None) if not check.passed]
+
+
+def test_everything_passes_here(capsys):
+    assert cli.main(["verify", "tiny"]) == 0
+    out = capsys.readouterr().out
+    assert out.count(" pass") >= 9 and "FAIL" not in out and "100.00 % equal" in out
+
+
+@pytest.mark.slow
+def test_json_and_a_reduced_half(tmp_path, capsys):
+    recipe = precision.Recipe("float32", 8)
+    convert.convert(convert.Wanted("tiny", recipe, only="encoder"), tmp_path / "out")
+    assert cli.main(["verify", str(tmp_path / "out"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["passed"] and found["precision"].startswith("8 bit")
+    names = [check["name"] for check in found["checks"]]
+    assert any("tiny in 8 bit" in name for name in names)
+    assert not any("waveform, stream" in name for name in names)
+
+
+def test_a_slow_second_fails_only_on_an_idle_machine(tiny, monkeypatch):
+    slow = {"frames": 12, "late": 9, "busy, %": 130.0}
+    monkeypatch.setattr(verify.bench, "paced", lambda *args, **named: slow)
+    idle, loaded = (verify.paced(tiny, load) for load in (0.1, 1.8))
+    assert not idle.passed and idle.must and "busy 130 %" in idle.figure
+    assert loaded.passed and not loaded.must and "load 1.8 a processor" in loaded.figure
+
+
+def test_a_converted_file_is_what_was_written(tmp_path, capsys):
+    convert.convert(convert.Wanted("tiny"), tmp_path / "out")
+    file = tmp_path / "out" / "model.safetensors"
+    (check,) = verify.checksum([file])
+    assert check.passed and check.figure[:16] in (tmp_path / "out" / "config.json").read_text()
+    with file.open("r+b") as opened:  # it still loads
+        opened.seek(-100, 2)
+        opened.write(b"\1")
+    (check,) = verify.checksum([file])
+    assert not check.passed
+    assert not list(verify.checksum([TINY / "model.safetensors"]))
+
+
+@pytest.mark.parametrize("command", [["verify", "tiny"], ["bench", "--model", "tiny"]])
+def test_no_gpu_is_one_line(monkeypatch, capsys, command):
+    monkeypatch.setattr(mx, "is_available", lambda device: False)
+    assert cli.main([*command, "--device", "gpu"]) == 2
+    err = capsys.readouterr().err
+    assert "--device is gpu; MLX has none" in err and err.count("\n") == 1
+
+
+def test_a_failure_is_exit_code_1(monkeypatch, capsys):
+    monkeypatch.setattr(verify, "_PRODUCT_ERROR", 0.0)
+    assert cli.main(["verify", "tiny"]) == 1
+    out, err = capsys.readouterr()
+    assert "MLX_ENABLE_TF32=0" in out and err.startswith("mimi-mlx: 3 of ")
+
+
+@pytest.mark.parametrize("recipe", [("float16",), ("float32", 4, 32)])
+def test_a_recipe_reduces_all_that_convert_does(tiny, tmp_path, monkeypatch, recipe):
+    recipe, compared = precision.Recipe(*recipe), []
+
+    def compare(reference, other, clips):
+        compared.append(other)
+        return fidelity.Fidelity(1.0, 1.0, 1.0, 99.0, 0.0)
+
+    monkeypatch.setattr(verify.fidelity, "compare", compare)
+    assert len(list(verify.in_recipe(tiny, recipe, np.zeros(0), None))) == 2
+    convert.convert(convert.Wanted("tiny", recipe), tmp_path / "out")
+    wanted, found = parameters(Mimi.from_pretrained(tmp_path / "out")), parameters(*compared)
+    assert wanted.keys() == found.keys()
+    assert all(mx.array_equal(wanted[name], found[name]) for name in wanted)
+
+
+@pytest.mark.slow
+def test_a_wrong_tail_is_found(tiny, monkeypatch):
+    step = conv.CausalTapConv1d.step
+
+    def forgetful(self, x, state):
+        y, after = step(self, x, state)
+        return y, mx.zeros_like(after)
+
+    monkeypatch.setattr(conv.CausalTapConv1d, "step", forgetful)
+    assert "codes, stream against whole" in failures(Mimi.from_pretrained("tiny"))
+
+
+@pytest.mark.slow
+def test_wrong_weights_are_found_by_the_recording(monkeypatch):
+    load = Mimi.from_pretrained
+
+    def other(*args, **named):
+        mimi = load(*args, **named)
+        mimi.encoder.layers[0].conv.bias = mimi.encoder.layers[0].conv.bias + 0.1
+        mimi.decoder.layers[0].conv.bias = mimi.decoder.layers[0].conv.bias + 0.1
+        return mimi
+
+    monkeypatch.setattr(Mimi, "from_pretrained", other)
+    assert failures(load("tiny")) == ["codes of PyTorch, tiny", "waveform of PyTorch, tiny"]
+
+
+def test_the_recording_is_of_the_embedded_clip():
+    assert (TINY / "speech.flac").read_bytes() == (SPEECH / "kathleen-4.flac").read_bytes()
+
+
+def test_the_recording_is_pytorchs():
+    made = recording.load("tiny")
+    with np.load(TINY / "recorded.npz") as kept:
+        for what in ("codes", "waveform"):
+            np.testing.assert_array_equal(kept[what], made.arrays[f"kathleen-4/{what}"])
+        assert int(kept["stride"]) == made.clips["kathleen-4"].stride
+
+
+def test_published_figures_are_sums_and_errors_of_the_clip(tiny, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *a, **k: TINY / "speech.flac")
+    codes = recording.load("tiny").codes("kathleen-4")[:, :8]
+    monkeypatch.setattr(verify, "_PUBLISHED", ((8, int(codes.sum()), 0.5),))
+    total, error = verify.published(tiny)
+    assert total.passed and total.figure == str(codes.sum())
+    assert not error.passed and 0 < float(error.figure) < 0.01  # of unit norm, over 135360 samples
+    monkeypatch.setattr(verify, "_PUBLISHED", ((8, int(codes.sum()) * 1.01, float(error.figure)),))
+    assert [check.passed for check in verify.published(tiny)] == [False, True]

@@ -1,0 +1,209 @@
+"""``mimi-mlx stream`` from its arguments to its files, with made-up devices or none."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+import soundfile
+from fake_audio import FakeAudio, FakeDevice, FakeWorker
+from paths import SPEECH
+
+from mimi_mlx import cli, codefile
+from mimi_mlx.cli import stream
+from mimi_mlx.live import frame_codec as codec
+from mimi_mlx.live.devices.portaudio import PortAudio
+
+CLIP = SPEECH / "kathleen-1.flac"  # 40134 samples: 21 frames, the last one ragged
+
+
+def run(audio: FakeAudio, *args: object) -> None:
+    args = cli._parser().parse_args(["stream", "--model", "tiny", *map(str, args)])
+    stream._check(args)
+    stream.stream(args, audio, FakeWorker(audio))
+
+
+def offline(tiny, pcm: np.ndarray) -> np.ndarray:
+    return np.array(tiny.encode(pcm, num_codebooks=8))
+
+
+def test_a_file_is_coded_as_offline(tiny, speech, tmp_path, capsys):
+    files = "--record", tmp_path / "a.mimi", "--save-wav", tmp_path / "a.wav"
+    code = cli.main(
+        ["stream", "--model", "tiny", "--input", str(CLIP), "--fast", "--no-playback", "--json"]
+        + [str(part) for part in files]
+    )
+    out = capsys.readouterr()
+    assert code == 0, out.err
+    found = codefile.read(tmp_path / "a.mimi")
+    assert found.damage is None and found.samples == 40134 and found.header.source_rate == 24000
+    np.testing.assert_array_equal(found.codes, offline(tiny, speech("kathleen-1")))
+    sound, _ = soundfile.read(tmp_path / "a.wav", dtype="float32")
+    wanted = np.array(tiny.decode(found.codes, length=40134))[0, 0]
+    np.testing.assert_allclose(sound, wanted, atol=1e-4)
+    figures = json.loads(out.out)
+    assert figures["frames"] == 21 and figures["speaker"] is None
+    assert "21 frames, 1.1 kbps" in out.err
+
+
+def test_a_microphone_is_coded_as_offline(tiny, speech, tmp_path, monkeypatch, capsys):
+    clip, frames = speech("kathleen-2"), []
+    mic, speaker = FakeDevice("mic", inputs=1), FakeDevice("speaker", outputs=2)
+
+    def sound(seconds: np.ndarray) -> np.ndarray:
+        return clip[np.rint((seconds - 99) * 24000).astype(int) % len(clip)]
+
+    inner = codec.Codec._code
+    monkeypatch.setattr(
+        codec.Codec, "_code", lambda self, f, decode: frames.append(f) or inner(self, f, decode)
+    )
+    files = {name: tmp_path / name for name in ("a.mimi", "a.wav", "a.json")}
+    options = zip(("--record", "--save-wav", "--trace"), files.values(), strict=True)
+    args = [part for option in options for part in option]
+    audio = FakeAudio(mic, speaker, sound=sound)
+    run(audio, "--duration", 3, *args, "--json")
+    pcm = np.concatenate(frames)
+    whole = np.tile(clip, 3)
+    start = next(i for i in range(len(clip) * 2) if (whole[i : i + 50] == pcm[:50]).all())
+    np.testing.assert_array_equal(pcm, whole[start : start + len(pcm)])  # no sample is missing
+    found = codefile.read(files["a.mimi"])
+    wanted = offline(tiny, pcm)
+    assert found.damage is None and wanted.shape[2] - found.codes.shape[2] in (0, 1)
+    np.testing.assert_array_equal(found.codes, wanted[..., : found.codes.shape[2]])
+    sound, rate = soundfile.read(files["a.wav"], dtype="float32")
+    assert rate == 24000 and len(sound) == found.codes.shape[2] * 1920
+    np.testing.assert_allclose(sound, np.array(tiny.decode(found.codes))[0, 0], atol=1e-4)
+    # What the speaker played is that, but for its fade in and where it was stretched.
+    _, heard = audio.ear()
+    assert np.abs(heard).max() == pytest.approx(np.abs(sound).max(), rel=0.05)
+    spans = [event["name"] for event in json.loads(files["a.json"].read_text())]
+    assert spans.count("encode") == spans.count("decode") == found.codes.shape[2]
+    assert not audio.ports  # all is closed
+    out = capsys.readouterr()
+    assert "input: 0 mic (fake), 24000 Hz" in out.err and "headphones" in out.err
+    assert json.loads(out.out)["late_frames"] == 0
+
+
+def test_a_file_in_place_of_the_microphone_is_paced_and_heard_to_its_end(tiny, speech, capsys):
+    audio = FakeAudio(FakeDevice("headphones", outputs=2, rate=48000))
+    start = audio.now
+    run(audio, "--input", CLIP)
+    seconds = 40134 / 24000
+    assert seconds + 0.4 < audio.now - start < seconds + 0.9  # the device settles first
+    times, heard = audio.ear()
+    loud = times[np.abs(heard) > 0.01]
+    wanted = np.array(tiny.decode(offline(tiny, speech("kathleen-1")), length=40134))[0, 0]
+    said = np.flatnonzero(np.abs(wanted) > 0.01) / 24000
+    assert np.ptp(loud) == pytest.approx(np.ptp(said), abs=0.01)
+    assert "underruns 0" in capsys.readouterr().err
+
+
+def test_devices_are_listed(monkeypatch, capsys):
+    fakes = FakeDevice("Mic", inputs=1, rate=44100), FakeDevice("Speaker", outputs=2)
+    monkeypatch.setattr(stream, "PortAudio", lambda: FakeAudio(*fakes))
+    assert cli.main(["stream", "--list-devices"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        ">    0 Mic (fake): 1 in, 0 out, 44100 Hz",
+        " <   1 Speaker (fake): 0 in, 2 out, 24000 Hz",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ("--fast", "--fast is for a file"),
+        ("--fast --input CLIP", "--fast is too fast to be heard"),
+        ("--fast --input CLIP --no-playback --send localhost:7000", "flood the network"),
+        ("--listen 7000 --input CLIP", "--listen alone sends nothing"),
+        ("--input CLIP -i 0", "--input is in place of a microphone"),
+        ("--mono", "--mono is for a file"),
+        ("--allow localhost", "--allow is about who is heard"),
+        ("--send localhost:7000 --save-wav a.wav", "--send alone decodes nothing"),
+        ("--latency 0", "--latency is 0"),
+        ("--duration -1", "--duration is -1"),
+        ("--save-wav a.txt", "'.txt'"),
+        ("--record CLIP", "exists"),
+        ("--input nothing.wav --no-playback --model tiny", "nothing.wav is no file"),
+        ("--input CLIP --no-playback --model tiny --num-codebooks 99", "99"),
+    ],
+)
+def test_options_that_do_not_fit_are_told_in_a_line(args, message, capsys):
+    args = [str(CLIP) if arg == "CLIP" else arg for arg in args.split()]
+    assert cli.main(["stream", *args]) == 2
+    err = capsys.readouterr().err
+    assert message in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("args", [("--send", "7000"), ("--send", "a:b"), ("--listen", "70000")])
+def test_addresses_that_are_none(args, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["stream", *args])
+    assert "is no" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (ModuleNotFoundError("No module named 'sounddevice'"), "pip install 'mimi_mlx.mic.'"),
+        (OSError("PortAudio library not found"), "PortAudio cannot be loaded"),
+    ],
+)
+def test_what_is_not_installed_is_named(error, message, monkeypatch):
+    class Missing:
+        def find_spec(self, name, *_):
+            if name == "sounddevice":
+                raise error
+
+    monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Missing(), *sys.meta_path])
+    with pytest.raises(ValueError, match=message):
+        PortAudio().devices()
+
+
+def started(tmp_path, *args: object) -> subprocess.Popen:
+    """A process that codes a file in real time, once its first frames are written."""
+    command = [sys.executable, "-m", "mimi_mlx.stream", "--model", "tiny", "--no-playback"]
+    long = tmp_path / "long.wav"
+    sound, rate = soundfile.read(CLIP)
+    soundfile.write(long, np.tile(sound, 20), rate)
+    command += ["--input", str(long), "--record", str(tmp_path / "a.mimi"), *map(str, args)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        path = tmp_path / "a.mimi"
+        if path.exists() and path.stat().st_size > 300:
+            return process
+        time.sleep(0.02)
+    raise AssertionError(process.communicate()[1])
+
+
+def test_what_was_recorded_is_whole_after_a_kill(tmp_path):
+    process = started(tmp_path, "--trace", tmp_path / "a.json")
+    process.kill()
+    process.communicate()
+    found = codefile.read(tmp_path / "a.mimi")
+    assert found.codes.shape[2] >= 12
+    assert np.array_equal(found.codes[..., :12], found.codes[..., :12].clip(0, 2047))
+    text = (tmp_path / "a.json").read_text()
+    assert {event["pid"] for event in json.loads(text + "]")} == {1}
+
+
+@pytest.mark.slow  # every day on the virtual devices
+def test_ctrl_c_ends_it_well(tmp_path):
+    process = started(tmp_path)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "encode: " in err and "Traceback" not in err
+    assert codefile.read(tmp_path / "a.mimi").damage is None
+
+
+def test_without_a_device_no_thread_is_left(tmp_path):
+    before = threading.active_count()
+    args = ["--input", str(CLIP), "--fast", "--no-playback", "--model", "tiny"]
+    assert cli.main(["stream", *args]) == 0
+    assert threading.active_count() == before

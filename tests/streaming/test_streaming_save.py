@@ -1,0 +1,173 @@
+"""Clones and saved streams go on exactly; a saved stream that does not fit is refused by name."""
+
+import os
+import shutil
+
+import mlx.core as mx
+import numpy as np
+import pytest
+from mlx.utils import tree_flatten
+from models import unpacked_tiny
+from safetensors.numpy import save_file
+from streams import FRAME
+
+from mimi_mlx import Mimi
+from mimi_mlx.checkpoint import load as weights
+from mimi_mlx.checkpoint import precision
+from mimi_mlx.checkpoint.hub import find
+
+K = 8
+
+
+@pytest.fixture
+def encoder(tiny, speech):
+    """Two rows, past the window, in the middle of a frame."""
+    stream = tiny.encoder_stream(2, K)
+    stream.push(both(speech)[..., : 20 * FRAME + 700])
+    return stream
+
+
+@pytest.fixture
+def decoder(tiny, speech):
+    """Two rows, past the window, at K codebooks."""
+    stream = tiny.decoder_stream(2)
+    stream.push(tiny.encode(both(speech)[..., : 20 * FRAME], K))
+    return stream
+
+
+def both(speech) -> np.ndarray:
+    return np.stack([speech(name)[: 30 * FRAME] for name in ("kathleen-2", "kerstin-3")])[:, None]
+
+
+def rest(stream, speech) -> np.ndarray:
+    """What the stream gives for the rest of the clips."""
+    codes = [stream.push(both(speech)[..., 20 * FRAME + 700 : -100]), stream.flush()]
+    return np.concatenate([np.array(c) for c in codes], -1)
+
+
+def test_a_clone_goes_on_from_here_and_leaves_the_other(encoder, decoder, tiny, speech):
+    twin, second = encoder.clone(), encoder.clone()
+    expected = rest(encoder, speech)
+    np.testing.assert_array_equal(rest(twin, speech), expected)
+    twin.reset()
+    np.testing.assert_array_equal(rest(second, speech), expected)
+    codes = tiny.encode(both(speech)[..., 20 * FRAME :], K)
+    twin = decoder.clone()
+    np.testing.assert_array_equal(twin.push(codes), decoder.push(codes))
+
+
+def test_a_saved_encoder_goes_on_exactly(encoder, tiny, speech, tmp_path):
+    path = tmp_path / "call.safetensors"
+    encoder.save(path)
+    other = tiny.encoder_stream(2, K)
+    other.push(both(speech)[..., :5000])
+    other.load(path)
+    expected = rest(encoder, speech)
+    np.testing.assert_array_equal(rest(other, speech), expected)
+    np.testing.assert_array_equal(rest(tiny.load_stream(str(path)), speech), expected)
+    assert os.listdir(tmp_path) == ["call.safetensors"]
+
+
+def test_a_saved_decoder_goes_on_exactly(decoder, tiny, speech, tmp_path):
+    path = tmp_path / "call"  # any name will do
+    decoder.save(path)
+    codes = tiny.encode(both(speech)[..., 20 * FRAME :], K)
+    loaded = tiny.load_stream(path)
+    np.testing.assert_array_equal(loaded.push(codes), decoder.push(codes))
+    with pytest.raises(ValueError, match="began with 8"):
+        loaded.push(codes[:, :4])
+
+
+def test_a_decoder_that_has_not_begun(tiny, speech, tmp_path):
+    path = tmp_path / "new.safetensors"
+    tiny.decoder_stream().save(path)
+    codes = tiny.encode(speech("kathleen-1")[: 3 * FRAME], 5)
+    np.testing.assert_array_equal(tiny.load_stream(path).push(codes), tiny.decode(codes))
+
+
+def test_a_flushed_encoder_stays_flushed(encoder, tiny, tmp_path):
+    encoder.flush()
+    encoder.save(tmp_path / "ended.safetensors")
+    loaded = tiny.load_stream(tmp_path / "ended.safetensors")
+    with pytest.raises(ValueError, match=r"push after flush.*reset\(\)"):
+        loaded.push(np.zeros((2, 1, 5), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda mimi: mimi.decoder_stream(2), "kind is encoder; this stream's is decoder"),
+        (lambda mimi: mimi.encoder_stream(1, K), "batch size is 2; this stream's is 1"),
+        (lambda mimi: mimi.encoder_stream(2, 16), "number of codebooks is 8; this stream's is 16"),
+    ],
+)
+def test_a_stream_that_does_not_fit_is_refused_and_stays_as_it_was(
+    encoder, tiny, tmp_path, make, message
+):
+    encoder.save(tmp_path / "call.safetensors")
+    stream = make(tiny)
+    before = [np.array(leaf) for _, leaf in tree_flatten(stream.state)]
+    with pytest.raises(ValueError, match=rf"call.safetensors.*{message}.*load_stream"):
+        stream.load(tmp_path / "call.safetensors")
+    after = [np.array(leaf) for _, leaf in tree_flatten(stream.state)]
+    for old, new in zip(before, after, strict=True):
+        np.testing.assert_array_equal(new, old)
+
+
+def test_another_models_stream_is_refused(encoder, tiny, tiny_tensors, tmp_path):
+    encoder.save(tmp_path / "call.safetensors")
+    name = "quantizer.acoustic_residual_vector_quantizer.layers.14.codebook.embed_sum"
+    tiny_tensors[name] = tiny_tensors[name] * np.float32(1.01)
+    other = load(tiny_tensors, tmp_path)
+    message = f"fingerprint {tiny.fingerprint}; this model's is {other.fingerprint}"
+    for refuse in (other.load_stream, other.encoder_stream(2, K).load):
+        with pytest.raises(ValueError, match=message):
+            refuse(tmp_path / "call.safetensors")
+
+
+def test_a_stream_goes_on_in_the_model_in_another_precision(encoder, tiny, tmp_path):
+    """States are float32 whatever the weights are, so that a reduced model can take them over."""
+    encoder.save(tmp_path / "call.safetensors")
+    half = unpacked_tiny()
+    precision.reduce(half, precision.Recipe("float16"))
+    stream = half.load_stream(tmp_path / "call.safetensors")
+    for (_, mine), (_, its) in zip(
+        tree_flatten(stream.state), tree_flatten(encoder.state), strict=True
+    ):
+        assert mine.dtype == its.dtype
+        assert mx.array_equal(mine, its)
+
+
+def load(tensors: dict[str, np.ndarray], folder) -> Mimi:
+    save_file(tensors, folder / "model.safetensors")
+    return weights.load([folder / "model.safetensors"], find("tiny").config)
+
+
+def test_files_that_are_no_saved_stream(encoder, tiny, tmp_path):
+    path = tmp_path / "call.safetensors"
+    with pytest.raises(ValueError, match="cannot be read as a saved stream"):
+        tiny.load_stream(path)
+    encoder.save(path)
+    whole = path.read_bytes()
+    for length in (0, 7, 100, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        with pytest.raises(ValueError, match="cannot be read as a saved stream"):
+            tiny.load_stream(path)
+    shutil.copy(find("tiny").files[0], path)
+    with pytest.raises(ValueError, match=r"a saved stream says 'mimi_mlx.stream' 1"):
+        tiny.load_stream(path)
+
+
+def test_a_save_that_fails_leaves_the_file_that_was_there(encoder, tmp_path, monkeypatch):
+    path = tmp_path / "call.safetensors"
+    path.write_bytes(b"before")
+
+    def fail(file, tensors, facts):
+        file.write(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(mx, "save_safetensors", fail)
+    with pytest.raises(OSError, match="disk full"):
+        encoder.save(path)
+    assert path.read_bytes() == b"before"
+    assert os.listdir(tmp_path) == ["call.safetensors"]

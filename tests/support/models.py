@@ -1,0 +1,34 @@
+"""Models that tests make."""
+
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from mimi_mlx import Mimi, MimiConfig
+from mimi_mlx.checkpoint import hub
+from mimi_mlx.checkpoint import load as weights
+
+# isort: split
+import mlx.core as mx
+from mlx.utils import tree_flatten
+
+
+def unpacked_tiny() -> Mimi:
+    """The embedded model as it is before it is packed: what recipes are for."""
+    config, files = hub.find("tiny")
+    return weights.load(files, config)
+
+
+def model(tensors: dict[str, np.ndarray], config: MimiConfig, folder: Path) -> Mimi:
+    """The model of tensors, as from_pretrained gives it; their file is gone again."""
+    path = folder / "model.safetensors"
+    save_file(tensors, path)
+    mimi = weights.load_packed([path], config)
+    path.unlink()  # 385 MB, of some
+    return mimi
+
+
+def parameters(mimi: Mimi) -> dict[str, mx.array]:
+    """A model's parameters by name."""
+    return dict(tree_flatten(mimi.parameters()))
