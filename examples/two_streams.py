@@ -41,8 +41,8 @@ class Call:
         self.encoder.save(folder / "encoder.safetensors")
         self.decoder.save(folder / "decoder.safetensors")
         other = Call(mimi)
-        other.encoder.load(folder / "encoder.safetensors")
-        other.decoder.load(folder / "decoder.safetensors")
+        other.encoder = mimi.load_stream(folder / "encoder.safetensors")
+        other.decoder = mimi.load_stream(folder / "decoder.safetensors")
         other.heard = self.heard
         return other
 

@@ -1,15 +1,33 @@
 """Mimi, Kyutai's streaming neural audio codec, on MLX."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from .model.ops.linux import prefer_openblas
 
-prefer_openblas()
+prefer_openblas()  # before anything imports mlx.core
 
-from .compat.features import MimiFeatureExtractor  # noqa: E402
-from .compat.transformers import MimiModel  # noqa: E402
-from .mimi import DecoderState, EncoderState, Mimi  # noqa: E402
-from .model.config import MimiConfig  # noqa: E402
-from .streaming.streams import DecoderStream, EncoderStream  # noqa: E402
-from .streaming.worker import MimiWorker  # noqa: E402
+if TYPE_CHECKING:
+    from .compat.features import MimiFeatureExtractor
+    from .compat.transformers import MimiModel
+    from .mimi import Mimi
+    from .model.codec import DecoderState, EncoderState
+    from .model.config import MimiConfig
+    from .streaming.streams import DecoderStream, EncoderStream
+    from .streaming.worker import MimiWorker
+
+# Each is imported when it is first asked for: `mimi-mlx --help` needs none of them.
+_HOMES = {
+    "DecoderState": ".model.codec",
+    "DecoderStream": ".streaming.streams",
+    "EncoderState": ".model.codec",
+    "EncoderStream": ".streaming.streams",
+    "Mimi": ".mimi",
+    "MimiConfig": ".model.config",
+    "MimiFeatureExtractor": ".compat.features",
+    "MimiModel": ".compat.transformers",
+    "MimiWorker": ".streaming.worker",
+}
 
 __all__ = [
     "DecoderState",
@@ -22,3 +40,10 @@ __all__ = [
     "MimiModel",
     "MimiWorker",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = found = getattr(importlib.import_module(_HOMES[name], __name__), name)
+    return found

@@ -100,7 +100,7 @@ def test_import_brings_nothing_heavy():
     (found,) = run("""
         import sys, json, mlx.core, mlx.nn, mlx.utils, numpy
         before = set(sys.modules)
-        import mimi_mlx
+        from mimi_mlx import Mimi
         print(json.dumps(sorted(set(sys.modules) - before)))
     """)
     new = set(found)
@@ -116,7 +116,7 @@ def test_import_does_nothing_but_define():
         """
         before = snapshot()
         held, files = mx.get_active_memory(), sorted(os.listdir("/dev/fd"))
-        import mimi_mlx
+        from mimi_mlx import Mimi
         after = sorted(os.listdir("/dev/fd"))
         for found in changed(before), mx.get_active_memory() - held, files == after:
             print(json.dumps(found))

@@ -17,6 +17,7 @@ from mlx.utils import tree_flatten
 from .. import audio, files
 from ..evaluation.fidelity import Fidelity, compare
 from ..mimi import Mimi
+from ..model.codec import Codec, Only
 from ..tiny import SPEECH
 from . import hub, model_card, precision
 from . import load as weights
@@ -33,7 +34,7 @@ class Wanted(NamedTuple):
     """A Hub id, a folder, a .safetensors file, or ``hf://OWNER/NAME/FILE``."""
     recipe: precision.Recipe = precision.Recipe()
     revision: str | None = None
-    only: str | None = None
+    only: Only = None
     num_codebooks: int | None = None
     """Keep this many, the first ones; None keeps all."""
     repository: str | None = None
@@ -60,32 +61,32 @@ def convert(wanted: Wanted, folder: Path, force: bool = False, verify: bool = Fa
     precision.check(wanted.recipe)
     found = _source(wanted)
     _check_folder(folder, found.files, force)
-    mimi = _cut(weights.load(found.files, found.config, wanted.only), wanted)
-    layers = list(precision.layers(mimi, wanted.recipe))
+    codec = _cut(weights.load(found.files, found.config, wanted.only), wanted)
+    layers = list(precision.layers(codec, wanted.recipe))
     left = [path for path, _, bits in layers if not bits] if wanted.recipe.bits else []
     if wanted.recipe.bits and len(left) == len(layers):
         raise ValueError(
             f"group size {wanted.recipe.group_size} divides no layer of {wanted.source}; nothing "
             "would be quantised. Give a smaller --q-group-size."
         )
-    precision.reduce(mimi, wanted.recipe)
-    mx.eval(mimi.parameters())
-    size = sum(x.nbytes for _, x in tree_flatten(mimi.parameters()))
+    precision.reduce(codec, wanted.recipe)
+    mx.eval(codec.parameters())
+    size = sum(x.nbytes for _, x in tree_flatten(codec.parameters()))
     _check_disk(folder, size)
     with _replacing_folder(folder) as beside:
         file = beside / "model.safetensors"
-        converted.save(file, mimi, wanted.recipe, wanted.only)
-        about = config(mimi, wanted, found, file)
+        converted.save(file, codec, wanted.recipe, wanted.only)
+        about = config(codec, wanted, found, file)
         (beside / "config.json").write_text(json.dumps(about, indent=1) + "\n")
         (beside / "README.md").write_text(model_card.text(about, wanted.repository or str(folder)))
         fidelity = _verified(found, beside, wanted) if verify else None
     return Result(size, left, fidelity)
 
 
-def config(mimi: Mimi, wanted: Wanted, found: hub.Checkpoint, file: Path) -> dict[str, Any]:
+def config(codec: Codec, wanted: Wanted, found: hub.Checkpoint, file: Path) -> dict[str, Any]:
     """What config.json says: the sizes, the quantisation, where it all comes from, and sums."""
-    about: dict[str, Any] = {"model_type": "mimi", **asdict(mimi.config)}
-    about["upsampling_ratios"] = list(mimi.config.upsampling_ratios)
+    about: dict[str, Any] = {"model_type": "mimi", **asdict(codec.config)}
+    about["upsampling_ratios"] = list(codec.config.upsampling_ratios)
     about["torch_dtype"] = wanted.recipe.dtype
     if wanted.recipe.bits:
         about["quantization"] = {
@@ -99,7 +100,7 @@ def config(mimi: Mimi, wanted: Wanted, found: hub.Checkpoint, file: Path) -> dic
         "revision": _commit(found.files[0]) or wanted.revision,
         "source_sha256": {source.name: files.sha256(source) for source in found.files},
         "sha256": {file.name: files.sha256(file)},
-        "fingerprint": mimi.fingerprint,
+        "fingerprint": codec.fingerprint,
         "only": wanted.only,
     }
     return about
@@ -116,27 +117,28 @@ def _source(wanted: Wanted) -> hub.Checkpoint:
     )
 
 
-def _cut(mimi: Mimi, wanted: Wanted) -> Mimi:
+def _cut(codec: Codec, wanted: Wanted) -> Codec:
     """The model with the first codebooks alone."""
-    count, least = wanted.num_codebooks, mimi.config.num_semantic_quantizers + 1
+    count, all_of_them = wanted.num_codebooks, codec.config.num_quantizers
+    least = codec.config.num_semantic_quantizers + 1
     if count is None:
-        return mimi
-    if not least <= count <= mimi.num_codebooks:
+        return codec
+    if not least <= count <= all_of_them:
         raise ValueError(
-            f"--num-codebooks is {count}; {wanted.source} has {mimi.num_codebooks}, of which "
+            f"--num-codebooks is {count}; {wanted.source} has {all_of_them}, of which "
             f"{least} to all can be kept. Give a number in between."
         )
-    cut = Mimi(replace(mimi.config, num_quantizers=count), wanted.only)
-    levels = ("quantizer.codebooks", "quantizer.biases")
+    cut = Codec(replace(codec.config, num_quantizers=count), wanted.only)
+    levels = ("quantizer.codebooks.columns", "quantizer.codebooks.biases")
     cut.load_weights(
-        [(k, x[:count] if k in levels else x) for k, x in tree_flatten(mimi.parameters())]
+        [(k, x[:count] if k in levels else x) for k, x in tree_flatten(codec.parameters())]
     )
     return cut
 
 
 def _verified(source: hub.Checkpoint, folder: Path, wanted: Wanted) -> Fidelity:
     """How close the folder's model is to float32; an error if it is not close enough."""
-    reference = weights.load_packed(source.files, source.config, wanted.only)
+    reference = Mimi(weights.load(source.files, source.config, wanted.only))
     mimi = Mimi.from_pretrained(folder)
     clip = audio.read(SPEECH, mimi.sample_rate)
     found = compare(reference, mimi, [clip], wanted.only)

@@ -13,10 +13,10 @@ import mlx.core as mx
 import mlx.nn as nn
 from safetensors import SafetensorError, safe_open
 
-from ..mimi import Mimi
+from ..model.codec import Codec, Only
 from ..model.config import MimiConfig
 from ..model.conv import CausalConv1d, CausalConvTranspose1d, CausalTapConv1d, Downsample, Upsample
-from ..model.ops import tf32 as exact
+from ..model.ops.device import on
 from ..model.quantizer import SplitResidualVectorQuantizer
 from ..model.transformer import TransformerLayer
 from ..streaming import validation as check
@@ -59,55 +59,40 @@ _CODEBOOK_EPSILON = 1e-5
 def load(
     paths: Sequence[Path],
     config: MimiConfig,
-    only: str | None = None,
+    only: Only = None,
     device: mx.DeviceType | None = None,
-) -> Mimi:
-    """A model with the weights of .safetensors files, in whichever published layout they are.
+) -> Codec:
+    """A network with the weights of .safetensors files, in whichever layout they are.
+
+    Args:
+        paths: The files, which together hold one Mimi.
+        config: Its sizes.
+        only: Load one half alone.
+        device: What it will run on: a CPU has reduced weights expanded. None means the default.
 
     Raises:
         ValueError: A file is damaged or holds no Mimi, or its tensors are not those that
             ``config`` describes.
     """
     tensors, metadata = _read(paths)
-    if converted.KEY in metadata:
-        mimi = converted.load(tensors, metadata[converted.KEY], paths, config, only, device)
-    else:
-        mimi = _published(tensors, paths, config, only, device)
-    with mimi.on_device():
-        exact.measure()
-    return mimi
+    if converted.KEY not in metadata:
+        return _published(tensors, paths, config, only)
+    with on(device):
+        return converted.load(tensors, metadata[converted.KEY], paths, config, only)
 
 
-def load_packed(
-    paths: Sequence[Path],
-    config: MimiConfig,
-    only: str | None = None,
-    device: mx.DeviceType | None = None,
-) -> Mimi:
-    """What :func:`load` gives, ready to run: what ``Mimi.from_pretrained`` gives."""
-    mimi = load(paths, config, only, device)
-    mimi.pack()
-    return mimi
-
-
-def _published(
-    tensors: Tensors,
-    paths: Sequence[Path],
-    config: MimiConfig,
-    only: str | None,
-    device: mx.DeviceType | None,
-) -> Mimi:
-    mimi = Mimi(config, only, device)
+def _published(tensors: Tensors, paths: Sequence[Path], config: MimiConfig, only: Only) -> Codec:
+    codec = Codec(config, only)
     source = _Source(_hub_names(tensors, config, paths), only)
     parameters = [
         (name, mx.contiguous(array))  # a step must not lay out a weight anew
-        for path, module in mimi.named_modules()
+        for path, module in codec.named_modules()
         for name, array in _parameters(path, module, source)
     ]
     source.finish(paths)
-    mimi.load_weights(parameters)
-    mx.eval(mimi.parameters())
-    return mimi
+    codec.load_weights(parameters)
+    mx.eval(codec.parameters())
+    return codec
 
 
 def _read(paths: Iterable[Path]) -> tuple[Tensors, dict[str, str]]:
@@ -271,7 +256,7 @@ def _quantizer(path: str, module: SplitResidualVectorQuantizer, source: _Source)
     What rounds is done on the CPU, whose division is exact, whatever the device. Not by ``with
     mx.stream``: that switches the default device of every thread.
     """
-    levels, width, size = module.codebooks.shape
+    levels, width, size = module.codebooks.columns.shape
     hidden = module.output_proj.weight.shape[0]
     inputs, outputs, entries = [], [], []
     for half, count in (
@@ -295,5 +280,5 @@ def _quantizer(path: str, module: SplitResidualVectorQuantizer, source: _Source)
     squares = mx.sum(mx.square(codebooks, stream=mx.cpu), axis=-1, stream=mx.cpu)
     yield f"{path}.input_proj.weight", mx.concatenate(inputs)
     yield f"{path}.output_proj.weight", mx.concatenate(outputs, axis=1)
-    yield f"{path}.codebooks", codebooks.swapaxes(1, 2)
-    yield f"{path}.biases", squares / -2
+    yield f"{path}.codebooks.columns", codebooks.swapaxes(1, 2)
+    yield f"{path}.codebooks.biases", squares / -2

@@ -6,13 +6,12 @@ The file itself says how it was made, under one key of its metadata, so that a l
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import mlx.core as mx
 from mlx.utils import tree_flatten
 from safetensors import SafetensorError, safe_open
 
-from ..mimi import Mimi
+from ..model.codec import Codec, Only
 from ..model.config import MimiConfig
 from ..streaming import validation as check
 from . import precision
@@ -21,10 +20,17 @@ KEY = "mimi_mlx"
 """Of the metadata: JSON with ``dtype``, ``bits``, ``group_size`` and ``only``."""
 
 
-def save(path: Path, mimi: Mimi, recipe: precision.Recipe, only: str | None) -> None:
-    """Write a model that has a recipe's precision, and perhaps only one half."""
+# Parameters whose names in the file are those that they had when the format was made.
+_NAMES = {
+    "quantizer.codebooks.columns": "quantizer.codebooks",
+    "quantizer.codebooks.biases": "quantizer.biases",
+}
+
+
+def save(path: Path, codec: Codec, recipe: precision.Recipe, only: Only) -> None:
+    """Write a network that has a recipe's precision, and perhaps only one half."""
     said = json.dumps({**recipe._asdict(), "only": only})
-    mx.save_safetensors(str(path), _flat(mimi), {"format": "mlx", KEY: said})
+    mx.save_safetensors(str(path), named_tensors(codec), {"format": "mlx", KEY: said})
 
 
 def recipe(paths: Iterable[Path]) -> precision.Recipe | None:
@@ -49,14 +55,9 @@ def checksum(path: Path) -> str | None:
 
 
 def load(
-    tensors: dict[str, mx.array],
-    said: str,
-    paths: Sequence[Path],
-    config: MimiConfig,
-    only: str | None,
-    device: mx.DeviceType | None,
-) -> Mimi:
-    """The model that :func:`save` wrote, or one half of it; on a CPU, expanded to float32.
+    tensors: dict[str, mx.array], said: str, paths: Sequence[Path], config: MimiConfig, only: Only
+) -> Codec:
+    """The network that :func:`save` wrote, or one half of it; on a CPU, expanded to float32.
 
     Raises:
         ValueError: A tensor is missing, unknown, or of another shape or type than it must be; or
@@ -68,14 +69,15 @@ def load(
         raise ValueError(
             f"{where} was converted with --{half}-only; it has no {only}. Convert without that."
         )
-    expected = _flat(_blank(config, half, None, recipe))
+    expected = named_tensors(_blank(config, half, recipe))
     check.tensors(paths, _misfits(tensors, expected))
-    mimi = _blank(config, only or half, device, recipe)
-    mimi.load_weights([(name, tensors[name]) for name in _flat(mimi)])
-    with mimi.on_device():
-        precision.expand_on_cpu(mimi)
-        mx.eval(mimi.parameters())
-    return mimi
+    codec = _blank(config, only or half, recipe)
+    codec.load_weights(
+        [(name, tensors[_NAMES.get(name, name)]) for name, _ in tree_flatten(codec.parameters())]
+    )
+    precision.expand_on_cpu(codec)
+    mx.eval(codec.parameters())
+    return codec
 
 
 def _misfits(tensors: dict[str, mx.array], expected: dict[str, mx.array]) -> dict[str, list[str]]:
@@ -92,19 +94,18 @@ def _misfits(tensors: dict[str, mx.array], expected: dict[str, mx.array]) -> dic
     }
 
 
-def _blank(
-    config: MimiConfig, only: Any, device: mx.DeviceType | None, recipe: precision.Recipe
-) -> Mimi:
-    mimi = Mimi(config, only, device)
-    precision.reduce(mimi, recipe)
-    return mimi
+def _blank(config: MimiConfig, only: Only, recipe: precision.Recipe) -> Codec:
+    codec = Codec(config, only)
+    precision.reduce(codec, recipe)
+    return codec
 
 
-def _flat(mimi: Mimi) -> dict[str, mx.array]:
-    return dict(tree_flatten(mimi.parameters()))
+def named_tensors(codec: Codec) -> dict[str, mx.array]:
+    """A network's parameters by their names in the file."""
+    return {_NAMES.get(name, name): x for name, x in tree_flatten(codec.parameters())}
 
 
-def about(text: str, where: str) -> tuple[precision.Recipe, str | None]:
+def about(text: str, where: str) -> tuple[precision.Recipe, Only]:
     """The recipe and the only half that a file's metadata names under :data:`KEY`."""
     try:
         values = json.loads(text)

@@ -11,7 +11,6 @@ from .. import audio, codefile
 from ..audio import reader as soundin
 from ..files import replacing
 from ..mimi import Mimi
-from ..streaming import offline
 from . import code_io as codes_ends
 from . import progress as work
 
@@ -129,17 +128,13 @@ class Encoder:
 
     def _codes(self, sounds: list[np.ndarray]) -> np.ndarray:
         """Codes ``[B, K, F]`` of samples ``[T]`` of each row."""
-
-        def step(pcm, state):
-            self._go_on()
-            return self._mimi.encode_step(pcm, state, self._num_codebooks)
-
         lengths = [len(sound) for sound in sounds]
         pcm = np.zeros((len(sounds), 1, max(lengths)), np.float32)
         for row, sound in zip(pcm, sounds, strict=True):
             row[0, : len(sound)] = sound
-        state = self._mimi.init_encoder_state(len(sounds))
-        return np.array(offline.ragged(step, pcm, lengths, state, self._mimi.frame_size))
+        runner = self._mimi.runner
+        half = runner.encoder(self._num_codebooks)
+        return np.array(runner.ragged(half, pcm, lengths, before_step=self._go_on))
 
     def _encode_alone(self, clip: Clip) -> Outcome:
         """Encode a clip as it is read, in constant memory."""

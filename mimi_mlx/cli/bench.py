@@ -11,8 +11,8 @@ import mlx.core as mx
 from ..checkpoint import precision
 from ..evaluation import bench, soak
 from ..mimi import Mimi
+from ..model.ops.device import named
 from ..streaming import validation as check
-from . import progress as work
 
 _WAYS = ("encode", "decode")
 _PARTS = ("first", "last")  # of a soak
@@ -20,7 +20,7 @@ _PARTS = ("first", "last")  # of a soak
 
 def run(args: argparse.Namespace) -> None:
     """Measure, and print tables or JSON; or soak."""
-    device = work.device(args.device)
+    device = named(args.device)
     if args.dtype:
         mimi = bench.as_converted(args.model, precision.Recipe(args.dtype), device)
     else:

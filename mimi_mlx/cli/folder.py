@@ -12,23 +12,16 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import mlx.core as mx
-
 from .. import audio
 from ..audio import reader as soundin
 from ..files import PIPE, remove_abandoned, replacing
 from ..mimi import Mimi
+from ..model.ops import device
 from ..streaming import validation as check
 from . import batch_encoder as clips
 from . import code_io as codes_ends
 from . import progress as work
 from . import threads
-
-# Files at once. A GPU is then busy; a CPU is with one, and keeps what it makes in its cache.
-_BATCH_SIZE = {mx.DeviceType.gpu: 8, mx.DeviceType.cpu: 1}
-
-# Batches at once, at most; each takes memory. A GPU has its threads inside.
-_JOBS = {mx.DeviceType.gpu: 1, mx.DeviceType.cpu: 4}
 
 # Seconds of audio in a batch at most, with what shorter rows are filled up with. A file that is
 # longer is alone in its batch.
@@ -138,11 +131,11 @@ def _check(args: argparse.Namespace) -> tuple[int, int]:
             f"{args.input} is a folder, so its codes go to one, and {args.output} is none. Give "
             "-o the folder to create."
         )
-    device, size, jobs = mx.default_device().type, args.batch_size, args.jobs
+    size, jobs = args.batch_size, args.jobs
     if size is None:
-        size = _BATCH_SIZE[device]
+        size = device.batch_size()
     if jobs is None:
-        jobs = min(_JOBS[device], threads.cores())
+        jobs = min(device.most_threads(), threads.cores())
     if size < 1:
         raise ValueError(f"--batch-size is {size}; a batch has at least one file. Give 1 or more.")
     if jobs < 1:

@@ -8,7 +8,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import BinaryIO
 
-import mlx.core as mx
 from safetensors import SafetensorError, safe_open
 
 from .. import codefile
@@ -20,6 +19,7 @@ from ..codefile import arrays as codes_io
 from ..codefile.header import MAGIC
 from ..files import PIPE
 from ..model.config import MimiConfig
+from ..model.ops import device
 from ..model.ops import linux as blas
 from . import sound_io as sound_ends
 
@@ -134,22 +134,22 @@ def _sound(file: Path | BinaryIO, size: int) -> dict[str, str]:
 
 def _model(name: str) -> dict[str, str]:
     config, files = hub.find(name)
-    mimi = weights.load(files, config)
-    count, rate = mimi.num_codebooks, mimi.frame_rate
+    codec = weights.load(files, config)
+    count, rate = config.num_quantizers, config.frame_rate
     size = sum(file.stat().st_size for file in files)
     return {
         "model": name,
         "files": ", ".join(str(file) for file in files),
         "size": f"{size / 1e6:.1f} MB",
         **_tensors(files),
-        "audio": f"{mimi.sample_rate} Hz, one channel",
-        "frames": f"{rate:g} a second, {mimi.frame_size} samples each",
+        "audio": f"{config.sampling_rate} Hz, one channel",
+        "frames": f"{rate:g} a second, {config.frame_size} samples each",
         "codebooks": f"{count}, {config.num_semantic_quantizers} of them semantic, of "
-        f"{mimi.codebook_size} entries of {config.codebook_dim}",
+        f"{config.codebook_size} entries of {config.codebook_dim}",
         "bitrate": f"{config.kbps(1):.4g} kbps a codebook: {config.kbps(8):.4g} kbps with 8, "
         f"{config.kbps(count):.4g} kbps with all {count}",
-        "fingerprint": mimi.fingerprint,
-        "device": mx.default_device().type.name,
+        "fingerprint": codec.fingerprint,
+        "device": device.name(),
         "BLAS": blas.blas_in_use(),
         "versions": f"mimi_mlx {version('mimi_mlx')}, mlx {version('mlx')}, Python "
         f"{platform.python_version()}, {platform.system()} {platform.machine()}",

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable
 
-import mlx.core as mx
 import numpy as np
 from tqdm import tqdm
 
@@ -25,15 +24,6 @@ def frames_at_once(args: argparse.Namespace) -> int:
     It does not depend on when or in what portions data arrives, and so neither does the result.
     """
     return 1 if PIPE in (args.input, args.output) else BLOCK
-
-
-def device(name: str | None) -> mx.DeviceType | None:
-    """What ``--device`` names; None is MLX's default."""
-    if name is None:
-        return None
-    if name == "gpu" and not mx.is_available(mx.gpu):
-        raise ValueError("--device is gpu; MLX has none on this machine. Leave --device out.")
-    return getattr(mx, name)
 
 
 def seconds(source: Reader) -> float | None:

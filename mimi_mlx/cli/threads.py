@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TypeVar
 
-from ..model.ops import linux as blas
+from ..model.ops.linux import one_blas_thread
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -37,7 +37,7 @@ def run(
         for item in items:
             note(function(item))
         return
-    with blas.one_thread(), ThreadPoolExecutor(jobs) as pool:
+    with one_blas_thread(), ThreadPoolExecutor(jobs) as pool:
         try:
             for done in as_completed([pool.submit(function, item) for item in items]):
                 note(done.result())

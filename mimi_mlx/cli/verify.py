@@ -5,18 +5,18 @@ import json
 import sys
 
 from ..checkpoint import hub
-from ..checkpoint import load as weights
 from ..checkpoint import mlx_format as converted
+from ..checkpoint.load import load
 from ..evaluation import bench, verify
 from ..mimi import Mimi
-from . import progress as work
+from ..model.ops.device import named
 
 
 def run(args: argparse.Namespace) -> int:
     """Print a table, or JSON, of checks; 1 if one failed."""
-    device = work.device(args.device)
+    device = named(args.device)
     config, files = hub.find(args.model)
-    mimi = weights.load_packed(files, config, device=device)
+    mimi = Mimi(load(files, config, device=device), device)
     recipe = converted.recipe(files)
     published = []
     if args.hub:  # first: it may not be to be had

@@ -23,9 +23,8 @@ from typing import Any, NamedTuple
 import mlx.core as mx
 import numpy as np
 
-from ..mimi import Mimi as Codec
-from ..streaming import validation as check
-from ..streaming.runner import evaluate
+from ..mimi import Mimi as Model
+from ..streaming import validation
 from .steps import Steps
 
 Array = mx.array | np.ndarray
@@ -44,7 +43,7 @@ def mimi_202407(num_codebooks: int) -> MimiConfig:
 
 
 class _Loaded(NamedTuple):
-    mimi: Codec
+    mimi: Model
     encoder: Steps
     decoder: Steps
 
@@ -73,8 +72,8 @@ class Mimi:
             ValueError: There is no such file, it is not Mimi's, or it has too few codebooks, or
                 with ``strict`` too many.
         """
-        mimi = Codec.from_pretrained(file)
-        count = check.num_codebooks(self.cfg.quantizer_nq, mimi.config)
+        mimi = Model.from_pretrained(file)
+        count = validation.num_codebooks(self.cfg.quantizer_nq, mimi.config)
         if strict and count != mimi.num_codebooks:
             raise ValueError(
                 f"{file} has {mimi.num_codebooks} codebooks, {count} are used; strict wants all. "
@@ -85,7 +84,7 @@ class Mimi:
         return self
 
     @property
-    def mimi(self) -> Codec:
+    def mimi(self) -> Model:
         """The model."""
         return self._loaded().mimi
 
@@ -99,11 +98,11 @@ class Mimi:
 
     def encode_step(self, xs: Array) -> mx.array:
         """The next samples ``[B, 1, T]`` to codes ``[B, K, F]`` of what they complete, uint32."""
-        return _unsigned(self._loaded().encoder.push(check.pcm(xs)))
+        return _unsigned(self._loaded().encoder.push(validation.pcm(xs)))
 
     def decode_step(self, xs: Array) -> mx.array:
         """The next codes ``[B, K, F]`` to samples ``[B, 1, 1920 F]``, float32."""
-        return self._loaded().decoder.push(check.codes(xs, self.mimi.config))
+        return self._loaded().decoder.push(validation.codes(xs, self.mimi.config))
 
     def reset_all(self) -> None:
         """Begin anew both ways; the next steps may have another number of rows."""
@@ -139,5 +138,5 @@ class Mimi:
 
 def _unsigned(codes: mx.array) -> mx.array:
     codes = codes.astype(mx.uint32)
-    evaluate(codes)
+    mx.eval(codes)
     return codes

@@ -26,7 +26,7 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from ..mimi import Mimi
-from ..streaming import validation as check
+from ..streaming import validation
 from ..streaming.worker import MimiWorker
 from .steps import Steps
 
@@ -65,7 +65,7 @@ class Tokenizer:
                 f"dtype is {dtype!r}; here codes are computed in 'f32' alone. Leave dtype out."
             )
         self.mimi = Mimi.from_pretrained(path)
-        self.num_codebooks = check.num_codebooks(num_codebooks, self.mimi.config)
+        self.num_codebooks = validation.num_codebooks(num_codebooks, self.mimi.config)
         begin = partial(self.mimi.encoder_stream, num_codebooks=self.num_codebooks)
         self._encoder = Steps(begin)
         self._decoder = Steps(self.mimi.decoder_stream)
@@ -79,7 +79,7 @@ class Tokenizer:
 
         uint32 ``[B, K, F]``; None if they complete no frame.
         """
-        codes = np.array(self._encoder.push(check.pcm(pcm_data))).astype(np.uint32)
+        codes = np.array(self._encoder.push(validation.pcm(pcm_data))).astype(np.uint32)
         return codes if codes.size else None
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
@@ -97,7 +97,7 @@ class Tokenizer:
             steps.reset()
 
     def _checked(self, codes: np.ndarray) -> np.ndarray:
-        checked = check.codes(codes, self.mimi.config)
+        checked = validation.codes(codes, self.mimi.config)
         if checked.shape[1] != self.num_codebooks:
             raise ValueError(
                 f"codes has {checked.shape[1]} codebooks; this tokenizer has {self.num_codebooks}. "
@@ -146,8 +146,8 @@ class StreamTokenizer:
                 f"pcm_data has shape {np.shape(pcm_data)}; it must be [T], one stream's. "
                 "Take the row out, or use Tokenizer for a batch."
             )
-        pcm = np.array(check.pcm(pcm_data))  # [1, 1, T]
-        check.finite(pcm)
+        pcm = np.array(validation.pcm(pcm_data))  # [1, 1, T]
+        validation.finite(pcm)
         self._encoder.put(pcm)
 
     def get_encoded(self) -> np.ndarray | None:
@@ -168,7 +168,7 @@ class StreamTokenizer:
                 f"codes has shape {np.shape(codes)}; it must be [1, {count}], one frame. Give "
                 f"frames one at a time; make the tokenizer with as many codebooks as they have."
             )
-        self._decoder.put(check.codes(np.array(codes)[..., None], self._tokenizer.mimi.config))
+        self._decoder.put(validation.codes(np.array(codes)[..., None], self._tokenizer.mimi.config))
 
     def get_decoded(self) -> np.ndarray | None:
         """The next frame's samples, float32 ``[1920]``, or None."""

@@ -12,8 +12,8 @@ import numpy as np
 
 from ..mimi import Mimi
 from ..model.config import MimiConfig
-from ..streaming import validation as check
-from ..streaming.streams import DecoderStream, EncoderStream, evaluate
+from ..streaming import validation
+from ..streaming.streams import DecoderStream, EncoderStream
 
 Array = mx.array | np.ndarray
 
@@ -115,8 +115,8 @@ class MimiModel:
         given = _one_stream(encoder_past_key_values, padding_cache)
         if given is None and not use_streaming:
             return _result(return_dict, audio_codes=self.mimi.encode(input_values, num_quantizers))
-        count = check.num_codebooks(num_quantizers, self.config)
-        rows = check.pcm(input_values).shape[0]
+        count = validation.num_codebooks(num_quantizers, self.config)
+        rows = validation.pcm(input_values).shape[0]
         stream = given.clone() if given else self.mimi.encoder_stream(rows, count)
         codes = stream.push(input_values)
         if codes.shape[1] != count:
@@ -126,7 +126,7 @@ class MimiModel:
             )
         if use_streaming is False:
             codes = mx.concatenate([codes, stream.flush()], axis=-1)
-            evaluate(codes)
+            mx.eval(codes)
             return _result(return_dict, audio_codes=codes)
         return _result(
             return_dict, audio_codes=codes, encoder_past_key_values=stream, padding_cache=stream
@@ -156,12 +156,12 @@ class MimiModel:
         if stream:
             stream = stream.clone()
         elif use_cache:
-            rows = check.codes(audio_codes, self.config).shape[0]
+            rows = validation.codes(audio_codes, self.config).shape[0]
             stream = self.mimi.decoder_stream(rows)
         pcm = stream.push(audio_codes) if stream else self.mimi.decode(audio_codes)
         if padding_mask is not None:
             pcm = pcm[..., : _samples(padding_mask)]
-            evaluate(pcm)
+            mx.eval(pcm)
         return _result(return_dict, audio_values=pcm, decoder_past_key_values=stream)
 
     def forward(

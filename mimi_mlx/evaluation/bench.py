@@ -13,22 +13,22 @@ import numpy as np
 from mlx.utils import tree_flatten
 
 from ..checkpoint import hub, precision
-from ..checkpoint import load as weights
+from ..checkpoint.load import load
 from ..mimi import Mimi
-from ..model.ops import linux as blas
-from ..model.ops import matmul as products
-from ..streaming.runner import evaluate
-from . import kernel_count as kernels
+from ..model.codec import Codec
+from ..model.ops import device as devices
+from ..model.ops import linux
+from . import kernel_count
 
 
 def machine(mimi: Mimi) -> dict[str, str]:
     """What ran: chip, device, BLAS and versions."""
     with mimi.on_device():
-        device = mx.default_device().type.name
+        device = devices.name()
     return {
         "chip": _chip(),
         "device": device,
-        "BLAS": blas.blas_in_use(),
+        "BLAS": linux.blas_in_use(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "versions": f"mimi_mlx {version('mimi_mlx')}, mlx {version('mlx')}, "
         f"Python {platform.python_version()}",
@@ -47,12 +47,11 @@ def _chip() -> str:
 def as_converted(name: str, recipe: precision.Recipe, device: mx.DeviceType | None) -> Mimi:
     """A model as it is when the folder that ``convert`` makes of it is loaded."""
     config, files = hub.find(name)
-    mimi = weights.load(files, config, device=device)
-    with mimi.on_device():
-        precision.reduce(mimi, recipe)
-        precision.expand_on_cpu(mimi)
-    mimi.pack()
-    return mimi
+    codec = load(files, config, device=device)
+    with devices.on(device):
+        precision.reduce(codec, recipe)
+        precision.expand_on_cpu(codec)
+    return Mimi(codec, device)
 
 
 def noise(mimi: Mimi, seconds: float) -> np.ndarray:
@@ -125,7 +124,7 @@ def paced(mimi: Mimi, num_codebooks: int, seconds: float = 8) -> dict[str, float
 
 def stages(mimi: Mimi, num_codebooks: int, runs: int = 20) -> dict[str, float]:
     """Milliseconds of each stage of a step, each compiled and evaluated alone."""
-    config = mimi.config
+    codec, config = mimi.codec, mimi.config
     with mimi.on_device():
         pcm = mx.array(noise(mimi, 1 / mimi.frame_rate)).reshape(1, -1, 1)
         latents = mx.random.normal((1, 2, config.hidden_size), key=mx.random.key(0))
@@ -133,19 +132,16 @@ def stages(mimi: Mimi, num_codebooks: int, runs: int = 20) -> dict[str, float]:
         codes = mx.zeros((1, num_codebooks, 1), mx.int32)
         before, after = mimi.init_encoder_state(), mimi.init_decoder_state()
         calls: dict[str, tuple[Callable, tuple]] = {
-            "encoder SEANet": (mimi.encoder.step, (pcm, before.seanet)),
-            "encoder transformer": (
-                mimi.encoder_transformer.step,
-                (latents, before.transformer),
-            ),
-            "downsample": (mimi.downsample.step, (latents, before.downsample)),
-            "quantise": (lambda x: mimi.quantizer.encode(x, num_codebooks), (frame,)),
-            "dequantise": (mimi.quantizer.decode, (codes,)),
-            "upsample": (mimi.upsample.step, (frame, after.upsample)),
-            "decoder transformer": (mimi.decoder_transformer.step, (latents, after.transformer)),
-            "decoder SEANet": (mimi.decoder.step, (latents, after.seanet)),
+            "encoder SEANet": (codec.encoder.step, (pcm, before.seanet)),
+            "encoder transformer": (codec.encoder_transformer.step, (latents, before.transformer)),
+            "downsample": (codec.downsample.step, (latents, before.downsample)),
+            "quantise": (lambda x: codec.quantizer.encode(x, num_codebooks), (frame,)),
+            "dequantise": (codec.quantizer.decode, (codes,)),
+            "upsample": (codec.upsample.step, (frame, after.upsample)),
+            "decoder transformer": (codec.decoder_transformer.step, (latents, after.transformer)),
+            "decoder SEANet": (codec.decoder.step, (latents, after.seanet)),
         }
-        evaluate(*(inputs for _, inputs in calls.values()))
+        mx.eval(*(inputs for _, inputs in calls.values()))
         found = {}
         for name, (call, inputs) in calls.items():
             run = _compiled(call, inputs)
@@ -157,7 +153,7 @@ def _compiled(call: Callable, inputs: tuple) -> Callable[[], None]:
     step = mx.compile(call)
 
     def run() -> None:
-        evaluate(step(*inputs))
+        mx.eval(step(*inputs))
 
     run()
     return run
@@ -165,15 +161,16 @@ def _compiled(call: Callable, inputs: tuple) -> Callable[[], None]:
 
 def bytes_read(mimi: Mimi, half: str, num_codebooks: int) -> int:
     """Bytes of weights that one step of ``half`` must read: the floor of its memory traffic."""
+    codec = mimi.codec
     modules = {
-        "encoder": [mimi.encoder, mimi.encoder_transformer, mimi.downsample],
-        "decoder": [mimi.upsample, mimi.decoder_transformer, mimi.decoder],
+        "encoder": [codec.encoder, codec.encoder_transformer, codec.downsample],
+        "decoder": [codec.upsample, codec.decoder_transformer, codec.decoder],
     }[half]
     weights = [w for module in modules for _, w in tree_flatten(module.parameters())]
     projection = "input_proj" if half == "encoder" else "output_proj"
-    weights.append(mimi.quantizer[projection].weight)
+    weights.append(codec.quantizer[projection].weight)
     if half == "encoder":  # a decoder reads one entry of each
-        weights.append(mimi.quantizer.codebooks[:num_codebooks])
+        weights.append(codec.quantizer.codebooks.columns[:num_codebooks])
     return sum(weight.nbytes for weight in weights)
 
 
@@ -182,19 +179,19 @@ def read_rate(mimi: Mimi) -> float:
     with mimi.on_device():
         matrix = mx.ones((16384, 4096))  # 268 MB, more than any cache
         row = mx.ones((1, 16384))
-        evaluate(matrix, row)
-        times = _times(lambda _: evaluate(row @ matrix), range(5))
-        times += _times(lambda _: evaluate(matrix.sum()), range(5))
+        mx.eval(matrix, row)
+        times = _times(lambda _: mx.eval(row @ matrix), range(5))
+        times += _times(lambda _: mx.eval(matrix.sum()), range(5))
     return matrix.nbytes / min(times)
 
 
 def kernel_counts(mimi: Mimi, num_codebooks: int) -> dict[str, dict[str, Any]]:
-    """The kernels of a step each way, by kind (see kernels.py)."""
-    if products.PACKS:  # a GPU does not have weights packed
-        mimi = Mimi(mimi.config)
+    """The kernels of a step each way, by kind (see kernel_count.py)."""
+    with mimi.on_device():  # a GPU does not have weights packed
+        codec = Codec(mimi.config) if devices.packs() else mimi.codec
     found = {}
     for half in ("encoder", "decoder"):
-        counted = kernels.count(mimi, half, num_codebooks)
+        counted = kernel_count.count(codec, half, num_codebooks)
         found[half] = {"total": counted.total, "kinds": counted.kinds}
     return found
 

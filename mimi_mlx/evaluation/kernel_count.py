@@ -16,11 +16,8 @@ from unittest import mock
 import mlx.core as mx
 from mlx.utils import tree_flatten
 
-from ..mimi import Mimi
-from ..model.ops import activations
-from ..model.ops import matmul as products
-from ..model.ops import tf32 as exact
-from ..streaming.runner import evaluate
+from ..model.codec import Codec
+from ..model.ops.device import assume_gpu
 
 _VIEWS = {
     *("AsStrided", "Broadcast", "ExpandDims", "Flatten", "Reshape", "Slice", "Split"),
@@ -44,21 +41,27 @@ class Kernels(NamedTuple):
         return sum(self.kinds.values())
 
 
-def count(mimi: Mimi, half: str, num_codebooks: int) -> Kernels:
-    """The kernels of one compiled step of one row and one frame of ``half`` of the codec."""
+def count(codec: Codec, half: str, num_codebooks: int) -> Kernels:
+    """The kernels of one compiled step of one row and one frame.
+
+    Args:
+        codec: Its weights as a GPU has them: not packed.
+        half: ``"encoder"`` or ``"decoder"``.
+        num_codebooks: K.
+    """
     masks: list[mx.array] = []
     if half == "encoder":
-        x, state = mx.zeros((1, 1, mimi.frame_size)), mimi.init_encoder_state()
+        x, state = mx.zeros((1, 1, codec.config.frame_size)), codec.init_encoder_state()
     else:
-        x, state = mx.zeros((1, num_codebooks, 1), mx.int32), mimi.init_decoder_state()
-    evaluate(mimi.parameters(), x, state)  # what a step is given is no part of its graph
+        x, state = mx.zeros((1, num_codebooks, 1), mx.int32), codec.init_decoder_state()
+    mx.eval(codec.parameters(), x, state)  # what a step is given is no part of its graph
 
     def step(x, state):
         if half == "encoder":
-            return *mimi.encode_step(x, state, num_codebooks), masks[:1]
-        return *mimi.decode_step(x, state), masks[:1]
+            return *codec.encode_step(x, state, num_codebooks), masks[:1]
+        return *codec.decode_step(x, state), masks[:1]
 
-    with _stand_ins(masks):
+    with assume_gpu(), _stand_ins(masks):
         outputs = [array for _, array in tree_flatten(mx.compile(step)(x, state))]
     text = io.StringIO()
     mx.export_to_dot(text, *outputs)
@@ -88,7 +91,7 @@ def _kind(name: str) -> str:
 
 @contextlib.contextmanager
 def _stand_ins(masks: list[mx.array]) -> Iterator[None]:
-    """Primitives that nothing fuses with for ``mx.fast`` calls; no ways of some devices alone."""
+    """Primitives that nothing fuses with, for ``mx.fast`` calls."""
 
     def layer_norm(x, weight, bias, eps):
         return mx.cumsum(x, axis=-1)
@@ -100,9 +103,5 @@ def _stand_ins(masks: list[mx.array]) -> Iterator[None]:
     with (
         mock.patch.object(mx.fast, "layer_norm", layer_norm),
         mock.patch.object(mx.fast, "scaled_dot_product_attention", attention),
-        mock.patch.object(activations, "FAST", True),
-        mock.patch.object(products, "PACKS", False),
-        mock.patch.object(exact, "matmul_is_reduced", bool),
-        mock.patch.object(exact, "conv_is_reduced", bool),
     ):
         yield

@@ -6,9 +6,8 @@ from typing import NamedTuple
 import mlx.core as mx
 import numpy as np
 
-from ..model import conv
-from ..model.ops import matmul as products
-from ..model.ops import tf32 as exact
+from ..model.ops.attention import attention
+from ..model.ops.matmul import convolve, matmul
 from . import metrics
 
 
@@ -37,7 +36,7 @@ def errors() -> Iterator[Errors]:
 def _matmul(draw: np.random.Generator, rows: int) -> tuple[float, float]:
     x, weight = _drawn(draw, (rows, 512), (512, 512))
     right = x.astype(np.float64) @ weight.T
-    return _off(right, lambda x, w: x @ w.T, x, weight), _off(right, products.matmul, x, weight)
+    return _off(right, lambda x, w: x @ w.T, x, weight), _off(right, matmul, x, weight)
 
 
 def _convolution(draw: np.random.Generator, length: int) -> tuple[float, float]:
@@ -45,7 +44,7 @@ def _convolution(draw: np.random.Generator, length: int) -> tuple[float, float]:
     windows = np.lib.stride_tricks.sliding_window_view(x[0], 8, axis=0)[::4]  # [count, 64, 8]
     right = np.einsum("tck,okc->to", windows.astype(np.float64), weight)
     own = _off(right, lambda x, w: mx.conv1d(x, w, 4), x, weight)
-    return own, _off(right, lambda x, w: conv.convolve(x, w, 4), x, weight)
+    return own, _off(right, lambda x, w: convolve(x, w, 4), x, weight)
 
 
 def _attention(draw: np.random.Generator, queries: int) -> tuple[float, float]:
@@ -58,7 +57,7 @@ def _attention(draw: np.random.Generator, queries: int) -> tuple[float, float]:
     def own(q: mx.array, k: mx.array, v: mx.array) -> mx.array:
         return mx.fast.scaled_dot_product_attention(q, k, v, scale=1 / 8, mask=mask)
 
-    codec = _off(right, lambda q, k, v: exact.attention(q, k, v, 1 / 8, mask), q, k, v)
+    codec = _off(right, lambda q, k, v: attention(q, k, v, 1 / 8, mask), q, k, v)
     return _off(right, own, q, k, v), codec
 
 

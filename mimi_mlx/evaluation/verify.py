@@ -12,6 +12,7 @@ from .. import audio, files
 from ..checkpoint import mlx_format as converted
 from ..checkpoint import precision
 from ..mimi import Mimi
+from ..model.ops import device as device_of
 from ..tiny import RECORDED, SPEECH
 from . import bench, fidelity, metrics
 from . import numerics as arithmetic
@@ -60,12 +61,12 @@ def run(mimi: Mimi, recipe: precision.Recipe | None, device: mx.DeviceType | Non
         checks += in_recipe(tiny, recipe, clip, device)
     clip = clip[: 20 * mimi.frame_size + 123]  # ragged
     codes = _codes(mimi, clip)
-    if "encoder" in mimi:
+    if "encoder" in mimi.codec:
         checks += [streamed_codes(mimi, clip, codes, reduced), two_streams(mimi, clip)]
-    if "decoder" in mimi:
+    if "decoder" in mimi.codec:
         checks.append(streamed_waveform(mimi, codes, reduced))
     checks += devices(mimi, clip, codes, reduced)
-    if "encoder" in mimi and "decoder" in mimi:
+    if "encoder" in mimi.codec and "decoder" in mimi.codec:
         checks.append(paced(mimi, load))
     return checks
 
@@ -155,22 +156,24 @@ def two_streams(mimi: Mimi, clip: np.ndarray) -> Check:
 
 def devices(mimi: Mimi, clip: np.ndarray, codes: np.ndarray, reduced: bool) -> Iterator[Check]:
     """Each stage on the GPU against the CPU, both given the CPU's input."""
-    if not mx.metal.is_available():
-        yield Check("GPU against CPU", "this machine has no Metal GPU", "", True)
+    if not device_of.has_gpu():
+        yield Check("GPU against CPU", "this machine has no GPU", "", True)
         return
     limit = _REDUCED_ERROR if reduced else _STAGE_ERROR
     x = {"encoder": mx.array(clip)[None, :, None], "upsample": None}
     for stage in _STAGES:
-        if stage not in mimi:
+        if stage not in mimi.codec:
             continue
         if stage == "upsample":
-            with mx.stream(mx.cpu):
-                x["upsample"] = mimi.quantizer.decode(mx.array(codes))
+            with device_of.on(mx.cpu):
+                x["upsample"] = mimi.codec.quantizer.decode(mx.array(codes))
         half = "encoder" if stage in _STAGES[:3] else "upsample"
         outputs = []
         for device in (mx.cpu, mx.gpu):
-            with mx.stream(device):
-                outputs.append(np.array(mimi[stage](x[half])))
+            with device_of.on(device):
+                module = mimi.codec[stage]
+                y, _ = module.step(x[half], module.init_state(1))
+                outputs.append(np.array(y))
         yield _error(f"{stage}, GPU against CPU", metrics.relative_error(*outputs), limit)
         x[half] = mx.array(outputs[0])
 
@@ -227,7 +230,7 @@ def published(mimi: Mimi) -> Iterator[Check]:
 
 
 def _codes(mimi: Mimi, clip: np.ndarray) -> np.ndarray:
-    if "encoder" in mimi:
+    if "encoder" in mimi.codec:
         return np.array(mimi.encode(clip))
     frames = -(-len(clip) // mimi.frame_size)
     draw = np.random.default_rng(0)

@@ -1,18 +1,15 @@
 """Causal convolutions that carry their past: the tail and the overlap. Channels last.
 
-Every module here has ``step(x, state) -> (y, state)``; calling it is one step from a fresh state.
-A step whose length is not a multiple of the stride can only be a stream's last: the convolution
-then completes its own last window. That is what transformers does with the end of a clip.
+Every module here has ``init_state(batch_size)`` and ``step(x, state) -> (y, state)``; a whole clip
+is one step from a fresh state. A step whose length is not a multiple of the stride can only be a
+stream's last: the convolution then completes its own last window. That is what transformers does
+with the end of a clip.
 """
 
 import mlx.core as mx
 import mlx.nn as nn
-import numpy as np
 
-from .ops import blank
-from .ops import linear as matmul
-from .ops import matmul as products
-from .ops import tf32 as exact
+from .ops.linear import Conv1d, Linear
 
 
 class CausalConv1d(nn.Module):
@@ -25,7 +22,7 @@ class CausalConv1d(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1):
         super().__init__()
-        self.conv = blank.weight(out_channels, kernel_size, in_channels, bias=out_channels)
+        self.conv = Conv1d(in_channels, out_channels, kernel_size, stride, bias=True)
         self.in_channels = in_channels
         self.stride = stride
         self.tail = kernel_size - stride
@@ -35,16 +32,14 @@ class CausalConv1d(nn.Module):
         return mx.zeros((batch_size, self.tail, self.in_channels))
 
     def step(self, x: mx.array, state: mx.array) -> tuple[mx.array, mx.array]:
+        """Convolve the tail and ``x [B, T, C_in]``; the new state is the tail of both."""
         missing = -x.shape[1] % self.stride
         x = mx.concatenate([state, x], axis=1)
         # A tail owns its memory: a plain slice would keep the whole step's input alive.
         state = mx.contiguous(x[:, x.shape[1] - self.tail :])
         if missing:
             x = mx.pad(x, ((0, 0), (0, missing), (0, 0)))
-        return convolve(x, self.conv.weight, self.stride) + self.conv.bias, state
-
-    def __call__(self, x: mx.array) -> mx.array:
-        return self.step(x, self.init_state(x.shape[0]))[0]
+        return self.conv(x), state
 
 
 class CausalTapConv1d(nn.Module):
@@ -59,9 +54,9 @@ class CausalTapConv1d(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, dilation: int = 1):
         super().__init__()
-        # weight [kernel_size * C_out, C_in], the taps outermost (weights.py lays it out)
-        self.conv = blank.weight(kernel_size * out_channels, in_channels, bias=out_channels)
-        self.in_channels = in_channels  # a quantised weight does not show them
+        # weight [kernel_size * C_out, C_in], the taps outermost (checkpoint/load.py lays it out)
+        self.conv = Linear(in_channels, kernel_size * out_channels, bias=out_channels)
+        self.in_channels = in_channels
         self.dilation = dilation
         self.tail = (kernel_size - 1) * dilation
 
@@ -70,19 +65,17 @@ class CausalTapConv1d(nn.Module):
         return mx.zeros((batch_size, self.tail, self.in_channels))
 
     def step(self, x: mx.array, state: mx.array) -> tuple[mx.array, mx.array]:
+        """Convolve the tail and ``x [B, T, C_in]``; the new state is the tail of both."""
         if not self.tail:
-            return matmul.plus(self.conv.bias, self.conv, x), state
+            return self.conv(x, self.conv.bias), state
         length, channels = x.shape[1], self.conv.bias.size
         x = mx.concatenate([state, x], axis=1)
-        taps = matmul.times(self.conv, x)  # [B, tail + T, kernel_size * C_out]
+        taps = self.conv(x)  # [B, tail + T, kernel_size * C_out]
         y = self.conv.bias
         for tap, late in enumerate(range(0, self.tail + 1, self.dilation)):
             at = tap * channels
             y = y + taps[:, late : late + length, at : at + channels]
         return y, mx.contiguous(x[:, length:])
-
-    def __call__(self, x: mx.array) -> mx.array:
-        return self.step(x, self.init_state(x.shape[0]))[0]
 
 
 class Downsample(nn.Module):
@@ -96,7 +89,7 @@ class Downsample(nn.Module):
 
     def __init__(self, channels: int, stride: int):
         super().__init__()
-        self.conv = blank.weight(channels, 2 * stride, channels)
+        self.conv = Conv1d(channels, channels, 2 * stride, stride, bias=False)
         self.channels = channels
         self.stride = stride
 
@@ -108,23 +101,14 @@ class Downsample(nn.Module):
     def step(
         self, x: mx.array, state: tuple[mx.array, mx.array]
     ) -> tuple[mx.array, tuple[mx.array, mx.array]]:
+        """Convolve the tail and ``x [B, L, C]``; the new state is the tail of both, begun."""
         tail, started = state
         missing = -x.shape[1] % self.stride
         x = mx.concatenate([mx.where(started, tail, x[:, :1]), x], axis=1)
-        state = (
-            mx.contiguous(x[:, x.shape[1] - self.stride :]),
-            mx.array(np.ones(started.shape, bool)),
-        )
+        state = mx.contiguous(x[:, x.shape[1] - self.stride :]), mx.array([[[True]]] * len(x))
         if missing:
             x = mx.pad(x, ((0, 0), (0, missing), (0, 0)), mode="edge")
-        return convolve(x, self.conv.weight, self.stride), state
-
-    def __call__(self, x: mx.array) -> mx.array:
-        return self.step(x, self.init_state(x.shape[0]))[0]
-
-    def pack(self) -> None:
-        """Lay the weight out as this machine reads it fastest."""
-        matmul.pack(self.conv)
+        return self.conv(x), state
 
 
 class CausalConvTranspose1d(nn.Module):
@@ -132,30 +116,29 @@ class CausalConvTranspose1d(nn.Module):
 
     Each input makes two stretches of ``stride`` outputs; the second overlaps the next input's
     first. The state is the last input's second stretch, without bias: ``[B, 1, stride * C_out]``.
-    One matmul and one addition: on Metal, ``mx.conv_transpose1d`` would unfold an input stuffed
-    with zeros.
+    One matmul and one addition, where ``mx.conv_transpose1d`` would unfold an input stuffed with
+    zeros.
 
     Source: transformers' ``MimiConvTranspose1d``.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int):
         super().__init__()
-        # weight [2 * stride * C_out, C_in], the kernel's taps outermost (weights.py lays it out)
-        self.conv = blank.weight(2 * stride * out_channels, in_channels, bias=out_channels)
+        # weight [2 * stride * C_out, C_in], the taps outermost (checkpoint/load.py lays it out)
+        self.conv = Linear(in_channels, 2 * stride * out_channels, bias=out_channels)
         self.stride = stride
 
     def init_state(self, batch_size: int) -> mx.array:
+        """No overlap before the first input: zeros."""
         return mx.zeros((batch_size, 1, self.stride * self.conv.bias.size))
 
     def step(self, x: mx.array, state: mx.array) -> tuple[mx.array, mx.array]:
+        """Add each input's first stretch to the overlap of the one before it."""
         batch, length, _ = x.shape
-        first, second = mx.split(matmul.times(self.conv, x), 2, axis=-1)  # [B, T, stride * C_out]
+        first, second = mx.split(self.conv(x), 2, axis=-1)  # [B, T, stride * C_out]
         y = first + mx.concatenate([state, second[:, :-1]], axis=1)
         y = y.reshape(batch, length * self.stride, -1) + self.conv.bias
         return y, mx.contiguous(second[:, -1:])
-
-    def __call__(self, x: mx.array) -> mx.array:
-        return self.step(x, self.init_state(x.shape[0]))[0]
 
 
 class Upsample(nn.Module):
@@ -169,35 +152,18 @@ class Upsample(nn.Module):
 
     def __init__(self, channels: int, stride: int):
         super().__init__()
-        # weight [2, stride, C]: the taps of this input, then those of the one before
-        self.conv = blank.weight(2, stride, channels)
+        self.conv = nn.Module()
+        # [2, stride, C]: the taps of this input, then those of the one before
+        self.conv.weight = mx.zeros((2, stride, channels))
 
     def init_state(self, batch_size: int) -> mx.array:
+        """The input before the first: zeros."""
         return mx.zeros((batch_size, 1, self.conv.weight.shape[-1]))
 
     def step(self, x: mx.array, state: mx.array) -> tuple[mx.array, mx.array]:
+        """Each output from its input ``x [B, F, C]`` and the one before it."""
         batch, length, channels = x.shape
         now, before = self.conv.weight
         past = mx.concatenate([state, x[:, :-1]], axis=1)
         y = x[:, :, None] * now + past[:, :, None] * before  # [B, F, stride, C]
         return y.reshape(batch, length * now.shape[0], channels), mx.contiguous(x[:, -1:])
-
-    def __call__(self, x: mx.array) -> mx.array:
-        return self.step(x, self.init_state(x.shape[0]))[0]
-
-
-def convolve(x: mx.array, weight: mx.array, stride: int) -> mx.array:
-    """``mx.conv1d``, or a matmul of its windows if the weight is packed or the device cuts them.
-
-    Computed in the weight's type; what comes out is float32.
-    """
-    x = x.astype(weight.dtype)
-    if not products.is_packed(weight):
-        if not exact.conv_is_reduced():
-            return mx.conv1d(x, weight, stride).astype(mx.float32)
-        weight = weight.flatten(1)
-    batch, length, channels = x.shape
-    width = products.inputs(weight)
-    count = (length - width // channels) // stride + 1
-    windows = mx.as_strided(x, (batch, count, width), (length * channels, stride * channels, 1))
-    return products.matmul(windows, weight).astype(mx.float32)

@@ -1,69 +1,51 @@
 """The step as it is run: whole clips as loops of long steps, live frames as one compiled step.
 
-Everything else in the package is pure and lazy; only this file compiles and evaluates. Output and
-new state are evaluated together, so no lazy array crosses a thread and no graph grows.
+Steps are pure and lazy; only this file compiles and evaluates them. Output and new state are
+evaluated together, so no lazy array crosses a thread and no graph grows.
 """
 
 import collections
-import copy
+import contextlib
 import functools
-import os
 import shutil
 import threading
 import warnings
-import weakref
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple, TypeVar
 
 import mlx.core as mx
 import numpy as np
-from mlx.utils import tree_flatten, tree_map, tree_map_with_path
+from mlx.utils import tree_map
 
-from . import saved as streamfile
-from . import validation as check
+from ..model.codec import Codec
+from ..model.ops import linux
+from ..model.ops.device import is_gpu, long_step, measure, on
 
-if TYPE_CHECKING:
-    from ..mimi import Mimi
+T = TypeVar("T")
 
-Step = Callable[[mx.array, Any], tuple[mx.array, Any]]
-
-# Frames in a long step. A GPU wants long ones; a CPU wants what a step makes to stay in its cache.
-_LONG_STEP = {mx.DeviceType.gpu: 128, mx.DeviceType.cpu: 16}
+Array = mx.array | np.ndarray
+State = Any
+Step = Callable[..., tuple[mx.array, State]]
 
 # Steps of a length, of all streams in a thread, from which on it pays to compile them.
 _WORTH_COMPILING = 6
 
 
-def evaluate(*arrays: Any) -> None:
-    """Compute arrays, or trees of them, now."""
-    mx.eval(*arrays)
+class Half(NamedTuple):
+    """One of the codec's two ways, as a value: all that it takes to run it."""
+
+    step: Step
+    """``(x, state, *arguments) -> (y, state)``, pure and lazy; time is the last axis of both."""
+    init_state: Callable[[int], State]
+    """The state of so many rows that have heard nothing."""
+    unit: int
+    """Elements of ``x`` along time that make a frame."""
+    nothing: int
+    """What is given for a row that takes no part: -1 for codes, silence for samples."""
+    arguments: tuple[int, ...] = ()
 
 
-def long_step(rows: int) -> int:
-    """Frames in a long step of so many rows on the current device: less of more, in one memory."""
-    return max(1, _LONG_STEP[mx.default_device().type] // rows)
-
-
-def lazy(step: Step, x: mx.array | np.ndarray, state: Any, unit: int) -> Iterator[tuple]:
-    """``(y, state)`` of each long step of a clip, time last and ``unit`` elements a frame."""
-    size = long_step(x.shape[0]) * unit
-    for start in range(0, x.shape[-1], size):
-        y, state = step(mx.array(x[..., start : start + size]), state)
-        yield y, state
-
-
-def advance(step: Step, x: mx.array | np.ndarray, state: Any, unit: int) -> tuple[mx.array, Any]:
-    """A step of any length, made of long ones, in the memory of one."""
-    outputs = []
-    for y, state in lazy(step, x, state, unit):  # noqa: B020
-        mx.eval(y, state)
-        outputs.append(y)
-    y = outputs[0] if len(outputs) == 1 else mx.concatenate(outputs, axis=-1)
-    mx.eval(y)
-    return y, state
-
-
-class PerThread(threading.local):
+class _Compiled(threading.local):
     """Each thread's compiled steps of a model.
 
     MLX keeps what it compiled by thread and by the function's address, and forgets it only in the
@@ -72,131 +54,205 @@ class PerThread(threading.local):
     interpreter exits would abort it. So each thread makes its own, and they end with it.
     """
 
-    def __init__(self):
-        self.steps: dict[tuple, Step] = {}
-        self.lengths: collections.Counter = collections.Counter()
+    def __init__(self) -> None:
+        self.steps: dict[tuple[Half, bool], Step] = {}
+        self.lengths: collections.Counter[tuple[Half, int, int]] = collections.Counter()
 
-    def __reduce__(self):  # a copy of a model begins with none
-        return PerThread, ()
+    def __reduce__(self) -> tuple[Any, ...]:  # a copy of a model begins with none
+        return _Compiled, ()
 
 
-class Stepper:
-    """One half of the codec and the state it has reached: what both streams are made of.
+class Runner:
+    """Runs a codec's steps on a device: what whole clips, ragged batches and streams are made of.
+
+    Any number of threads may use it. It keeps no stream's state.
 
     Args:
-        mimi: The model.
-        half: ``"encoder"`` or ``"decoder"``.
-        batch_size: Rows.
-        num_codebooks: K of an encoder.
+        codec: The network, whose weights are laid out for the device here and now.
+        device: None means MLX's default device.
     """
 
-    def __init__(self, mimi: "Mimi", half: str, batch_size: int, num_codebooks: int | None = None):
-        self.mimi = mimi
-        self.half = half
-        self.batch_size = check.batch_size(batch_size)
-        self.num_codebooks = num_codebooks
-        self.reset()
+    def __init__(self, codec: Codec, device: mx.DeviceType | None = None):
+        self.codec = codec
+        self._device = device
+        self._compiled = _Compiled()
+        with self.on_device():
+            codec.pack()
+            mx.eval(codec.parameters())
+            measure()
+            if not is_gpu():
+                linux.keep_freed_memory()
 
-    @property
-    def unit(self) -> int:
-        """Elements of the input along time that make a frame."""
-        return self.mimi.frame_size if self.half == "encoder" else 1
+    def on_device(self) -> contextlib.AbstractContextManager[None]:
+        """Run what is inside on this runner's device; afterwards MLX's default is as it was."""
+        return on(self._device)
 
-    def step(self, x: mx.array, state: Any) -> tuple[mx.array, Any]:
-        """The pure step."""
-        if self.half == "encoder":
-            return self.mimi.encode_step(x, state, self.num_codebooks)
-        return self.mimi.decode_step(x, state)
+    def encoder(self, num_codebooks: int) -> Half:
+        """The half from samples ``[B, 1, T]`` to codes ``[B, num_codebooks, F]``."""
+        codec = self.codec
+        unit = codec.config.frame_size
+        return Half(codec.encode_step, codec.init_encoder_state, unit, -1, (num_codebooks,))
 
-    def masked_step(self, x: mx.array, state: Any, mask: mx.array) -> tuple[mx.array, Any]:
-        """The pure step of rows where ``mask [B]`` is true; others give -1 or silence."""
-        y, after = self.step(x, state)
-        nothing = mx.array(-1 if self.half == "encoder" else 0, y.dtype)
-        return mx.where(mask[:, None, None], y, nothing), _select(mask, after, state)
+    def decoder(self) -> Half:
+        """The half from codes ``[B, K, F]`` to samples ``[B, 1, 1920 F]``."""
+        return Half(self.codec.decode_step, self.codec.init_decoder_state, 1, 0)
 
-    def advance(self, x: np.ndarray, mask: np.ndarray | None = None) -> mx.array:
-        """Step over ``x``, time last, and keep the state that it leads to.
+    def evaluate(self, make: Callable[[], T]) -> T:
+        """What ``make`` gives, an array or a tree of them, made and computed on the device."""
+        with self.on_device():
+            made = make()
+            mx.eval(made)
+        return made
+
+    def init_state(self, half: Half, batch_size: int) -> State:
+        """The state of so many rows that have heard nothing."""
+        return self.evaluate(lambda: half.init_state(batch_size))
+
+    def reset(self, half: Half, state: State, rows: np.ndarray) -> State:
+        """The state with a fresh one in the rows where ``rows [B]`` is true."""
+        return self.evaluate(lambda: _select(mx.array(rows), half.init_state(len(rows)), state))
+
+    def run(self, half: Half, x: Array) -> mx.array:
+        """A whole clip ``x``, time last: its output from a fresh state."""
+        return self.advance(half, x, self.init_state(half, x.shape[0]))[0]
+
+    def advance(
+        self,
+        half: Half,
+        x: Array,
+        state: State,
+        mask: np.ndarray | None = None,
+        before_step: Callable[[], None] = lambda: None,
+    ) -> tuple[mx.array, State]:
+        """A step of any length over ``x``, time last, made of long ones in the memory of one.
 
         Single frames run compiled, and so do other lengths that come again and again: they are
         few, and each is traced once. A ragged end runs as it is.
+
+        Args:
+            half: Which way.
+            x: All rows' next input.
+            state: What came before it.
+            mask: ``[B]``, where rows take part; others keep their state and give ``nothing``.
+            before_step: Called before each long step, and may raise to give it up.
         """
         extra = () if mask is None else (mx.array(mask),)
-        plain = self.masked_step if extra else self.step
-        with self.mimi.on_device():
-            self._expect(x.shape[-1])
+        outputs = []
+        with self.on_device():
+            self._expect(half, x)
+            for piece in _pieces(half, x):
+                before_step()
+                y, state = self._step(half, piece, masked=bool(extra))(piece, state, *extra)
+                mx.eval(y, state)
+                outputs.append(y)
+            y = outputs[0] if len(outputs) == 1 else mx.concatenate(outputs, axis=-1)
+            mx.eval(y)
+        return y, state
 
-            def step(x: mx.array, state: Any) -> tuple[mx.array, Any]:
-                run = self._compiled(plain) if self._is_common(x.shape[-1]) else plain
-                return run(x, state, *extra)
+    def ragged(
+        self,
+        half: Half,
+        x: Array,
+        lengths: Sequence[int],
+        before_step: Callable[[], None] = lambda: None,
+    ) -> mx.array:
+        """Rows of different lengths, each as if alone: ``nothing`` past a row's end.
 
-            y, self.state = advance(step, x, self.state, self.unit)
-        return y
-
-    def _expect(self, length: int) -> None:
-        """Note the steps that so much input will take."""
-        long = long_step(self.batch_size) * self.unit
-        lengths = self.mimi.steps_in_thread.lengths
-        lengths[self._key(long)] += length // long
-        if length % self.unit == 0:
-            lengths[self._key(length % long)] += 1
-
-    def _is_common(self, length: int) -> bool:
-        lengths = self.mimi.steps_in_thread.lengths
-        return length == self.unit or lengths[self._key(length)] >= _WORTH_COMPILING
-
-    def _key(self, *more: Any) -> tuple:
-        return (self.half, self.num_codebooks, self.batch_size, *more)
-
-    def _compiled(self, step: Step) -> Step:
-        """The compiled step, one for all streams of a model in this thread."""
-        steps = self.mimi.steps_in_thread.steps
-        key = (self.half, self.num_codebooks, step.__name__)
-        if key not in steps:
-            _say_if_not_compiled()
-            # The model keeps the step; the step must keep neither the model nor this state.
-            twin = copy.copy(self)
-            twin.mimi, twin.state = weakref.proxy(self.mimi), None
-            steps[key] = mx.compile(getattr(twin, step.__name__))
-        return steps[key]
-
-    def reset(self, rows: Sequence[int] | None = None) -> None:
-        """Fresh state for all rows, or for the given ones."""
-        with self.mimi.on_device():
-            fresh = getattr(self.mimi, f"init_{self.half}_state")(self.batch_size)
-            if rows is not None:
-                fresh = _select(mx.array(check.row_mask(rows, self.batch_size)), fresh, self.state)
-            mx.eval(fresh)
-        self.state = fresh
-
-    def save(
-        self, path: str | os.PathLike, num_codebooks: int, pending: np.ndarray, flushed: bool
-    ) -> None:
-        """Write the state, with what a stream adds to it."""
-        streamfile.write(
-            path,
-            streamfile.SavedStream(
-                self.half,
-                self.mimi.fingerprint,
-                self.batch_size,
-                num_codebooks,
-                flushed,
-                mx.array(pending),
-                dict(tree_flatten(self.state)),
-            ),
+        The rows advance together up to where the shortest one has no whole frame left. A row that
+        ends there finishes alone, with its ragged frame if it has one; the others go on.
+        """
+        x, unit = np.asarray(x), half.unit
+        rows, at = np.arange(len(lengths)), 0
+        done: list[list[np.ndarray]] = [[] for _ in lengths]
+        with self.on_device():
+            state = half.init_state(len(lengths))
+            while rows.size:
+                left = np.array([lengths[row] for row in rows]) - at
+                end = at + left.min() // unit * unit
+                if end > at:
+                    y, state = self.advance(half, x[rows, :, at:end], state, None, before_step)
+                    for row, output in zip(rows, np.array(y), strict=True):
+                        done[row].append(output)
+                left -= end - at
+                for i in np.flatnonzero((left > 0) & (left < unit)):
+                    last = x[rows[i] : rows[i] + 1, :, end : lengths[rows[i]]]
+                    y, _ = self.advance(half, last, _take(state, [i]), None, before_step)
+                    done[rows[i]].append(np.array(y[0]))
+                keep = np.flatnonzero(left >= unit)
+                rows, state, at = rows[keep], _take(state, keep), end
+        outputs = [np.concatenate(parts, axis=-1) for parts in done]
+        filled = np.full(
+            (len(outputs), outputs[0].shape[0], max(row.shape[-1] for row in outputs)),
+            half.nothing,
+            outputs[0].dtype,
         )
+        for row, output in zip(filled, outputs, strict=True):
+            row[:, : output.shape[-1]] = output
+        return mx.array(filled)
 
-    def load(self, path: str | os.PathLike) -> streamfile.SavedStream:
-        """Take a file's state, if it fits this model and shape; give the rest to the stream."""
-        with self.mimi.on_device():
-            saved = streamfile.read(path)
-            check.saved_stream(path, saved, self)
-            state = tree_map_with_path(lambda name, _: saved.state[name], self.state)
-            mx.eval(state, saved.pending)
-        self.state = state
-        return saved
+    def lazy(self, half: Half, x: Array) -> mx.array:
+        """What :meth:`run` gives, but not computed, so that ``mx.grad`` can differentiate it."""
+        with self.on_device():
+            state, outputs = half.init_state(x.shape[0]), []
+            for piece in _pieces(half, x):
+                y, state = half.step(piece, state, *half.arguments)
+                outputs.append(y)
+            return mx.concatenate(outputs, axis=-1)
+
+    def cut(self, pcm: mx.array, ends: np.ndarray) -> mx.array:
+        """Cut ``[B, 1, T]`` to its longest row's end; silence past the ``ends [B]`` of others."""
+        longest = int(ends.max())
+        if (ends == longest).all() and longest == pcm.shape[-1]:
+            return pcm
+
+        def cut() -> mx.array:
+            past = mx.arange(longest) >= mx.array(ends)[:, None, None]
+            return mx.where(past, 0.0, pcm[..., :longest])
+
+        return self.evaluate(cut)
+
+    def _expect(self, half: Half, x: Array) -> None:
+        """Note the steps that so much input will take."""
+        rows, length, lengths = x.shape[0], x.shape[-1], self._compiled.lengths
+        long = long_step(rows) * half.unit
+        lengths[half, rows, long] += length // long
+        if length % half.unit == 0:
+            lengths[half, rows, length % long] += 1
+
+    def _step(self, half: Half, x: mx.array, masked: bool) -> Step:
+        """The step for ``x``: compiled if its length is common, one for all streams in a thread."""
+        rows, length = x.shape[0], x.shape[-1]
+        if length != half.unit and self._compiled.lengths[half, rows, length] < _WORTH_COMPILING:
+            return _bound(half, masked)
+        steps = self._compiled.steps
+        if (half, masked) not in steps:
+            _say_if_not_compiled()
+            steps[half, masked] = mx.compile(_bound(half, masked))
+        return steps[half, masked]
 
 
-def _select(mask: mx.array, a: Any, b: Any) -> Any:
+def _bound(half: Half, masked: bool) -> Step:
+    """The half's step with its arguments; ``masked``, of rows where ``mask [B]`` is true."""
+
+    def step(x: mx.array, state: State) -> tuple[mx.array, State]:
+        return half.step(x, state, *half.arguments)
+
+    def masked_step(x: mx.array, state: State, mask: mx.array) -> tuple[mx.array, State]:
+        y, after = step(x, state)
+        nothing = mx.array(half.nothing, y.dtype)
+        return mx.where(mask[:, None, None], y, nothing), _select(mask, after, state)
+
+    return masked_step if masked else step
+
+
+def _pieces(half: Half, x: Array) -> Iterator[mx.array]:
+    """A clip, time last, in long steps."""
+    size = long_step(x.shape[0]) * half.unit
+    for start in range(0, x.shape[-1], size):
+        yield mx.array(x[..., start : start + size])
+
+
+def _select(mask: mx.array, a: State, b: State) -> State:
     """The state with rows of ``a`` where ``mask [B]`` is true and of ``b`` elsewhere."""
 
     def rows(x: mx.array, y: mx.array) -> mx.array:
@@ -205,8 +261,14 @@ def _select(mask: mx.array, a: Any, b: Any) -> Any:
     return tree_map(rows, a, b)
 
 
+def _take(state: State, rows: Sequence[int] | np.ndarray) -> State:
+    """The state of some rows alone."""
+    index = mx.array(np.asarray(rows, np.int32))
+    return tree_map(lambda leaf: leaf[index], state)
+
+
 @functools.cache
 def _say_if_not_compiled() -> None:
     """Once: on Linux's CPU, MLX compiles with the system's compiler and without it runs eagerly."""
-    if mx.default_device().type == mx.DeviceType.cpu and not shutil.which("g++"):
+    if not is_gpu() and not shutil.which("g++"):
         warnings.warn("no C++ compiler (g++) found: steps run uncompiled and slower", stacklevel=2)

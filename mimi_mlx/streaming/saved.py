@@ -1,9 +1,10 @@
 """A saved stream: one .safetensors file with its state, and in its metadata what it belongs to."""
 
 import os
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import mlx.core as mx
+from mlx.utils import tree_flatten, tree_map_with_path
 from safetensors import SafetensorError, safe_open
 
 from ..files import replacing
@@ -26,6 +27,36 @@ class SavedStream(NamedTuple):
     flushed: bool
     pending: mx.array
     state: dict[str, mx.array]
+
+
+def check_model(path: str | os.PathLike, saved: SavedStream, fingerprint: str) -> None:
+    """A file's stream is one of the model with this fingerprint.
+
+    Raises:
+        ValueError: It is another's.
+    """
+    if saved.fingerprint != fingerprint:
+        raise ValueError(
+            f"{path} holds a stream of the model with fingerprint {saved.fingerprint}; this "
+            f"model's is {fingerprint}. Load it with the model that it was saved with."
+        )
+
+
+def state_like(path: str | os.PathLike, saved: SavedStream, fresh: Any) -> Any:
+    """The file's leaves in the structure of a fresh state.
+
+    Raises:
+        ValueError: They are not of its names, shapes and types.
+    """
+    found = {name: (leaf.shape, leaf.dtype) for name, leaf in saved.state.items()}
+    fits = {name: (leaf.shape, leaf.dtype) for name, leaf in tree_flatten(fresh)}
+    odd = sorted(name for name in found | fits if found.get(name) != fits.get(name))
+    if odd:
+        raise ValueError(
+            f"{path} holds a state of other arrays ({odd[0]}: {found.get(odd[0])}; here "
+            f"{fits.get(odd[0])}). Load it with the model that it was saved with."
+        )
+    return tree_map_with_path(lambda name, _: saved.state[name], fresh)
 
 
 def write(path: str | os.PathLike, saved: SavedStream) -> None:

@@ -3,17 +3,14 @@
 import copy
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
 import numpy as np
+from mlx.utils import tree_flatten
 
-from . import saved as streamfile
-from . import validation as check
-from .runner import Stepper, evaluate
-
-if TYPE_CHECKING:
-    from ..mimi import DecoderState, EncoderState, Mimi
+from ..model.codec import DecoderState, EncoderState
+from . import saved, validation
+from .runner import Runner
 
 
 class EncoderStream:
@@ -23,9 +20,10 @@ class EncoderStream:
     threads may use streams of one model.
     """
 
-    def __init__(self, mimi: "Mimi", batch_size: int = 1, num_codebooks: int | None = None):
-        count = check.num_codebooks(num_codebooks, mimi.config)
-        self._stepper = Stepper(mimi, "encoder", batch_size, count)
+    def __init__(self, runner: Runner, batch_size: int = 1, num_codebooks: int | None = None):
+        self._num_codebooks = validation.num_codebooks(num_codebooks, runner.codec.config)
+        self._runner, self._half = runner, runner.encoder(self._num_codebooks)
+        self._batch_size = validation.batch_size(batch_size)
         self.reset()
 
     def push(self, pcm: mx.array | np.ndarray, mask: Sequence[bool] | None = None) -> mx.array:
@@ -43,74 +41,82 @@ class EncoderStream:
             raise ValueError(
                 "push after flush: this clip has ended. Call reset(), or make a new stream."
             )
-        pcm = check.host("pcm", check.pcm(pcm))
-        check.rows("pcm", pcm.shape[0], self._stepper.batch_size)
-        if mask is not None:
-            mask = check.mask(mask, self._stepper.batch_size)
-            pcm = np.where(mask[:, None, None], pcm, np.float32(0))
-        check.finite(pcm)
-        pcm = np.concatenate([self._pending, pcm], axis=-1)
-        rest = pcm.shape[-1] % self._stepper.unit
+        new = validation.host("pcm", validation.pcm(pcm))
+        validation.rows("pcm", len(new), self._batch_size)
+        taking_part = None if mask is None else validation.mask(mask, self._batch_size)
+        if taking_part is not None:
+            new = np.where(taking_part[:, None, None], new, np.float32(0))
+        validation.finite(new)
+        samples = np.concatenate([self._pending, new], axis=-1)
+        rest = samples.shape[-1] % self._half.unit
         if mask is not None and (rest or self._pending.size):
             raise ValueError(
-                f"a masked push with {pcm.shape[-1]} samples waiting; rows may part ways only "
-                f"between frames. Push whole frames of {self._stepper.unit} samples."
+                f"a masked push with {samples.shape[-1]} samples waiting; rows may part ways only "
+                f"between frames. Push whole frames of {self._half.unit} samples."
             )
-        codes = self._none()
-        if pcm.shape[-1] > rest:
-            codes = self._stepper.advance(pcm[..., : pcm.shape[-1] - rest], mask)
-        self._pending = pcm[..., pcm.shape[-1] - rest :].copy()
+        whole, rest = np.split(samples, [samples.shape[-1] - rest], axis=-1)
+        codes = self._advance(whole, taking_part)
+        self._pending = rest.copy()
         return codes
 
     def flush(self) -> mx.array:
-        """End the clip: codes ``[B, K, 1]`` of its ragged last frame, or of none, ``[B, K, 0]``."""
+        """End the clip: codes ``[B, K, 1]`` of its ragged last frame, or of none, ``[B, K, 0]``.
+
+        Raises:
+            ValueError: It has ended already.
+        """
         if self._flushed:
             raise ValueError("flush after flush: this clip has ended. Call reset() to begin anew.")
-        codes = self._none()
-        if self._pending.size:
-            codes = self._stepper.advance(self._pending)
+        codes = self._advance(self._pending)
         self._pending = self._pending[..., :0]
         self._flushed = True
         return codes
 
     def reset(self, rows: Sequence[int] | None = None) -> None:
-        """Begin anew: all rows, or the given ones alone."""
-        if rows is not None and (self._pending.size or self._flushed):
+        """Begin anew.
+
+        Args:
+            rows: The numbers of the rows that do; None means all.
+
+        Raises:
+            ValueError: There is no such row; or single rows are to begin inside a frame, where
+                they cannot part ways, or after :meth:`flush`.
+        """
+        if rows is None:
+            self._state = self._runner.init_state(self._half, self._batch_size)
+            self._pending = np.zeros((self._batch_size, 1, 0), np.float32)
+            self._flushed = False
+            return
+        if self._pending.size or self._flushed:
             raise ValueError(
                 "reset(rows=...) inside a frame or after flush; single rows can begin anew only "
                 "between frames. Push whole frames, or reset all rows."
             )
-        self._stepper.reset(rows)
-        if rows is None:
-            self._pending = np.zeros((self._stepper.batch_size, 1, 0), np.float32)
-            self._flushed = False
+        which = validation.row_mask(rows, self._batch_size)
+        self._state = self._runner.reset(self._half, self._state, which)
 
     def clone(self) -> "EncoderStream":
         """An independent stream that goes on from here."""
-        return _clone(self)
+        return copy.copy(self)  # states are values and pending samples are replaced, never altered
 
     def save(self, path: str | os.PathLike) -> None:
         """Write this stream to a .safetensors file, from which another goes on exactly."""
-        count = self._stepper.num_codebooks
-        self._stepper.save(path, count, self._pending, self._flushed)
-
-    def load(self, path: str | os.PathLike) -> None:
-        """Go on from where the stream in a file was.
-
-        Raises:
-            ValueError: The file is not a saved encoder's stream of this model, with this
-                stream's batch size and K. This stream is then as it was.
-        """
-        saved = self._stepper.load(path)
-        self._pending, self._flushed = np.array(saved.pending), saved.flushed
+        pending = mx.array(self._pending)
+        kind = "encoder", self._runner.codec.fingerprint, self._batch_size, self._num_codebooks
+        leaves = dict(tree_flatten(self._state))
+        saved.write(path, saved.SavedStream(*kind, self._flushed, pending, leaves))
 
     @property
-    def state(self) -> "EncoderState":
+    def state(self) -> EncoderState:
         """What the model remembers; the samples of an unfinished frame are not in it."""
-        return self._stepper.state
+        return self._state
 
-    def _none(self) -> mx.array:
-        return _nothing((self._stepper.batch_size, self._stepper.num_codebooks, 0), mx.int32)
+    def _advance(self, pcm: np.ndarray, mask: np.ndarray | None = None) -> mx.array:
+        if not pcm.size:
+            shape = (self._batch_size, self._num_codebooks, 0)
+            return self._runner.evaluate(lambda: mx.zeros(shape, mx.int32))
+        codes, self._state = self._runner.advance(self._half, pcm, self._state, mask)
+        return codes
 
 
 class DecoderStream:
@@ -120,8 +126,9 @@ class DecoderStream:
     threads may use streams of one model.
     """
 
-    def __init__(self, mimi: "Mimi", batch_size: int = 1):
-        self._stepper = Stepper(mimi, "decoder", batch_size)
+    def __init__(self, runner: Runner, batch_size: int = 1):
+        self._runner, self._half = runner, runner.decoder()
+        self._batch_size = validation.batch_size(batch_size)
         self.reset()
 
     def push(self, codes: mx.array | np.ndarray, mask: Sequence[bool] | None = None) -> mx.array:
@@ -135,72 +142,68 @@ class DecoderStream:
         Raises:
             ValueError: Another shape, type or batch size, codes out of range, or another K.
         """
-        stepper = self._stepper
-        if mask is not None:
-            mask = check.mask(mask, stepper.batch_size)
-        codes = check.codes(codes, stepper.mimi.config, mask)
-        check.rows("codes", codes.shape[0], stepper.batch_size)
-        if self._num_codebooks not in (0, codes.shape[1]):
+        taking_part = None if mask is None else validation.mask(mask, self._batch_size)
+        frames = validation.codes(codes, self._runner.codec.config, taking_part)
+        validation.rows("codes", len(frames), self._batch_size)
+        if self._num_codebooks not in (0, frames.shape[1]):
             raise ValueError(
-                f"codes has {codes.shape[1]} codebooks; this stream began with "
+                f"codes has {frames.shape[1]} codebooks; this stream began with "
                 f"{self._num_codebooks}. Keep to those, or call reset()."
             )
-        if codes.shape[2] == 0:
-            return _nothing((stepper.batch_size, 1, 0), mx.float32)
-        pcm = stepper.advance(codes, mask)
-        self._num_codebooks = codes.shape[1]
+        if frames.shape[2] == 0:
+            return self._runner.evaluate(lambda: mx.zeros((self._batch_size, 1, 0)))
+        pcm, self._state = self._runner.advance(self._half, frames, self._state, taking_part)
+        self._num_codebooks = frames.shape[1]
         return pcm
 
     def reset(self, rows: Sequence[int] | None = None) -> None:
-        """Begin anew: all rows, or the given ones alone."""
-        self._stepper.reset(rows)
+        """Begin anew.
+
+        Args:
+            rows: The numbers of the rows that do; None means all, which may then have another K.
+
+        Raises:
+            ValueError: There is no such row.
+        """
         if rows is None:
+            self._state = self._runner.init_state(self._half, self._batch_size)
             self._num_codebooks = 0  # not known before the first push
+            return
+        which = validation.row_mask(rows, self._batch_size)
+        self._state = self._runner.reset(self._half, self._state, which)
 
     def clone(self) -> "DecoderStream":
         """An independent stream that goes on from here."""
-        return _clone(self)
+        return copy.copy(self)  # states are values
 
     def save(self, path: str | os.PathLike) -> None:
         """Write this stream to a .safetensors file, from which another goes on exactly."""
-        none = np.zeros((self._stepper.batch_size, 1, 0), np.float32)
-        self._stepper.save(path, self._num_codebooks, none, flushed=False)
-
-    def load(self, path: str | os.PathLike) -> None:
-        """Go on from where the stream in a file was, with the K that it had.
-
-        Raises:
-            ValueError: The file is not a saved decoder's stream of this model, with this
-                stream's batch size. This stream is then as it was.
-        """
-        self._num_codebooks = self._stepper.load(path).num_codebooks
+        none = mx.array(np.zeros((self._batch_size, 1, 0), np.float32))
+        kind = "decoder", self._runner.codec.fingerprint, self._batch_size, self._num_codebooks
+        saved.write(path, saved.SavedStream(*kind, False, none, dict(tree_flatten(self._state))))
 
     @property
-    def state(self) -> "DecoderState":
+    def state(self) -> DecoderState:
         """What the model remembers."""
-        return self._stepper.state
+        return self._state
 
 
-def _clone(stream: Any) -> Any:
-    """A copy of a stream. States are values and pending samples are replaced, never altered."""
-    twin = copy.copy(stream)
-    twin._stepper = copy.copy(stream._stepper)
-    return twin
+def load(runner: Runner, path: str | os.PathLike) -> EncoderStream | DecoderStream:
+    """A new stream that goes on from where the one that was saved to a file was.
 
-
-def _nothing(shape: tuple[int, ...], dtype: mx.Dtype) -> mx.array:
-    empty = mx.zeros(shape, dtype)
-    evaluate(empty)
-    return empty
-
-
-def load(mimi: "Mimi", path: str | os.PathLike) -> EncoderStream | DecoderStream:
-    """A new stream of a model, from where the one that was saved to a file was."""
-    saved = streamfile.read(path)
-    check.same_model(path, saved, mimi)
-    if saved.half == "encoder":
-        stream = mimi.encoder_stream(saved.batch_size, saved.num_codebooks)
-    else:
-        stream = mimi.decoder_stream(saved.batch_size)
-    stream.load(path)
+    Raises:
+        ValueError: The file is not a saved stream, or it is another model's.
+    """
+    with runner.on_device():
+        file = saved.read(path)
+        saved.check_model(path, file, runner.codec.fingerprint)
+        stream: EncoderStream | DecoderStream
+        if file.half == "encoder":
+            stream = EncoderStream(runner, file.batch_size, file.num_codebooks)
+            stream._pending, stream._flushed = np.array(file.pending), file.flushed
+        else:
+            stream = DecoderStream(runner, file.batch_size)
+            stream._num_codebooks = file.num_codebooks
+        stream._state = saved.state_like(path, file, stream.state)
+        mx.eval(stream._state)
     return stream

@@ -1,20 +1,12 @@
 """What is checked at the door: every error names the value, the rule and the remedy."""
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import mlx.core as mx
 import numpy as np
-from mlx.utils import tree_flatten
 
 from ..model.config import MimiConfig
-from .saved import SavedStream
-
-if TYPE_CHECKING:
-    from ..mimi import Mimi
-    from .runner import Stepper
 
 
 def pcm(pcm: mx.array | np.ndarray) -> mx.array | np.ndarray:
@@ -190,40 +182,6 @@ def lengths(lengths: Sequence[int], rows: int, most: int) -> list[int]:
             "Give the number of samples of each row."
         )
     return [int(n) for n in found]
-
-
-def same_model(path: str | os.PathLike, saved: SavedStream, mimi: "Mimi") -> None:
-    """A file's stream is one of this model."""
-    if saved.fingerprint != mimi.fingerprint:
-        raise ValueError(
-            f"{path} holds a stream of the model with fingerprint {saved.fingerprint}; this "
-            f"model's is {mimi.fingerprint}. Load it with the model that it was saved with."
-        )
-
-
-def saved_stream(path: str | os.PathLike, saved: SavedStream, stepper: "Stepper") -> None:
-    """A file's stream is one that ``stepper`` can go on with."""
-    same_model(path, saved, stepper.mimi)
-    asked = {
-        "kind": (saved.half, stepper.half),
-        "batch size": (saved.batch_size, stepper.batch_size),
-    }
-    if stepper.num_codebooks is not None:
-        asked["number of codebooks"] = (saved.num_codebooks, stepper.num_codebooks)
-    for what, (theirs, ours) in asked.items():
-        if theirs != ours:
-            raise ValueError(
-                f"{path} holds a stream whose {what} is {theirs}; this stream's is {ours}. "
-                "Make one that fits with mimi.load_stream(path)."
-            )
-    found = {name: (leaf.shape, leaf.dtype) for name, leaf in saved.state.items()}
-    fits = {name: (leaf.shape, leaf.dtype) for name, leaf in tree_flatten(stepper.state)}
-    odd = sorted(name for name in found | fits if found.get(name) != fits.get(name))
-    if odd:
-        raise ValueError(
-            f"{path} holds a state of other arrays ({odd[0]}: {found.get(odd[0])}; here "
-            f"{fits.get(odd[0])}). Load it with the model that it was saved with."
-        )
 
 
 def tensors(paths: Iterable[Path], wrong: Mapping[str, list[str]]) -> None:

@@ -14,8 +14,6 @@ from typing import Any
 import mlx.core as mx
 from mlx.utils import tree_flatten
 
-from .runner import evaluate
-
 
 class MimiWorker:
     """Runs calls one after the other in a thread of its own.
@@ -139,7 +137,7 @@ def _run(future: Future, function: Callable[..., Any], args: tuple) -> None:
         return
     try:
         result = function(*args)
-        evaluate([leaf for _, leaf in tree_flatten(result) if isinstance(leaf, mx.array)])
+        mx.eval([leaf for _, leaf in tree_flatten(result) if isinstance(leaf, mx.array)])
     except BaseException as error:  # the caller's to handle, whatever it is
         future.set_exception(error)
     else:

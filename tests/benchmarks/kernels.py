@@ -5,18 +5,19 @@ python tests/benchmarks/kernels.py
 
 import sys
 
-from mimi_mlx import Mimi, MimiConfig
+from mimi_mlx import MimiConfig
 from mimi_mlx.evaluation.kernel_count import count
+from mimi_mlx.model.codec import Codec
 
 # Half of the codec, codebooks, most kernels.
 BUDGET = [("encoder", 32, 268), ("encoder", 8, 172), ("decoder", 32, 148), ("decoder", 8, 148)]
 
 
 def main() -> int:
-    mimi = Mimi(MimiConfig())
+    codec = Codec(MimiConfig())
     over = 0
     for half, codebooks, budget in BUDGET:
-        kernels = count(mimi, half, codebooks)
+        kernels = count(codec, half, codebooks)
         verdict = "ok" if kernels.total <= budget else "OVER"
         over += kernels.total > budget
         print(

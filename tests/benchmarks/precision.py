@@ -28,6 +28,7 @@ from recording import Clip  # noqa: E402
 from safetensors.numpy import save_file  # noqa: E402
 
 from mimi_mlx.evaluation.fidelity import compare  # noqa: E402
+from mimi_mlx.model.codec import Codec  # noqa: E402
 
 RECIPES = [
     precision.Recipe("float32"),
@@ -60,12 +61,13 @@ def table(model: str) -> None:
     clips = [clip.read()[0, 0] for clip in CLIPS[model]]
     with tempfile.TemporaryDirectory() as folder:
         make = loader(model, Path(folder))
-        reference = make()
+        reference = Mimi(make())
         for recipe in RECIPES:
-            mimi = make()
-            precision.reduce(mimi, recipe)
-            mx.eval(mimi.parameters())
-            size = sum(x.nbytes for _, x in tree_flatten(mimi.parameters())) / 1e6
+            codec = make()
+            precision.reduce(codec, recipe)
+            mx.eval(codec.parameters())
+            size = sum(x.nbytes for _, x in tree_flatten(codec.parameters())) / 1e6
+            mimi = Mimi(codec)
             found = compare(reference, mimi, clips)
             shares = (found.first_codebook, found.first_8, found.all_codebooks)
             equal = " | ".join(f"{100 * share:.1f} %" for share in shares)
@@ -82,23 +84,23 @@ def kinds() -> None:
     print("|---" * (len(RECIPES) + 1) + "|")
     columns = []
     for recipe in RECIPES:
-        mimi = Mimi(MimiConfig())
-        precision.reduce(mimi, recipe)
+        codec = Codec(MimiConfig())
+        precision.reduce(codec, recipe)
         reduced = {}
-        for path, layer, _ in precision.layers(mimi, precision.Recipe("float32", 8)):
-            kind = kind_of(path, mimi)
+        for path, layer, _ in precision.layers(codec, precision.Recipe("float32", 8)):
+            kind = kind_of(path, codec)
             size = sum(x.nbytes for k, x in layer.items() if k in ("weight", "scales", "biases"))
             reduced[kind] = reduced.get(kind, 0) + size / 1e6
-        total = sum(x.nbytes for _, x in tree_flatten(mimi.parameters())) / 1e6
+        total = sum(x.nbytes for _, x in tree_flatten(codec.parameters())) / 1e6
         columns.append({**reduced, "all else, float32": total - sum(reduced.values())})
     for kind in columns[0]:
         print(f"| {kind} | " + " | ".join(f"{column[kind]:.1f}" for column in columns) + " |")
 
 
-def kind_of(path: str, mimi: Mimi) -> str:
+def kind_of(path: str, codec: Codec) -> str:
     if "_transformer." in path:
         return "transformer linears"
-    modules = dict(mimi.named_modules())
+    modules = dict(codec.named_modules())
     return {
         "CausalConv1d": "strided and 7-tap convolutions (mx.conv1d)",
         "Downsample": "strided and 7-tap convolutions (mx.conv1d)",
@@ -107,7 +109,7 @@ def kind_of(path: str, mimi: Mimi) -> str:
     }[type(modules[path.removesuffix(".conv")]).__name__]
 
 
-def loader(model: str, folder: Path) -> Callable[[], Mimi]:
+def loader(model: str, folder: Path) -> Callable[[], Codec]:
     if model == "tiny":
         config, files = hub.find("tiny")
         return lambda: weights.load(files, config)

@@ -16,7 +16,7 @@ import soundfile
 from mimi_mlx import audio, codefile, files
 from mimi_mlx.cli import batch_encoder as clips
 from mimi_mlx.cli import folder as bulk
-from mimi_mlx.streaming import offline
+from mimi_mlx.streaming.runner import Runner
 
 LENGTHS = {"a.wav": 4000, "b.flac": 1920, "sub/c.wav": 9601, "sub/deep/d.wav": 1, "sub/e.ogg": 5000}
 
@@ -128,7 +128,7 @@ def test_bad_files_are_named_and_passed_over(encode, folder):
 def test_long_files_are_encoded_alone_as_they_are_read(encode, folder, monkeypatch):
     encode("--recursive", "--batch-size", 2)
     monkeypatch.setattr(bulk, "_MOST_SECONDS", 0.1)  # 2400 samples
-    monkeypatch.setattr(offline, "ragged", lambda *a: pytest.fail("took a long file whole"))
+    monkeypatch.setattr(Runner, "ragged", lambda *a: pytest.fail("took a long file whole"))
     (folder / "in/b.flac").unlink()
     (folder / "in/sub/deep/d.wav").unlink()
     assert encode("--recursive", "--batch-size", 2, out="long")[0] == 0

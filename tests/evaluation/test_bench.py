@@ -49,7 +49,7 @@ def test_reduced_weights(quick, capsys, tiny, monkeypatch):
         command.bench, "stages", lambda mimi, count: seen.append(mimi) or {"all": 1}
     )
     assert cli.main(["bench", "--model", "tiny", "--dtype", "bfloat16"]) == 0
-    weight, exact = (m.encoder.layers[0].conv.weight for m in (seen[0], tiny))
+    weight, exact = (m.codec.encoder.layers[0].conv.weight for m in (seen[0], tiny))
     assert mx.array_equal(weight, exact.astype(mx.bfloat16))
 
 

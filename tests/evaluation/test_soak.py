@@ -23,6 +23,7 @@ import json
 import mmap
 from mimi_mlx import Mimi
 from mimi_mlx.evaluation import soak
+from mimi_mlx.model.codec import Codec
 traces = 0
 def counted(step):
     def call(*args):
@@ -30,7 +31,7 @@ def counted(step):
         traces += 1
         return step(*args)
     return call
-Mimi.encode_step, Mimi.decode_step = counted(Mimi.encode_step), counted(Mimi.decode_step)
+Codec.encode_step, Codec.decode_step = counted(Codec.encode_step), counted(Codec.decode_step)
 seen = soak.run(Mimi.from_pretrained("tiny"), 20_000 / 45_000, 2, report=lambda line: None)
 print(json.dumps(seen | {"traces": traces}))
 """
@@ -90,13 +91,13 @@ def interrupted_at(frame: int, voice):
 def test_a_model_that_drifts_is_found_out(short, monkeypatch):
     """Keys that turn a little too far for each position: nobody hears it at first."""
     tiny = Mimi.from_pretrained("tiny")
-    transformer = tiny.decoder_transformer
+    transformer = tiny.codec.decoder_transformer
     positions = type(transformer).positions
 
     def drifting(self, length, state):
         at = positions(self, length, state)
         later = 1 + 1e-5 * state.position.astype(mx.float32).reshape(-1, 1, 1, 1, 1, 1)
-        return at._replace(cos=at.cos * later)
+        return at._replace(rotation=at.rotation._replace(cos=at.rotation.cos * later))
 
     monkeypatch.setattr(type(transformer), "positions", drifting)
     seen = soak.run(tiny, 130 / FRAMES_AN_HOUR, num_codebooks=8)

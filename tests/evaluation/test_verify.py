@@ -109,8 +109,8 @@ def test_wrong_weights_are_found_by_the_recording(monkeypatch):
 
     def other(*args, **named):
         mimi = load(*args, **named)
-        mimi.encoder.layers[0].conv.bias = mimi.encoder.layers[0].conv.bias + 0.1
-        mimi.decoder.layers[0].conv.bias = mimi.decoder.layers[0].conv.bias + 0.1
+        for half in (mimi.codec.encoder, mimi.codec.decoder):
+            half.layers[0].conv.bias = half.layers[0].conv.bias + 0.1
         return mimi
 
     monkeypatch.setattr(Mimi, "from_pretrained", other)

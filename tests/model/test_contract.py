@@ -85,23 +85,23 @@ def test_upsample():
 
 
 def test_resnet_block(small):
-    check_streaming(small.encoder.layers[1], noise(3, 23, 4))
+    check_streaming(small.codec.encoder.layers[1], noise(3, 23, 4))
 
 
 @pytest.mark.parametrize("ragged", [0, 1, 17])
 def test_seanet_encoder(small, ragged):
     latent_size = small.config.latent_size
-    check_streaming(small.encoder, noise(3, 19 * latent_size + ragged, 1), unit=latent_size)
+    check_streaming(small.codec.encoder, noise(3, 19 * latent_size + ragged, 1), unit=latent_size)
 
 
 def test_seanet_decoder(small):
-    check_streaming(small.decoder, noise(3, 23, 32))
+    check_streaming(small.codec.decoder, noise(3, 23, 32))
 
 
 @pytest.mark.parametrize("half", ["encoder_transformer", "decoder_transformer"])
 @pytest.mark.parametrize("unit", [1, 2])
 def test_transformer_past_its_window(small, half, unit):
-    check_streaming(small[half], noise(3, 42, 32), unit=unit)
+    check_streaming(small.codec[half], noise(3, 42, 32), unit=unit)
 
 
 class Encoder(NamedTuple):

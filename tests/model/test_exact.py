@@ -8,16 +8,15 @@ import numpy as np
 import pytest
 import recording
 import seeded
+from models import unpacked_tiny
 from safetensors.numpy import save_file
 from streams import FRAME, cut, push_all
 
 from mimi_mlx import Mimi, MimiConfig, cli
-from mimi_mlx.checkpoint import load as weights
-from mimi_mlx.evaluation import kernel_count as kernels
-from mimi_mlx.evaluation import numerics as arithmetic
-from mimi_mlx.model import conv
-from mimi_mlx.model.ops import matmul as products
-from mimi_mlx.model.ops import tf32 as exact
+from mimi_mlx.checkpoint.load import load
+from mimi_mlx.evaluation import kernel_count, numerics
+from mimi_mlx.model.ops import device, tf32
+from mimi_mlx.model.ops.matmul import convolve, matmul
 
 TINY = recording.load("tiny")
 GPUS = [("cut", False), ("rounded", False), ("cut", True)]
@@ -77,18 +76,18 @@ def test_the_full_size(monkeypatch, tmp_path):
     drawn = seeded.tensors(seeded.FULL, made.about["seed"], seeded.SCALES)
     save_file(drawn, tmp_path / "model.safetensors")
 
-    def load() -> Mimi:
-        return weights.load([tmp_path / "model.safetensors"], MimiConfig.from_dict(seeded.FULL))
+    def loaded() -> Mimi:
+        return Mimi(load([tmp_path / "model.safetensors"], MimiConfig.from_dict(seeded.FULL)))
 
     matrix_units.pretend(monkeypatch)
-    assert check_codes(load(), pcm, recorded) == (0, 0, 0)
+    assert check_codes(loaded(), pcm, recorded) == (0, 0, 0)
     matrix_units.unprotected(monkeypatch)
-    assert min(check_codes(load(), pcm, recorded)) > 0.02
+    assert min(check_codes(loaded(), pcm, recorded)) > 0.02
 
 
 def test_products_have_the_digits_of_float32(any_gpu):
-    reduced = 3 if exact.conv_is_reduced() else 2
-    errors = list(arithmetic.errors())
+    reduced = 3 if device.cuts_conv() else 2
+    errors = list(numerics.errors())
     assert sum(own > 1e-4 for _, own, _ in errors) == reduced
     assert all(codec < 2e-6 for _, _, codec in errors)
 
@@ -96,7 +95,7 @@ def test_products_have_the_digits_of_float32(any_gpu):
 def test_parts_have_11_bits_and_lose_nothing():
     draw = np.random.default_rng(0)
     x = np.ldexp(draw.normal(size=9999), draw.integers(-100, 100, 9999)).astype(np.float32)
-    high, low = (np.array(part) for part in exact._split(mx.array(x)))
+    high, low = (np.array(part) for part in tf32._split(mx.array(x)))
     np.testing.assert_array_equal(high.astype(np.float64) + low, x)
     assert not (high.view(np.uint32) & 0x1FFF).any()
     assert (abs(low) <= 2.0**-11 * abs(x)).all()
@@ -106,17 +105,17 @@ def test_a_few_rows_are_multiplied_one_by_one(gpu):
     """As matrix units do not do it: no digit is lost, and a live frame reads no weight twice."""
     draw = np.random.default_rng(0)
     x, weight = (mx.array(draw.normal(size=s).astype(np.float32)) for s in ((2, 2, 512), (96, 512)))
-    found = products.matmul(x, weight)
-    lines = [products.matmul(x[i : i + 1, j : j + 1], weight) for i in (0, 1) for j in (0, 1)]
+    found = matmul(x, weight)
+    lines = [matmul(x[i : i + 1, j : j + 1], weight) for i in (0, 1) for j in (0, 1)]
     assert mx.array_equal(found.reshape(4, 1, 96), mx.concatenate([y[0] for y in lines])[:, None])
 
 
 def test_halves_are_multiplied_as_they_are(gpu):
     x = mx.ones((64, 512), mx.float16)
-    gpu.setattr(exact, "matmul", None)
-    assert products.matmul(x, mx.ones((8, 512), mx.float16)).dtype == mx.float16
-    gpu.setattr(exact, "conv_is_reduced", bool)
-    conv.convolve(x[None], mx.ones((8, 8, 512), mx.float16), 4)
+    gpu.setattr(tf32, "matmul", None)
+    assert matmul(x, mx.ones((8, 512), mx.float16)).dtype == mx.float16
+    gpu.setattr(device, "_gpu_cuts_conv", bool)
+    convolve(x[None], mx.ones((8, 8, 512), mx.float16), 4)
 
 
 def test_gradients(monkeypatch, tiny, speech):
@@ -132,29 +131,33 @@ def test_gradients(monkeypatch, tiny, speech):
 
 
 def test_a_cpu_is_not_measured(monkeypatch):
-    monkeypatch.setattr(exact, "_gpu_reduces_matmul", None)
-    monkeypatch.setattr(exact, "_gpu_reduces_conv", None)
+    monkeypatch.setattr(device, "_gpu_cuts_matmul", None)
+    monkeypatch.setattr(device, "_gpu_cuts_conv", None)
     mimi = Mimi.from_pretrained("tiny", device=mx.cpu)
     assert mimi.encode(np.zeros(5000, np.float32)).shape == (1, 16, 3)
 
 
 def test_a_gpu_is_measured_once_at_load(monkeypatch):
     asked = []
-    monkeypatch.setattr(exact, "_on_gpu", lambda: asked.append(mx.default_device()))
+    for measured in ("_gpu_cuts_matmul", "_gpu_cuts_conv"):
+        measure = getattr(device, measured)
+        with mx.stream(mx.cpu):
+            assert measure.__wrapped__() is False
+        hits = measure.cache_info().hits
+        assert measure() == measure() and measure.cache_info().hits > hits
+        measure.cache_clear()  # of this test's device
+        monkeypatch.setattr(device, measured, lambda: asked.append(mx.default_device()))
+    monkeypatch.setattr(device, "is_gpu", lambda: True)
     Mimi.from_pretrained("tiny", device=mx.cpu)
     assert asked == [mx.Device(mx.cpu)] * 2
-    for measured in (exact._gpu_reduces_matmul, exact._gpu_reduces_conv):
-        with mx.stream(mx.cpu):
-            assert measured.__wrapped__() is False
-        asked = measured.cache_info().hits
-        assert measured() == measured() and measured.cache_info().hits > asked
-        measured.cache_clear()  # of this test's device
 
 
-def test_kernels_are_counted_of_the_plain_graph(tiny, monkeypatch):
-    plain = kernels.count(tiny, "encoder", 8)
-    monkeypatch.setattr(exact, "matmul_is_reduced", lambda: True)
-    assert kernels.count(tiny, "encoder", 8) == plain
+def test_kernels_are_counted_of_the_plain_graph(monkeypatch):
+    plain = kernel_count.count(unpacked_tiny(), "encoder", 8)
+    monkeypatch.setattr(device, "_gpu_cuts_matmul", lambda: True)
+    with device.assume_gpu():
+        assert not device.cuts_matmul()
+    assert kernel_count.count(unpacked_tiny(), "encoder", 8) == plain
 
 
 def test_verify_tells(gpu, not_paced, capsys):

@@ -5,12 +5,15 @@ import numpy as np
 import pytest
 import streams
 
-from mimi_mlx.model.ops import matmul as products
+from mimi_mlx.model.ops import device
+from mimi_mlx.model.ops.codebooks import Codebooks
+from mimi_mlx.model.ops.matmul import inputs, matmul, packed
 
 
 @pytest.fixture(autouse=True)
 def without_gpu(monkeypatch):
-    monkeypatch.setattr(products, "PACKS", True)
+    """As a CPU does it, whatever this machine has."""
+    monkeypatch.setattr(device, "is_gpu", lambda: False)
 
 
 def noise(*shape: int) -> mx.array:
@@ -27,9 +30,9 @@ def assert_close(found: mx.array, expected: np.ndarray) -> None:
 def test_a_product_in_any_form(rows, out, width):
     x, weight, residual = noise(*rows, width), noise(out, width), noise(*rows, out)
     expected = np.array(x, np.float64) @ np.array(weight, np.float64).T
-    for form in (weight, products.packed(weight)):
-        assert_close(products.matmul(x, form), expected)
-        assert_close(products.add_matmul(residual, x, form), expected + np.array(residual))
+    for form in (weight, packed(weight)):
+        assert_close(matmul(x, form), expected)
+        assert_close(matmul(x, form, residual), expected + np.array(residual))
 
 
 def test_what_is_packed():
@@ -39,48 +42,54 @@ def test_what_is_packed():
         ((64, 7, 128), (1, 2, 448, 64)),  # a convolution's
     ):
         weight = noise(*shape)
-        packed = products.packed(weight)
-        assert packed.shape == found
-        assert products.packed(packed) is packed
-        assert products.inputs(packed) == products.inputs(weight) == weight.size // shape[0]
+        blocks = packed(weight)
+        assert blocks.shape == found
+        assert packed(blocks) is blocks
+        assert inputs(blocks) == inputs(weight) == weight.size // shape[0]
     odd = noise(100, 512)
-    assert products.packed(odd) is odd
+    assert packed(odd) is odd
 
 
 @pytest.mark.skipif(not streams.EXACT, reason=streams.NOT_EXACT)
 @pytest.mark.parametrize("out, width", [(64, 2048), (192, 512)])
 def test_a_rows_bits_do_not_depend_on_the_others(out, width):
-    x, weight = noise(33, width), products.packed(noise(out, width))
-    alone = mx.concatenate([products.matmul(x[i : i + 1], weight) for i in range(33)])
+    x, weight = noise(33, width), packed(noise(out, width))
+    alone = mx.concatenate([matmul(x[i : i + 1], weight) for i in range(33)])
     for rows in (2, 30, 31, 33):
-        assert mx.array_equal(products.matmul(x[:rows], weight), alone[:rows])
+        assert mx.array_equal(matmul(x[:rows], weight), alone[:rows])
 
 
 def test_beside_a_gpu_nothing_is(monkeypatch):
-    monkeypatch.setattr(products, "PACKS", False)
+    monkeypatch.undo()
     weight = noise(192, 512)
-    assert products.packed(weight) is weight
+    with device.assume_gpu():
+        assert packed(weight) is weight
 
 
 @pytest.mark.parametrize("rows", [1, 3])
 @pytest.mark.parametrize("width, size", [(256, 2048), (32, 1024), (8, 36)])
-def test_scores_and_columns(rows, width, size):
-    bias, x, matrices = noise(size), noise(rows, width), noise(3, width, size)
-    index = mx.array(np.random.default_rng(0).integers(size, size=(2, 3, rows)))
-    for form in (matrices, products.packed_columns(matrices)):
-        expected = np.array(bias) + np.array(x, np.float64) @ np.array(matrices[1], np.float64)
-        assert_close(products.scores(bias, x, form[1]), expected)
-        assert_close(
-            products.columns(form[1], index[0, 0]), np.array(matrices[1][:, index[0, 0]].T)
-        )
-        found = products.columns_of_each(form, index)
+def test_scores_and_entries_of_codebooks(rows, width, size):
+    x, columns, biases = noise(rows, width), noise(3, width, size), noise(3, size)
+    codes = mx.array(np.random.default_rng(0).integers(size, size=(2, 3, rows)))
+    books = Codebooks(3, size, width)
+    books.columns, books.biases = columns, biases
+    for _ in ("plain", "packed"):
+        book = books.split(2)[1]
+        expected = np.array(x, np.float64) @ np.array(columns[1], np.float64)
+        assert_close(book.scores(x), expected + np.array(biases[1]))
+        assert_close(book.entry(codes[0, 0]), np.array(columns[1][:, codes[0, 0]].T))
+        found = books.lookup(codes)
         for k in range(3):
             for b in range(2):
-                assert mx.array_equal(found[b, k], matrices[k][:, index[b, k]])
+                assert mx.array_equal(found[b, k], columns[k][:, codes[b, k]])
+        np.testing.assert_array_equal(books.entries, np.array(columns).swapaxes(1, 2))
+        books.pack()
 
 
-def test_packed_columns():
-    matrices = noise(2, 8, 128)
-    packed = products.packed_columns(matrices)
-    assert packed.shape == (2, 2, 8, 64)
-    assert products.packed_columns(packed) is packed
+def test_packed_codebooks():
+    books = Codebooks(2, 128, 8)
+    books.pack()
+    packed_once = books.columns
+    assert packed_once.shape == (2, 2, 8, 64)
+    books.pack()
+    assert books.columns is packed_once

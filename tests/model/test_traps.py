@@ -11,7 +11,7 @@ import pytest
 import seeded
 from kyutai import to_kyutai
 from models import model
-from replay import entries, relative_error
+from replay import entries, relative_error, whole
 
 from mimi_mlx import Mimi, MimiConfig
 
@@ -80,7 +80,7 @@ def tanh_gelu(x: np.ndarray) -> np.ndarray:
 
 def test_gelu_is_exact(tensors, load):
     x = noise(1, 50, 32)
-    layer = load(tensors).encoder_transformer.layers[0]
+    layer = load(tensors).codec.encoder_transformer.layers[0]
     found = layer.mlp(mx.array(x), mx.zeros(x.shape))
     check(found, mlp(tensors, x, exact_gelu), mlp(tensors, x, tanh_gelu))
 
@@ -97,7 +97,7 @@ def norm(tensors: dict[str, np.ndarray], name: str, x: np.ndarray, epsilon: floa
 @pytest.mark.parametrize("epsilon", [1e-5, 1e-3])
 def test_epsilon_of_layer_norm(tensors, load, epsilon):
     x = 0.01 * noise(1, 5, 32)  # so quiet that epsilon counts
-    layer = load(tensors, norm_eps=epsilon).encoder_transformer.layers[0]
+    layer = load(tensors, norm_eps=epsilon).codec.encoder_transformer.layers[0]
     for name in ("input_layernorm", "post_attention_layernorm"):
         wrong = norm(tensors, name, x, 1e-6)
         check(getattr(layer, name)(mx.array(x)), norm(tensors, name, x, epsilon), wrong)
@@ -141,7 +141,7 @@ def layer(tensors, x: np.ndarray, rotate=halves, window=WINDOW, qkv=None) -> np.
 
 def test_rotation_of_the_hub_layout(tensors, load):
     x = noise(1, 60, 32)
-    found = load(tensors).encoder_transformer(mx.array(x))
+    found = whole(load(tensors).codec.encoder_transformer, mx.array(x))
     check(found, layer(tensors, x[0])[None], layer(tensors, x[0], rotate=pairs)[None])
 
 
@@ -149,7 +149,7 @@ def test_rotation_of_the_kyutai_layout(tensors, load):
     x = noise(1, 60, 32)
     kyutai = to_kyutai(tensors, SMALL["num_attention_heads"])
     qkv = np.split(kyutai["encoder_transformer.transformer.layers.0.self_attn.in_proj_weight"], 3)
-    found = load(kyutai).encoder_transformer(mx.array(x))
+    found = whole(load(kyutai).codec.encoder_transformer, mx.array(x))
     right = layer(tensors, x[0], rotate=pairs, qkv=qkv)
     check(found, right[None], layer(tensors, x[0], rotate=halves, qkv=qkv)[None])
 
@@ -157,7 +157,7 @@ def test_rotation_of_the_kyutai_layout(tensors, load):
 @pytest.mark.parametrize("wrong", [WINDOW - 1, WINDOW + 1, 10**6])
 def test_window_past_250_positions(tensors, load, wrong):
     x = noise(1, 600, 32)
-    found = load(tensors).encoder_transformer(mx.array(x))
+    found = whole(load(tensors).codec.encoder_transformer, mx.array(x))
     check(found, layer(tensors, x[0])[None], layer(tensors, x[0], window=wrong)[None])
 
 
@@ -165,7 +165,7 @@ def test_window_past_250_positions(tensors, load, wrong):
 @pytest.mark.parametrize("changed", [30, 31])
 def test_a_position_sees_249_before_it_and_no_more(tensors, load, length, changed):
     """In steps of any length, first and last in a step: a ring of keys can forget too early."""
-    transformer = load(tensors).encoder_transformer
+    transformer = load(tensors).codec.encoder_transformer
     x = noise(1, 300, 32)
     other = x.copy()
     other[0, changed] *= -1
@@ -201,7 +201,7 @@ def test_the_downsample_repeats_its_edges(tensors, load, length):
         convolve(x[0], tensors["downsample.conv.weight"], 2, mode)[None]
         for mode in ("edge", "constant")
     )
-    check(load(tensors).downsample(mx.array(x)), right, wrong)
+    check(whole(load(tensors).codec.downsample, mx.array(x)), right, wrong)
 
 
 @pytest.mark.parametrize("length", [1, 3, 11, 12])
@@ -212,7 +212,7 @@ def test_other_convolutions_pad_with_zeros(tensors, load, length):
         convolve(x[0], tensors[f"{name}.weight"], 4, mode)[None] + tensors[f"{name}.bias"]
         for mode in ("constant", "edge")
     )
-    check(load(tensors).encoder.layers[3](mx.array(x)), right, wrong)
+    check(whole(load(tensors).codec.encoder.layers[3], mx.array(x)), right, wrong)
 
 
 # Depthwise upsample
@@ -225,11 +225,12 @@ def test_the_upsample_is_depthwise(tensors, load):
         for tap in range(4):
             right[:, 2 * frame + tap] += x[:, frame] * weight[:, 0, tap]
     wrong = np.repeat(x, 2, axis=1)
-    found = load(tensors).upsample(mx.array(x))
+    found = whole(load(tensors).codec.upsample, mx.array(x))
     check(found, right[:, : 7 * 2], wrong)
 
     x[0, :, 5] += 1
-    differs = np.abs(np.array(load(tensors).upsample(mx.array(x)) - found)).max(axis=(0, 1)) > 0
+    changed = whole(load(tensors).codec.upsample, mx.array(x))
+    differs = np.abs(np.array(changed - found)).max(axis=(0, 1)) > 0
     assert np.array_equal(np.flatnonzero(differs), [5])
 
 
@@ -263,6 +264,6 @@ def test_codes_are_the_nearest_entries(tensors, load):
     projected = x[0] @ tensors[name][..., 0].T
     distances = np.linalg.norm(projected[:, None] - entries(tensors, 0), axis=-1)  # [F, entries]
     right, wrong = distances.argmin(axis=1), (projected @ entries(tensors, 0).T).argmax(axis=1)
-    found = np.array(load(tensors).quantizer.encode(mx.array(x), 1))[0, 0]
+    found = np.array(load(tensors).codec.quantizer.encode(mx.array(x), 1))[0, 0]
     assert np.array_equal(found, right) and len(set(found)) == 16
     assert (wrong != right).mean() > 0.1

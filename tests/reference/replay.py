@@ -1,6 +1,6 @@
 """Run mimi_mlx as the reference was run, and measure how far apart they are."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mimi_mlx import Mimi  # before MLX: on Linux it puts OpenBLAS in front of MLX's own BLAS
 
@@ -11,17 +11,22 @@ from recording import Recording, thin
 from seeded import codebook_name
 
 
+def whole(module: Any, x: mx.array) -> mx.array:
+    """What a layer makes of a whole input: one step from a fresh state."""
+    return module.step(x, module.init_state(x.shape[0]))[0]
+
+
 def stages(mimi: Mimi, pcm: np.ndarray, codes: np.ndarray) -> dict[str, np.ndarray]:
     """Each of recording.STAGES, ``[B, time, C]``: of encoding ``pcm`` and of decoding ``codes``."""
-    outputs = {}
+    outputs, codec = {}, mimi.codec
     x = mx.array(pcm).swapaxes(1, 2)  # [B, T, 1]
-    outputs["seanet encoder"] = x = mimi.encoder(x)
-    outputs["encoder transformer"] = x = mimi.encoder_transformer(x)
-    outputs["downsample"] = mimi.downsample(x)
-    outputs["dequantised"] = x = mimi.quantizer.decode(mx.array(codes))
-    outputs["upsample"] = x = mimi.upsample(x)
-    outputs["decoder transformer"] = x = mimi.decoder_transformer(x)
-    outputs["waveform"] = mimi.decoder(x)
+    outputs["seanet encoder"] = x = whole(codec.encoder, x)
+    outputs["encoder transformer"] = x = whole(codec.encoder_transformer, x)
+    outputs["downsample"] = whole(codec.downsample, x)
+    outputs["dequantised"] = x = codec.quantizer.decode(mx.array(codes))
+    outputs["upsample"] = x = whole(codec.upsample, x)
+    outputs["decoder transformer"] = x = whole(codec.decoder_transformer, x)
+    outputs["waveform"] = whole(codec.decoder, x)
     return {stage: np.array(x) for stage, x in outputs.items()}
 
 

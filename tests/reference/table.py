@@ -17,7 +17,7 @@ from recording import Recording
 from safetensors.numpy import save_file
 
 from mimi_mlx import Mimi, MimiConfig
-from mimi_mlx.checkpoint import load as weights
+from mimi_mlx.checkpoint.load import load
 
 
 def compare(mimi: Mimi, made: Recording, rows: int) -> tuple[dict[str, float], int, int]:
@@ -40,7 +40,7 @@ def full_size(made: Recording) -> Mimi:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
         save_file(drawn, path)
-        return weights.load([path], MimiConfig.from_dict(seeded.FULL))
+        return Mimi(load([path], MimiConfig.from_dict(seeded.FULL)))
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ from streams import (
 )
 
 from mimi_mlx import Mimi
+from mimi_mlx.model.codec import Codec
 
 CLIPS = ["dialogue", *(f"{who}-{i}" for who in ("kathleen", "kerstin") for i in range(1, 7))]
 
@@ -143,7 +144,7 @@ def test_one_trace_for_all_streams_of_a_shape(speech, monkeypatch):
     tiny = Mimi.from_pretrained("tiny")
     traces = []
     for name in ("encode_step", "decode_step"):
-        monkeypatch.setattr(Mimi, name, counted(getattr(Mimi, name), traces))
+        monkeypatch.setattr(Codec, name, counted(getattr(Codec, name), traces))
     pcm = speech("dialogue")
     for _ in range(2):
         encoder, decoder = tiny.encoder_stream(num_codebooks=8), tiny.decoder_stream()
@@ -157,7 +158,7 @@ def test_one_trace_for_all_streams_of_a_shape(speech, monkeypatch):
 def test_lengths_that_come_again_are_compiled_and_ragged_ones_are_not(speech, monkeypatch):
     tiny = Mimi.from_pretrained("tiny")
     calls = []
-    monkeypatch.setattr(Mimi, "encode_step", counted(Mimi.encode_step, calls))
+    monkeypatch.setattr(Codec, "encode_step", counted(Codec.encode_step, calls))
     pcm = speech("kathleen-1")
     whole = [np.array(tiny.encode(pcm[: 5 * FRAME])) for _ in range(20)]
     assert len(calls) == 6, "five as they are, then one trace"

@@ -126,9 +126,9 @@ def test_each_thread_has_the_step_of_the_model_it_uses(pcm, codes):
     with ThreadPoolExecutor(1) as thread:
         for scale in (1.0, 0.5, 1.0, 0.25):
             mimi = Mimi.from_pretrained("tiny")
-            first = mimi.encoder.layers[0].conv
+            first = mimi.codec.encoder.layers[0].conv
             first.weight = first.weight * scale
-            mx.eval(mimi.parameters())
+            mx.eval(mimi.codec.parameters())
             expected = codes if scale == 1 else np.array(mimi.encode(pcm, K))
             heard = thread.submit(push_frames, mimi, pcm).result()
             np.testing.assert_array_equal(heard, expected)

@@ -9,8 +9,7 @@ GPU that cuts them too.
 import mlx.core as mx
 import pytest
 
-from mimi_mlx.model.ops import matmul as products
-from mimi_mlx.model.ops import tf32 as exact
+from mimi_mlx.model.ops import device
 
 CAST = {
     "cut": lambda bits: bits & 0xFFFFE000,
@@ -44,13 +43,12 @@ def pretend(monkeypatch: pytest.MonkeyPatch, how: str = "cut", conv: bool = Fals
     monkeypatch.setattr(mx.fast, "scaled_dot_product_attention", short_attention)
     if conv:
         monkeypatch.setattr(mx, "conv1d", lambda x, w, stride: conv1d(short(x), short(w), stride))
-    monkeypatch.setattr(products, "PACKS", False)  # as on Metal
-    monkeypatch.setattr(exact, "_on_gpu", lambda: True)
-    for measured in ("_gpu_reduces_matmul", "_gpu_reduces_conv"):
-        measure = getattr(exact, measured).__wrapped__
-        monkeypatch.setattr(exact, measured, measure)
+    monkeypatch.setattr(device, "is_gpu", lambda: True)
+    for measured in ("_gpu_cuts_matmul", "_gpu_cuts_conv"):  # anew: a process has one GPU
+        monkeypatch.setattr(device, measured, getattr(device, measured).__wrapped__)
 
 
 def unprotected(monkeypatch: pytest.MonkeyPatch) -> None:
     """And this package does not measure it."""
-    monkeypatch.setattr(exact, "_on_gpu", lambda: False)
+    for measured in ("_gpu_cuts_matmul", "_gpu_cuts_conv"):
+        monkeypatch.setattr(device, measured, lambda: False)

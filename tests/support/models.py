@@ -5,30 +5,31 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from mimi_mlx import Mimi, MimiConfig
+from mimi_mlx import Mimi, MimiConfig  # before MLX: on Linux it puts OpenBLAS in front of its BLAS
 from mimi_mlx.checkpoint import hub
-from mimi_mlx.checkpoint import load as weights
+from mimi_mlx.checkpoint.load import load
+from mimi_mlx.model.codec import Codec
 
 # isort: split
 import mlx.core as mx
 from mlx.utils import tree_flatten
 
 
-def unpacked_tiny() -> Mimi:
-    """The embedded model as it is before it is packed: what recipes are for."""
+def unpacked_tiny() -> Codec:
+    """The embedded model as it is before it is laid out to run: what recipes are for."""
     config, files = hub.find("tiny")
-    return weights.load(files, config)
+    return load(files, config)
 
 
 def model(tensors: dict[str, np.ndarray], config: MimiConfig, folder: Path) -> Mimi:
     """The model of tensors, as from_pretrained gives it; their file is gone again."""
     path = folder / "model.safetensors"
     save_file(tensors, path)
-    mimi = weights.load_packed([path], config)
+    mimi = Mimi(load([path], config))
     path.unlink()  # 385 MB, of some
     return mimi
 
 
 def parameters(mimi: Mimi) -> dict[str, mx.array]:
     """A model's parameters by name."""
-    return dict(tree_flatten(mimi.parameters()))
+    return dict(tree_flatten(mimi.codec.parameters()))

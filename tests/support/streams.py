@@ -5,13 +5,13 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from mimi_mlx import Mimi
-from mimi_mlx.model.ops import linux as blas
-from mimi_mlx.model.ops import matmul as products
+from mimi_mlx.model.ops.device import packs
+from mimi_mlx.model.ops.linux import blas_in_use
 
 FRAME = 1920
 
 # Here a row of a product has the same bits beside any others, so streams equal whole clips exactly.
-EXACT = products.PACKS and any(core in blas.blas_in_use() for core in ("SkylakeX", "Cooperlake"))
+EXACT = packs() and any(core in blas_in_use() for core in ("SkylakeX", "Cooperlake"))
 NOT_EXACT = "only OpenBLAS with AVX-512 rounds a row the same beside any others"
 
 # Elsewhere they differ by rounding: samples, relative to the waveform's RMS. A stretch of near

@@ -7,8 +7,7 @@ while the interpreter exits.
 import mlx.core as mx
 import mlx.nn as nn
 
-# Without Metal, MLX's exp and erf are one scalar call an element, as slow as the matmuls around.
-FAST = mx.metal.is_available()
+from .device import has_fast_exp
 
 # erf(x / sqrt(2)) / x as a quotient of polynomials in x^2: of least relative error up to _END,
 # from which on the float32 erf is 1. Lowest powers first.
@@ -24,12 +23,12 @@ class ELU(nn.Module):
     """x where positive, exp(x) - 1 elsewhere."""
 
     def __call__(self, x: mx.array) -> mx.array:
-        return mx.where(x > 0, x, mx.exp(x) - 1) if FAST else _elu_without_exp(x)
+        return mx.where(x > 0, x, mx.exp(x) - 1) if has_fast_exp() else _elu_without_exp(x)
 
 
 def gelu(x: mx.array) -> mx.array:
     """The exact GELU, x times the share of a normal distribution that is below x."""
-    return x * (1 + mx.erf(x / 2**0.5)) / 2 if FAST else _gelu_without_erf(x)
+    return x * (1 + mx.erf(x / 2**0.5)) / 2 if has_fast_exp() else _gelu_without_erf(x)
 
 
 def _elu_without_exp(x: mx.array) -> mx.array:

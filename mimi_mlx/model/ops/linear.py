@@ -1,33 +1,80 @@
-"""The doors of layers whose weights may be reduced: float16, bfloat16, or quantised.
+"""The doors of products with a weight: float32, reduced, quantised or packed, all the same outside.
 
-What enters is cast to the weights' type and what leaves is float32 again, so that residual streams,
+What enters is cast to the weight's type and what leaves is float32 again, so that residual streams,
 norms and states are float32 whatever the weights are. With float32 weights nothing is cast, and
 neither with quantised ones, whose scales are float32.
+
+They begin as zeros, which a checkpoint fills: mlx.nn's own constructors draw random weights, which
+would move the caller's random generator and leave one behind in every thread that loads a model.
 """
 
 import mlx.core as mx
 import mlx.nn as nn
 
-from . import matmul as products
+from .matmul import convolve, matmul, packed
 
 
-def times(layer: nn.Module, x: mx.array) -> mx.array:
-    """``x [.., inputs]`` through a layer's ``weight [outputs, inputs]``: float32, no bias added."""
-    if "scales" not in layer:
-        return products.matmul(x.astype(layer.weight.dtype), layer.weight).astype(mx.float32)
-    quantised = layer.weight, layer.scales, layer.biases
-    return mx.quantized_matmul(x, *quantised, group_size=layer.group_size, bits=layer.bits)
+class Linear(nn.Module):
+    """``x [.., inputs] @ weight.T``, ``weight [outputs, inputs]``, to float32 ``[.., outputs]``.
+
+    Args:
+        inputs: Of the weight.
+        outputs: Of the weight.
+        bias: Channels of a ``bias`` that is kept here and added by the layer around, which first
+            sums several of these outputs for each channel.
+    """
+
+    def __init__(self, inputs: int, outputs: int, bias: int = 0):
+        super().__init__()
+        self.weight = mx.zeros((outputs, inputs))
+        if bias:
+            self.bias = mx.zeros((bias,))
+
+    def __call__(self, x: mx.array, residual: mx.array | None = None) -> mx.array:
+        """The product, added to ``residual`` if there is one: one kernel if it is float32."""
+        if "scales" in self:
+            quantised = self.weight, self.scales, self.biases
+            y = mx.quantized_matmul(x, *quantised, group_size=self.group_size, bits=self.bits)
+        elif self.weight.dtype == mx.float32:
+            return matmul(x, self.weight, residual)
+        else:
+            y = matmul(x.astype(self.weight.dtype), self.weight).astype(mx.float32)
+        return y if residual is None else residual + y
+
+    def pack(self) -> None:
+        """Lay a float32 weight out as the device reads it fastest for one or two rows."""
+        _pack(self)
 
 
-def plus(base: mx.array, layer: nn.Module, x: mx.array) -> mx.array:
-    """``base`` and what :func:`times` gives: one kernel where the weights are float32."""
-    if "scales" in layer or layer.weight.dtype != mx.float32:
-        return base + times(layer, x)
-    return products.add_matmul(base, x, layer.weight)
+class Conv1d(nn.Module):
+    """A convolution without padding, ``[B, T, C_in]`` to float32 ``[B, windows, C_out]``.
+
+    Args:
+        in_channels: C_in.
+        out_channels: C_out.
+        kernel_size: Of the weight ``[C_out, kernel_size, C_in]``.
+        stride: From one window to the next.
+        bias: Whether there is one.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, stride: int, bias: bool
+    ):
+        super().__init__()
+        self.weight = mx.zeros((out_channels, kernel_size, in_channels))
+        self.stride = stride
+        if bias:
+            self.bias = mx.zeros((out_channels,))
+
+    def __call__(self, x: mx.array) -> mx.array:
+        y = convolve(x, self.weight, self.stride)
+        return y + self.bias if "bias" in self else y
+
+    def pack(self) -> None:
+        """Lay a float32 weight out as the device reads it fastest for one or two windows."""
+        _pack(self)
 
 
-def pack(*layers: nn.Module) -> None:
-    """Lay float32 weights out as this machine reads them fastest."""
-    for layer in layers:
-        if "scales" not in layer and layer.weight.dtype == mx.float32:
-            layer.weight = products.packed(layer.weight)
+def _pack(layer: Linear | Conv1d) -> None:
+    if "scales" not in layer and layer.weight.dtype == mx.float32:
+        layer.weight = packed(layer.weight)

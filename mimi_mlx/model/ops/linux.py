@@ -1,8 +1,6 @@
-"""A fast BLAS under MLX's CPU backend on Linux; on macOS nothing is done.
+"""What MLX's CPU backend needs on Linux: a fast BLAS, and memory that stays. Elsewhere nothing.
 
-The Linux wheel of MLX links the reference BLAS, some 40 times slower than OpenBLAS. Symbols that
-are already loaded win, so an installed OpenBLAS is loaded first. This must run before mlx.core is
-imported, and changes nothing when it comes too late.
+Imported before mlx.core, so it does not import that.
 """
 
 import contextlib
@@ -12,9 +10,18 @@ from collections.abc import Iterator
 
 _NAMES = ("libopenblas.so.0", "libopenblas.so")
 
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
+
+_LARGEST_ARRAY = 32 << 20  # a step's arrays; larger ones are given back as ever
+_KEPT = 256 << 20
+
 
 def prefer_openblas() -> None:
-    """Load OpenBLAS in front of MLX's BLAS, if this is Linux and it is installed."""
+    """Load OpenBLAS in front of MLX's BLAS, if it is installed and mlx.core is not imported yet.
+
+    The Linux wheel of MLX links the reference BLAS, some 40 times slower. Symbols that are
+    already loaded win.
+    """
     if sys.platform != "linux" or "mlx.core" in sys.modules:
         return
     for name in _NAMES:
@@ -26,7 +33,7 @@ def prefer_openblas() -> None:
 
 
 @contextlib.contextmanager
-def one_thread() -> Iterator[None]:
+def one_blas_thread() -> Iterator[None]:
     """Have OpenBLAS compute in the threads that call it, alone; another BLAS stays as it is.
 
     Its own threads serve one caller at a time, and the others would wait. Results are the same.
@@ -54,3 +61,16 @@ def blas_in_use() -> str:
         return "the wheel's own BLAS (slow; install libopenblas0-pthread)"
     config.restype = ctypes.c_char_p
     return config().decode()
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep up to 256 MB that were freed, for all of this process.
+
+    MLX's CPU backend frees the arrays of a step and allocates as large ones for the next. glibc
+    gives large freed memory back to the system, which clears every page before it gives it out
+    again: up to a quarter of a whole clip's time.
+    """
+    libc = ctypes.CDLL(None)
+    if sys.platform == "linux" and hasattr(libc, "mallopt"):
+        libc.mallopt(_M_MMAP_THRESHOLD, _LARGEST_ARRAY)
+        libc.mallopt(_M_TRIM_THRESHOLD, _KEPT)

@@ -1,0 +1,123 @@
+"""What the device is that a call runs on, and what follows from that: each answer with its reason.
+
+That is MLX's default device at the time of the call, which :func:`on` sets. Nothing outside this
+folder asks MLX which device there is.
+"""
+
+import contextlib
+import contextvars
+import functools
+from collections.abc import Iterator
+
+import mlx.core as mx
+
+# A number of 13 bits, which cut or rounded to 11 is 1; and what the product of two of them is at
+# least if neither was cut.
+_SHORT, _WHOLE = 1 + 2**-12, 1 + 1.5 * 2**-12
+
+_assumed = contextvars.ContextVar("assumed", default=False)
+
+
+@contextlib.contextmanager
+def on(device: mx.DeviceType | None) -> Iterator[None]:
+    """Run what is inside on a device, None being the default one; afterwards all is as it was.
+
+    MLX has one default device for all threads, so it is switched only where it must be.
+    """
+    if device is None or mx.default_device() == device:
+        yield
+    else:
+        with mx.stream(device):
+            yield
+
+
+def named(name: str | None) -> mx.DeviceType | None:
+    """The device called ``"cpu"`` or ``"gpu"``; None is MLX's default one.
+
+    Raises:
+        ValueError: This machine has none of that name.
+    """
+    if name == "gpu" and not has_gpu():
+        raise ValueError("--device is gpu; MLX has none on this machine. Leave --device out.")
+    return None if name is None else getattr(mx, name)
+
+
+def name() -> str:
+    """``"cpu"`` or ``"gpu"``."""
+    return mx.default_device().type.name
+
+
+def has_gpu() -> bool:
+    """Whether this machine has a GPU that MLX can use, whatever runs now."""
+    return mx.is_available(mx.gpu)
+
+
+def is_gpu() -> bool:
+    """Whether the device is a GPU: Metal's or CUDA's."""
+    return _assumed.get() or mx.default_device().type == mx.DeviceType.gpu
+
+
+@contextlib.contextmanager
+def assume_gpu() -> Iterator[None]:
+    """Build graphs as for a GPU that keeps float32 whole, on any machine: to count its kernels."""
+    token = _assumed.set(True)
+    try:
+        yield
+    finally:
+        _assumed.reset(token)
+
+
+def packs() -> bool:
+    """Whether weights are kept in blocks (matmul.py): a CPU's BLAS would copy them for each use."""
+    return not is_gpu()
+
+
+def has_fast_exp() -> bool:
+    """Whether exp and erf are cheap: MLX's CPU backend makes one scalar call an element."""
+    return is_gpu()
+
+
+def long_step(rows: int) -> int:
+    """Frames in a long step of so many rows: fewer of more, in one memory.
+
+    A GPU wants long steps; a CPU wants what a step makes to stay in its cache.
+    """
+    return max(1, (128 if is_gpu() else 16) // rows)
+
+
+def batch_size() -> int:
+    """Clips to encode at once: a GPU is then busy; a CPU is with one, and keeps it in its cache."""
+    return 8 if is_gpu() else 1
+
+
+def most_threads() -> int:
+    """Batches to encode at once, at most: a GPU has its threads inside; each takes memory."""
+    return 1 if is_gpu() else 4
+
+
+def cuts_matmul() -> bool:
+    """Whether the device cuts the float32 that a matmul multiplies to 11 bits (tf32.py)."""
+    return is_gpu() and not _assumed.get() and _gpu_cuts_matmul()
+
+
+def cuts_conv() -> bool:
+    """Whether the device cuts the float32 that ``mx.conv1d`` multiplies to 11 bits."""
+    return is_gpu() and not _assumed.get() and _gpu_cuts_conv()
+
+
+def measure() -> None:
+    """Find out now what the device cuts, rather than when a step is first made."""
+    cuts_matmul()
+    cuts_conv()
+
+
+@functools.cache
+def _gpu_cuts_matmul() -> bool:
+    product = mx.full((64, 512), _SHORT) @ mx.full((512, 512), _SHORT)
+    return product[0, 0].item() / 512 < _WHOLE
+
+
+@functools.cache
+def _gpu_cuts_conv() -> bool:
+    product = mx.conv1d(mx.full((1, 256, 64), _SHORT), mx.full((128, 8, 64), _SHORT), stride=4)
+    return product[0, 0, 0].item() / 512 < _WHOLE
