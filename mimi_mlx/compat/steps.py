@@ -17,7 +17,7 @@ class Steps:
 
     def __init__(self, begin: Callable[[int], EncoderStream | DecoderStream]):
         self._begin = begin
-        self.reset()
+        self._stream: EncoderStream | DecoderStream | None = None
 
     def push(self, piece: mx.array | np.ndarray) -> mx.array:
         """What the stream gives for its next piece ``[B, ...]``.
@@ -32,4 +32,4 @@ class Steps:
 
     def reset(self) -> None:
         """Begin anew, with any number of rows."""
-        self._stream: EncoderStream | DecoderStream | None = None
+        self._stream = None

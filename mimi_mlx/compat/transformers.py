@@ -192,8 +192,10 @@ class MimiModel:
             padding_mask = input_values
         if audio_codes is None:
             encoded = self.encode(input_values, None, num_quantizers, encoder)
+            assert isinstance(encoded, MimiOutput) and encoded.audio_codes is not None
             audio_codes, encoder = encoded.audio_codes, encoded.encoder_past_key_values
         decoded = self.decode(audio_codes, padding_mask, decoder_past_key_values)
+        assert isinstance(decoded, MimiOutput)
         return _result(
             return_dict,
             audio_codes=audio_codes,
@@ -229,9 +231,10 @@ class MimiModel:
             raise ValueError(
                 f"padding_side is {padding_side!r}; it must be 'right' or 'left'. Choose one."
             )
-        frames = self.get_encoded_length((mask != 0).sum(axis=1))
-        at = np.arange(frames.max())
-        return mx.array((at if padding_side == "right" else at[::-1]) < frames[:, None])
+        frames = np.asarray(self.get_encoded_length((mask != 0).sum(axis=1)))
+        at = np.arange(int(frames.max()))
+        real: np.ndarray = (at if padding_side == "right" else at[::-1]) < frames[:, None]
+        return mx.array(real)
 
 
 def _one_stream(*caches: EncoderStream | None) -> EncoderStream | None:

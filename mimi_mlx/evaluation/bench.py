@@ -166,7 +166,7 @@ def bytes_read(mimi: Mimi, half: str, num_codebooks: int) -> int:
         "encoder": [codec.encoder, codec.encoder_transformer, codec.downsample],
         "decoder": [codec.upsample, codec.decoder_transformer, codec.decoder],
     }[half]
-    weights = [w for module in modules for _, w in tree_flatten(module.parameters())]
+    weights = [w for m in modules for w in dict(tree_flatten(m.parameters())).values()]
     projection = "input_proj" if half == "encoder" else "output_proj"
     weights.append(codec.quantizer[projection].weight)
     if half == "encoder":  # a decoder reads one entry of each

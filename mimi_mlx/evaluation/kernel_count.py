@@ -10,7 +10,7 @@ import contextlib
 import io
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from unittest import mock
 
 import mlx.core as mx
@@ -50,6 +50,8 @@ def count(codec: Codec, half: str, num_codebooks: int) -> Kernels:
         num_codebooks: K.
     """
     masks: list[mx.array] = []
+    x: mx.array
+    state: Any
     if half == "encoder":
         x, state = mx.zeros((1, 1, codec.config.frame_size)), codec.init_encoder_state()
     else:
@@ -62,7 +64,7 @@ def count(codec: Codec, half: str, num_codebooks: int) -> Kernels:
         return *codec.decode_step(x, state), masks[:1]
 
     with assume_gpu(), _stand_ins(masks):
-        outputs = [array for _, array in tree_flatten(mx.compile(step)(x, state))]
+        outputs = dict(tree_flatten(mx.compile(step)(x, state))).values()
     text = io.StringIO()
     mx.export_to_dot(text, *outputs)
     return _read(text.getvalue(), attentions=len(masks))

@@ -144,7 +144,7 @@ class MimiConfig:
     @property
     def audio_channels(self) -> int:
         """Channels of the audio: 1."""
-        return _FIXED["audio_channels"]
+        return 1
 
     @property
     def num_codebooks(self) -> int:

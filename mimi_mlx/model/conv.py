@@ -9,7 +9,7 @@ with the end of a clip.
 import mlx.core as mx
 import mlx.nn as nn
 
-from .ops.linear import Conv1d, Linear
+from .ops.linear import Conv1d, Linear, Weight
 
 
 class CausalConv1d(nn.Module):
@@ -38,7 +38,7 @@ class CausalConv1d(nn.Module):
         # A tail owns its memory: a plain slice would keep the whole step's input alive.
         state = mx.contiguous(x[:, x.shape[1] - self.tail :])
         if missing:
-            x = mx.pad(x, ((0, 0), (0, missing), (0, 0)))
+            x = mx.pad(x, [(0, 0), (0, missing), (0, 0)])
         return self.conv(x), state
 
 
@@ -107,7 +107,7 @@ class Downsample(nn.Module):
         x = mx.concatenate([mx.where(started, tail, x[:, :1]), x], axis=1)
         state = mx.contiguous(x[:, x.shape[1] - self.stride :]), mx.array([[[True]]] * len(x))
         if missing:
-            x = mx.pad(x, ((0, 0), (0, missing), (0, 0)), mode="edge")
+            x = mx.pad(x, [(0, 0), (0, missing), (0, 0)], mode="edge")
         return self.conv(x), state
 
 
@@ -152,9 +152,8 @@ class Upsample(nn.Module):
 
     def __init__(self, channels: int, stride: int):
         super().__init__()
-        self.conv = nn.Module()
         # [2, stride, C]: the taps of this input, then those of the one before
-        self.conv.weight = mx.zeros((2, stride, channels))
+        self.conv = Weight(2, stride, channels)
 
     def init_state(self, batch_size: int) -> mx.array:
         """The input before the first: zeros."""

@@ -21,11 +21,11 @@ class TransformerState(NamedTuple):
     """Each layer's past, how much of it is real, and where in the stream it ends.
 
     ``layers`` are rotated keys and values, ``[B, 2, heads, window - 1, head_dim]`` each.
-    ``count [B]``, int32, is at most window - 1; ``position [B]``, uint32, is the next one's.
+    ``filled [B]``, int32, is at most window - 1; ``position [B]``, uint32, is the next one's.
     """
 
     layers: list[mx.array]
-    count: mx.array
+    filled: mx.array
     position: mx.array
 
 
@@ -133,14 +133,14 @@ class Transformer(nn.Module):
         for layer, past in zip(self.layers, state.layers, strict=True):
             x, past = layer.step(x, past, at)
             layers.append(past)
-        count = mx.minimum(state.count + length, self.window - 1)
-        return x, TransformerState(layers, count, state.position + length)
+        filled = mx.minimum(state.filled + length, self.window - 1)
+        return x, TransformerState(layers, filled, state.position + length)
 
     def positions(self, length: int, state: TransformerState) -> Positions:
         """The mask and the rotation of a step of ``length`` positions from ``state`` on."""
         past = self.window - 1
         keys = np.arange(past + length)
         distance = keys[past:, None] - keys  # [L, T]
-        allowed = mx.array((distance >= 0) & (distance < self.window))
-        real = mx.array(keys) >= past - state.count[:, None, None, None]  # [B, 1, 1, T]
-        return Positions(allowed & real, self.rope(state.position, length))
+        allowed: np.ndarray = (distance >= 0) & (distance < self.window)
+        real = mx.array(keys) >= past - state.filled[:, None, None, None]  # [B, 1, 1, T]
+        return Positions(mx.array(allowed) & real, self.rope(state.position, length))

@@ -161,13 +161,13 @@ class Runner:
         The rows advance together up to where the shortest one has no whole frame left. A row that
         ends there finishes alone, with its ragged frame if it has one; the others go on.
         """
-        x, unit = np.asarray(x), half.unit
-        rows, at = np.arange(len(lengths)), 0
-        done: list[list[np.ndarray]] = [[] for _ in lengths]
+        x, ends, unit = np.asarray(x), np.array(lengths), half.unit
+        rows, at = np.arange(len(ends)), 0
+        done: list[list[np.ndarray]] = [[] for _ in ends]
         with self.on_device():
-            state = half.init_state(len(lengths))
+            state = half.init_state(len(ends))
             while rows.size:
-                left = np.array([lengths[row] for row in rows]) - at
+                left = ends[rows] - at
                 end = at + left.min() // unit * unit
                 if end > at:
                     y, state = self.advance(half, x[rows, :, at:end], state, None, before_step)
@@ -175,8 +175,8 @@ class Runner:
                         done[row].append(output)
                 left -= end - at
                 for i in np.flatnonzero((left > 0) & (left < unit)):
-                    last = x[rows[i] : rows[i] + 1, :, end : lengths[rows[i]]]
-                    y, _ = self.advance(half, last, _take(state, [i]), None, before_step)
+                    last = x[rows[i] : rows[i] + 1, :, end : ends[rows[i]]]
+                    y, _ = self.advance(half, last, _take(state, np.array([i])), None, before_step)
                     done[rows[i]].append(np.array(y[0]))
                 keep = np.flatnonzero(left >= unit)
                 rows, state, at = rows[keep], _take(state, keep), end
@@ -261,9 +261,9 @@ def _select(mask: mx.array, a: State, b: State) -> State:
     return tree_map(rows, a, b)
 
 
-def _take(state: State, rows: Sequence[int] | np.ndarray) -> State:
+def _take(state: State, rows: np.ndarray) -> State:
     """The state of some rows alone."""
-    index = mx.array(np.asarray(rows, np.int32))
+    index = mx.array(rows.astype(np.int32))
     return tree_map(lambda leaf: leaf[index], state)
 
 

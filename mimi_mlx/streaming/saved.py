@@ -49,7 +49,7 @@ def state_like(path: str | os.PathLike, saved: SavedStream, fresh: Any) -> Any:
         ValueError: They are not of its names, shapes and types.
     """
     found = {name: (leaf.shape, leaf.dtype) for name, leaf in saved.state.items()}
-    fits = {name: (leaf.shape, leaf.dtype) for name, leaf in tree_flatten(fresh)}
+    fits = {name: (leaf.shape, leaf.dtype) for name, leaf in dict(tree_flatten(fresh)).items()}
     odd = sorted(name for name in found | fits if found.get(name) != fits.get(name))
     if odd:
         raise ValueError(
@@ -91,6 +91,7 @@ def read(path: str | os.PathLike) -> SavedStream:
                 "Give a file that a stream's save() of this version wrote."
             )
         tensors = mx.load(str(path), format="safetensors")
+        assert isinstance(tensors, dict)
     except (SafetensorError, RuntimeError, OSError) as error:
         raise ValueError(
             f"{path} cannot be read as a saved stream ({error}). Give a file that a stream's "

@@ -20,6 +20,10 @@ class EncoderStream:
     threads may use streams of one model.
     """
 
+    _state: EncoderState
+    _pending: np.ndarray
+    _flushed: bool
+
     def __init__(self, runner: Runner, batch_size: int = 1, num_codebooks: int | None = None):
         self._num_codebooks = validation.num_codebooks(num_codebooks, runner.codec.config)
         self._runner, self._half = runner, runner.encoder(self._num_codebooks)
@@ -126,6 +130,9 @@ class DecoderStream:
     threads may use streams of one model.
     """
 
+    _state: DecoderState
+    _num_codebooks: int
+
     def __init__(self, runner: Runner, batch_size: int = 1):
         self._runner, self._half = runner, runner.decoder()
         self._batch_size = validation.batch_size(batch_size)
@@ -194,16 +201,14 @@ def load(runner: Runner, path: str | os.PathLike) -> EncoderStream | DecoderStre
     Raises:
         ValueError: The file is not a saved stream, or it is another model's.
     """
-    with runner.on_device():
-        file = saved.read(path)
-        saved.check_model(path, file, runner.codec.fingerprint)
-        stream: EncoderStream | DecoderStream
-        if file.half == "encoder":
-            stream = EncoderStream(runner, file.batch_size, file.num_codebooks)
-            stream._pending, stream._flushed = np.array(file.pending), file.flushed
-        else:
-            stream = DecoderStream(runner, file.batch_size)
-            stream._num_codebooks = file.num_codebooks
-        stream._state = saved.state_like(path, file, stream.state)
-        mx.eval(stream._state)
+    file = runner.evaluate(lambda: saved.read(path))
+    saved.check_model(path, file, runner.codec.fingerprint)
+    stream: EncoderStream | DecoderStream
+    if file.half == "encoder":
+        stream = EncoderStream(runner, file.batch_size, file.num_codebooks)
+        stream._pending, stream._flushed = np.array(file.pending), file.flushed
+    else:
+        stream = DecoderStream(runner, file.batch_size)
+        stream._num_codebooks = file.num_codebooks
+    stream._state = saved.state_like(path, file, stream.state)
     return stream

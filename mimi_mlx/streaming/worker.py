@@ -137,7 +137,7 @@ def _run(future: Future, function: Callable[..., Any], args: tuple) -> None:
         return
     try:
         result = function(*args)
-        mx.eval([leaf for _, leaf in tree_flatten(result) if isinstance(leaf, mx.array)])
+        mx.eval([x for x in dict(tree_flatten(result)).values() if isinstance(x, mx.array)])
     except BaseException as error:  # the caller's to handle, whatever it is
         future.set_exception(error)
     else:

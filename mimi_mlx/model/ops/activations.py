@@ -53,7 +53,8 @@ def _gelu_without_erf(x: mx.array) -> mx.array:
 
 def _polynomial(coefficients: tuple[float, ...], x: mx.array) -> mx.array:
     """By Horner's rule; compiled, one kernel with what is around it."""
-    *lower, y = coefficients
-    for coefficient in reversed(lower):
+    top, second, *lower = reversed(coefficients)
+    y = top * x + second
+    for coefficient in lower:
         y = y * x + coefficient
     return y

@@ -114,10 +114,10 @@ def measure() -> None:
 @functools.cache
 def _gpu_cuts_matmul() -> bool:
     product = mx.full((64, 512), _SHORT) @ mx.full((512, 512), _SHORT)
-    return product[0, 0].item() / 512 < _WHOLE
+    return bool((product[0, 0] / 512 < _WHOLE).item())
 
 
 @functools.cache
 def _gpu_cuts_conv() -> bool:
     product = mx.conv1d(mx.full((1, 256, 64), _SHORT), mx.full((128, 8, 64), _SHORT), stride=4)
-    return product[0, 0, 0].item() / 512 < _WHOLE
+    return bool((product[0, 0, 0] / 512 < _WHOLE).item())

@@ -24,6 +24,11 @@ class Linear(nn.Module):
             sums several of these outputs for each channel.
     """
 
+    scales: mx.array  # these four are a quantised weight's alone (checkpoint/precision.py)
+    biases: mx.array
+    group_size: int
+    bits: int
+
     def __init__(self, inputs: int, outputs: int, bias: int = 0):
         super().__init__()
         self.weight = mx.zeros((outputs, inputs))
@@ -73,6 +78,14 @@ class Conv1d(nn.Module):
     def pack(self) -> None:
         """Lay a float32 weight out as the device reads it fastest for one or two windows."""
         _pack(self)
+
+
+class Weight(nn.Module):
+    """A ``weight`` of any shape, for a layer that multiplies by it element by element."""
+
+    def __init__(self, *shape: int):
+        super().__init__()
+        self.weight = mx.zeros(shape)
 
 
 def _pack(layer: Linear | Conv1d) -> None:

@@ -93,7 +93,7 @@ def _by_blocks(x: mx.array, weight: mx.array) -> mx.array:
     """``x [rows, in]`` by a packed weight, ``[rows, out]``: many rows in runs of equal length."""
     rows, runs = len(x), -(-len(x) // _ROWS)
     if missing := -rows % runs:
-        x = mx.pad(x, ((0, missing), (0, 0)))
+        x = mx.pad(x, [(0, missing), (0, 0)])
     parts = x.reshape(runs, -1, *weight.shape[1:3]).transpose(2, 0, 1, 3)
     y = parts @ weight[:, :, None]  # [out / 64, parts, runs, rows / runs, 64]
     y = y.sum(axis=1) if y.shape[1] > 1 else y.squeeze(1)
