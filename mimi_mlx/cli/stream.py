@@ -26,13 +26,13 @@ def run(args: argparse.Namespace) -> None:
 def stream(args: argparse.Namespace, audio: Audio, worker: MimiWorker) -> None:
     """The same with any devices, clock and worker."""
     screen = Screen(sys.stderr, audio.clock)
-    with setup.session(args, audio, worker, screen) as (session, figures):
+    with setup.session(args, audio, worker, screen) as (session, stats):
         setup.run_until_interrupted(session, args.duration)
         screen.close()
-    for line in summary(figures):
+    for line in summary(stats):
         screen.say(line)
     if args.json:
-        print(json.dumps(figures.as_dict(), indent=1))
+        print(json.dumps(stats.as_dict(), indent=1))
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -67,7 +67,7 @@ class FileSource:
     """Seconds by which frames come earlier and later."""
 
     @property
-    def line(self) -> float | None:
+    def clock_offset(self) -> float | None:
         """Where in the file a microphone would be, less the clock, in seconds."""
         if self._due is None:
             return None

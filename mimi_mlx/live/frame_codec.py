@@ -9,7 +9,7 @@ from ..mimi import Mimi
 from .meters import level
 
 
-class Coded(NamedTuple):
+class CodedFrame(NamedTuple):
     """One frame that was encoded, decoded or both, and when, in seconds of the clock."""
 
     codes: np.ndarray
@@ -23,7 +23,7 @@ class Coded(NamedTuple):
     end: float
 
 
-class Codec:
+class FrameCodec:
     """An encoder and a decoder that remember. All calls are for the worker's thread.
 
     Args:
@@ -48,26 +48,26 @@ class Codec:
         self._frame_size = mimi.frame_size
         self._warm_up(num_codebooks)
 
-    def encode(self, frame: np.ndarray) -> Coded:
+    def encode(self, frame: np.ndarray) -> CodedFrame:
         """Encode ``[T]``: a frame, or less of one if it is the last."""
         return self._code(frame, decode=False)
 
-    def roundtrip(self, frame: np.ndarray) -> Coded:
+    def roundtrip(self, frame: np.ndarray) -> CodedFrame:
         """Encode ``[T]`` and decode it."""
         return self._code(frame, decode=True)
 
-    def decode(self, codes: np.ndarray) -> Coded:
+    def decode(self, codes: np.ndarray) -> CodedFrame:
         """Decode ``[K]``."""
         start = self._clock()
         pcm = self._decode(codes)
-        return Coded(codes, pcm, 0.0, start, start, self._clock())
+        return CodedFrame(codes, pcm, 0.0, start, start, self._clock())
 
-    def _code(self, frame: np.ndarray, decode: bool) -> Coded:
+    def _code(self, frame: np.ndarray, decode: bool) -> CodedFrame:
         start = self._clock()
         codes = self._encode(frame)
         encoded = self._clock()
         pcm = self._decode(codes)[: len(frame)] if decode else None
-        return Coded(codes, pcm, level(frame), start, encoded, self._clock())
+        return CodedFrame(codes, pcm, level(frame), start, encoded, self._clock())
 
     def _encode(self, frame: np.ndarray) -> np.ndarray:
         codes = self._encoder.push(frame)

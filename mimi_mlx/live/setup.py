@@ -11,15 +11,15 @@ from ..streaming import validation as check
 from ..streaming.worker import MimiWorker
 from .devices import hints
 from .devices.interface import Audio
-from .devices.supervisor import Keeper
+from .devices.supervisor import DeviceSupervisor
 from .file_source import FileSource
-from .frame_codec import Codec
+from .frame_codec import FrameCodec
 from .network.link import Link
-from .pipeline import Incoming, Notes, Outgoing
+from .pipeline import Incoming, Outgoing, RunLog
 from .recorder import Recorder
 from .screen import Screen
 from .session import Session
-from .stats import Figures
+from .stats import LiveStats
 from .trace import Trace
 
 
@@ -36,8 +36,8 @@ def only_listens(args: argparse.Namespace) -> bool:
 @contextlib.contextmanager
 def session(
     args: argparse.Namespace, audio: Audio, worker: MimiWorker, screen: Screen
-) -> Iterator[tuple[Session, Figures]]:
-    """A session that is ready to run, and its figures; afterwards everything is closed.
+) -> Iterator[tuple[Session, LiveStats]]:
+    """A session that is ready to run, and its stats; afterwards everything is closed.
 
     The model is loaded and has run before a microphone is opened.
 
@@ -54,12 +54,12 @@ def session(
             sizes = mimi.sample_rate, mimi.frame_size
             file = FileSource(args.input, args.mono, *sizes, audio.clock, args.fast)
             stack.callback(file.close)
-        notes = _notes(args, audio, mimi, file, stack)
-        keeper = _keeper(args, audio, mimi, screen)
-        stack.callback(keeper.close)
-        notes.figures.microphone, notes.figures.speaker = keeper.microphone, keeper.speaker
-        flows = _flows(args, audio, worker, mimi, codec, notes, keeper, link, file)
-        yield Session(audio, keeper, flows, notes, screen, link, file), notes.figures
+        log = _log(args, audio, mimi, file, stack)
+        supervisor = _supervisor(args, audio, mimi, screen)
+        stack.callback(supervisor.close)
+        log.stats.microphone, log.stats.speaker = supervisor.microphone, supervisor.speaker
+        flows = _flows(args, audio, worker, mimi, codec, log, supervisor, link, file)
+        yield Session(audio, supervisor, flows, log, screen, link, file), log.stats
 
 
 def run_until_interrupted(session: Session, duration: float | None) -> None:
@@ -80,13 +80,13 @@ def run_until_interrupted(session: Session, duration: float | None) -> None:
         signal.signal(signal.SIGINT, before)
 
 
-def _load(args: argparse.Namespace, audio: Audio, worker: MimiWorker) -> tuple[Mimi, Codec]:
+def _load(args: argparse.Namespace, audio: Audio, worker: MimiWorker) -> tuple[Mimi, FrameCodec]:
     """The model, or the half that is needed, and the codec after its first frame."""
     half = "encoder" if only_sends(args) else "decoder" if only_listens(args) else None
     mimi = worker.submit(Mimi.from_pretrained, args.model, half).result()
     count = check.num_codebooks(args.num_codebooks, mimi.config)
     encodes, decodes = not only_listens(args), not only_sends(args)
-    return mimi, worker.submit(Codec, mimi, count, audio.clock, encodes, decodes).result()
+    return mimi, worker.submit(FrameCodec, mimi, count, audio.clock, encodes, decodes).result()
 
 
 def _link(args: argparse.Namespace, audio: Audio, mimi: Mimi) -> Link | None:
@@ -104,13 +104,13 @@ def _link(args: argparse.Namespace, audio: Audio, mimi: Mimi) -> Link | None:
     )
 
 
-def _notes(
+def _log(
     args: argparse.Namespace,
     audio: Audio,
     mimi: Mimi,
     file: FileSource | None,
     stack: contextlib.ExitStack,
-) -> Notes:
+) -> RunLog:
     rate = file.rate if file else None
     recorder = Recorder(mimi, args.num_codebooks, args.record, args.save_wav, rate)
     stack.callback(recorder.close)
@@ -118,10 +118,12 @@ def _notes(
     if trace:
         stack.callback(trace.close)
     kbps = mimi.config.kbps(args.num_codebooks)
-    return Notes(Figures(mimi.frame_size / mimi.sample_rate, kbps), recorder, trace)
+    return RunLog(LiveStats(mimi.frame_size / mimi.sample_rate, kbps), recorder, trace)
 
 
-def _keeper(args: argparse.Namespace, audio: Audio, mimi: Mimi, screen: Screen) -> Keeper:
+def _supervisor(
+    args: argparse.Namespace, audio: Audio, mimi: Mimi, screen: Screen
+) -> DeviceSupervisor:
     """The devices that this run needs, open."""
     wanted = {}
     if not args.input and not only_listens(args):
@@ -129,10 +131,10 @@ def _keeper(args: argparse.Namespace, audio: Audio, mimi: Mimi, screen: Screen) 
     if not args.no_playback and not only_sends(args):
         wanted["output"] = args.output_device
     sizes = mimi.sample_rate, mimi.frame_size
-    keeper = Keeper(audio, wanted, *sizes, args.latency / 1e3, screen.say)
-    if len(wanted) == 2 and (hint := hints.echo(keeper.speaker.device)):
+    supervisor = DeviceSupervisor(audio, wanted, *sizes, args.latency / 1e3, screen.say)
+    if len(wanted) == 2 and (hint := hints.echo(supervisor.speaker.device)):
         screen.say(hint)
-    return keeper
+    return supervisor
 
 
 def _flows(
@@ -140,19 +142,21 @@ def _flows(
     audio: Audio,
     worker: MimiWorker,
     mimi: Mimi,
-    codec: Codec,
-    notes: Notes,
-    keeper: Keeper,
+    codec: FrameCodec,
+    log: RunLog,
+    supervisor: DeviceSupervisor,
     link: Link | None,
     file: FileSource | None,
 ) -> list[Outgoing | Incoming]:
     flows: list[Outgoing | Incoming] = []
     if not only_listens(args):
-        source = file or keeper.microphone
+        source = file or supervisor.microphone
         peer = link if args.send else None
-        flows.append(Outgoing(source, worker, codec, notes, None if peer else keeper.speaker, peer))
+        flows.append(
+            Outgoing(source, worker, codec, log, None if peer else supervisor.speaker, peer)
+        )
     if args.listen is not None:
         seconds = mimi.frame_size / mimi.sample_rate
-        ends = notes, keeper.speaker, seconds, audio.clock
+        ends = log, supervisor.speaker, seconds, audio.clock
         flows.append(Incoming(link, worker, codec, *ends, records=only_listens(args)))
     return flows

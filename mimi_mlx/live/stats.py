@@ -1,4 +1,4 @@
-"""The figures of a live run, as they are shown, and written as JSON at the end."""
+"""Counts and times of a live run, as they are shown, and written as JSON at the end."""
 
 from collections import deque
 from statistics import median
@@ -12,7 +12,7 @@ from .network.link import LinkStats
 _RECENT = 25  # frames, 2 s
 
 
-class Figures:
+class LiveStats:
     """Counts and times of one run.
 
     Args:

@@ -15,8 +15,8 @@ from paths import SPEECH
 
 from mimi_mlx import cli, codefile
 from mimi_mlx.cli import stream
-from mimi_mlx.live import frame_codec as codec
 from mimi_mlx.live.devices.portaudio import PortAudio
+from mimi_mlx.live.frame_codec import FrameCodec
 
 CLIP = SPEECH / "kathleen-1.flac"  # 40134 samples: 21 frames, the last one ragged
 
@@ -57,10 +57,8 @@ def test_a_microphone_is_coded_as_offline(tiny, speech, tmp_path, monkeypatch, c
     def sound(seconds: np.ndarray) -> np.ndarray:
         return clip[np.rint((seconds - 99) * 24000).astype(int) % len(clip)]
 
-    inner = codec.Codec._code
-    monkeypatch.setattr(
-        codec.Codec, "_code", lambda self, f, decode: frames.append(f) or inner(self, f, decode)
-    )
+    inner = FrameCodec.roundtrip
+    monkeypatch.setattr(FrameCodec, "roundtrip", lambda self, f: frames.append(f) or inner(self, f))
     files = {name: tmp_path / name for name in ("a.mimi", "a.wav", "a.json")}
     options = zip(("--record", "--save-wav", "--trace"), files.values(), strict=True)
     args = [part for option in options for part in option]

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from mimi_mlx.live import meters
-from mimi_mlx.live.devices import drift as balance
+from mimi_mlx.live.devices import drift
 from mimi_mlx.live.devices.playout import Playout
-from mimi_mlx.live.devices.polyphase import Resampler
+from mimi_mlx.live.devices.polyphase import PolyphaseResampler
 from mimi_mlx.live.devices.ring import Ring
 from mimi_mlx.live.devices.stretch import Stretch, shorten
 from mimi_mlx.live.screen import Screen, live_line
-from mimi_mlx.live.stats import Figures
+from mimi_mlx.live.stats import LiveStats
 from mimi_mlx.live.trace import Trace
 
 
@@ -63,7 +63,7 @@ RATES = [(48000, 24000), (44100, 24000), (96000, 24000), (24000, 48000), (24000,
 def test_a_resampler_is_flat_to_10_khz_and_in_time(rates):
     source, rate = rates
     for hertz in (50, 440, 3000, 7000, 9000, 10000):
-        there = Resampler(source, rate).push(tone(hertz, source))
+        there = PolyphaseResampler(source, rate).push(tone(hertz, source))
         wanted = tone(hertz, rate)[: len(there)]
         # In time and level at once: nothing but the tone is left, and nothing is left of it.
         assert decibels(there - wanted) < -60
@@ -73,14 +73,14 @@ def test_a_resampler_is_flat_to_10_khz_and_in_time(rates):
 @pytest.mark.parametrize("rates", [pair for pair in RATES if pair[0] > pair[1]])
 def test_what_a_lower_rate_cannot_hold_is_gone(rates):
     for hertz in (12050, 13000, 14000, 16000, 19000, 21000):
-        assert decibels(Resampler(*rates).push(tone(hertz, rates[0]))) < -80
+        assert decibels(PolyphaseResampler(*rates).push(tone(hertz, rates[0]))) < -80
 
 
 @pytest.mark.parametrize("rates", [pair for pair in RATES if pair[0] < pair[1]])
 def test_a_higher_rate_gets_no_images(rates):
     source, rate = rates
     for hertz in (1000, 6000, 10000, 11500):
-        there = Resampler(source, rate).push(tone(hertz, source))[1000:16000]
+        there = PolyphaseResampler(source, rate).push(tone(hertz, source))[1000:16000]
         spectrum = np.abs(np.fft.rfft(there * np.blackman(len(there)))) / (0.21 * len(there))
         above = spectrum[math.ceil(12100 * len(there) / rate) :]
         assert 20 * math.log10(above.max()) < -80
@@ -88,10 +88,10 @@ def test_a_higher_rate_gets_no_images(rates):
 
 @pytest.mark.parametrize("rates", [*RATES, (16000, 24000), (24000, 16000), (8000, 24000)])
 def test_a_resampler_is_quick_and_does_not_mind_the_cutting(rates):
-    resampler, random = Resampler(*rates), np.random.default_rng(0)
+    resampler, random = PolyphaseResampler(*rates), np.random.default_rng(0)
     assert 0 < resampler.delay <= 3.01e-3
     sound = random.normal(0, 0.1, rates[0] // 2).astype(np.float32)
-    whole = Resampler(*rates).push(sound)
+    whole = PolyphaseResampler(*rates).push(sound)
     ends = np.sort(random.integers(0, len(sound), 60))
     pieces = np.concatenate([resampler.push(piece) for piece in np.split(sound, ends)])
     np.testing.assert_allclose(pieces, whole, atol=1e-6)
@@ -101,7 +101,7 @@ def test_a_resampler_is_quick_and_does_not_mind_the_cutting(rates):
 
 def test_at_24_khz_nothing_is_changed():
     sound = tone(440, 24000)
-    assert Resampler(24000, 24000).push(sound) is sound
+    assert PolyphaseResampler(24000, 24000).push(sound) is sound
 
 
 @pytest.mark.parametrize("change", [-4, -1, 0, 1, 4])
@@ -150,7 +150,7 @@ class Clocks:
     """A queue that is filled by one clock and emptied by another, and nothing else."""
 
     def __init__(self, ppm: float):
-        self.balance = balance.Balance(0.015, 1920, 24000)
+        self.drift = drift.DriftControl(0.015, 1920, 24000)
         self.queue, self.stretch = Playout(24000, 120), Stretch(1920)
         self.out = np.empty(240, np.float32)
         self.rate = 24000 * (1 + ppm * 1e-6)
@@ -164,14 +164,14 @@ class Clocks:
             self.queue.pull(self.out, 0.0)
             self.pulled += 240
         least = self.queue.take_least() / 24000
-        change = self.balance.next(least) if math.isfinite(least) else balance.Change()
+        change = self.drift.next(least) if math.isfinite(least) else drift.Change()
         self.left.append(least)
-        self.trims.append(self.balance.trim)
+        self.trims.append(self.drift.trim)
         samples = self.stretch.push(np.zeros(1920, np.float32), change.stretch)
         if change.cut:
             self.cut += 1
             samples = samples[int(change.cut * 24000) :]
-        self.queue.push(samples, int(self.balance.margin * 24000))
+        self.queue.push(samples, int(self.drift.margin * 24000))
 
 
 @pytest.mark.parametrize(
@@ -238,10 +238,10 @@ def test_the_screen_draws_over_its_line_only_on_a_terminal():
     now = [0.0]
     for file, live in ((Terminal(), True), (io.StringIO(), False)):
         screen = Screen(file, lambda: now[0])
-        figures = Figures(0.08, 1.1)
+        stats = LiveStats(0.08, 1.1)
         for step in range(5):
             now[0] += 0.05
-            screen.show(figures)
+            screen.show(stats)
             if step == 3:
                 screen.say("something happened")
         screen.close()
@@ -252,12 +252,12 @@ def test_the_screen_draws_over_its_line_only_on_a_terminal():
 
 
 def test_the_live_line_says_it_all():
-    figures = Figures(0.08, 1.1)
-    figures.heard, figures.said = -20.0, -100.0
-    for times in (figures.encode, figures.decode):
+    stats = LiveStats(0.08, 1.1)
+    stats.heard, stats.said = -20.0, -100.0
+    for times in (stats.encode, stats.decode):
         times.add(0.004)
-    figures.delayed(0.131)
-    line = live_line(figures)
+    stats.delayed(0.131)
+    line = live_line(stats)
     assert "▕████  ▏ -20" in line and "▕      ▏-100" in line
     assert "enc 4.0/4.0/4.0 dec 4.0/4.0/4.0 queue 43 ear 131 ms | 1.1 kbps" in line
     assert "late 0 drop 0 ms over 0" in line

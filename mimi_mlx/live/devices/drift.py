@@ -27,7 +27,7 @@ class Change(NamedTuple):
     """Samples by which to make it longer, or if negative shorter: a few."""
 
 
-class Balance:
+class DriftControl:
     """Decides, frame by frame, how the speaker's queue gets the length that it should have.
 
     What counts is the least that was left after the device took its part: a whole frame comes at

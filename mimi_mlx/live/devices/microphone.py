@@ -3,9 +3,9 @@
 import numpy as np
 
 from .interface import Audio, Device, Port, open_best
-from .polyphase import Resampler
+from .polyphase import PolyphaseResampler
 from .ring import Ring
-from .watchdog import Watch, settled
+from .watchdog import Watchdog, settled
 
 # Sound that may wait for the codec, in seconds: a stall longer than this loses its beginning.
 _WAITING = 0.4
@@ -62,7 +62,7 @@ class Microphone:
     @property
     def jitter(self) -> float:
         """Seconds by which samples come earlier and later."""
-        return self.watch.jitter
+        return self.watchdog.jitter
 
     def skip(self) -> None:
         """Leave out what has come so far: nobody was ready for it."""
@@ -83,7 +83,7 @@ class Microphone:
         return list(whole.reshape(count, self._frame_size))
 
     @property
-    def line(self) -> float | None:
+    def clock_offset(self) -> float | None:
         """Where in the sound the microphone is, less the clock, in seconds; None: nowhere yet.
 
         The sound begins with the first sample of the first frame.
@@ -97,10 +97,10 @@ class Microphone:
         self._ready = False  # the callback waits for it
         self.port: Port = open_best(self._audio, "input", device, self._rate, latency, self._called)
         self.device = device
-        self.watch = Watch(self.port, self._audio.clock())
+        self.watchdog = Watchdog(self.port, self._audio.clock())
         self._mark = None
         self._mixed = np.empty(_MIXED, np.float32)
-        self._resampler = Resampler(self.port.rate, self._rate)
+        self._resampler = PolyphaseResampler(self.port.rate, self._rate)
         self._entered = (self._taken * self._frame_size + len(self._pending)) / self._rate
         self._lost = 0
         self._ring = Ring(int(_WAITING * self.port.rate))
@@ -113,7 +113,7 @@ class Microphone:
         now = self._audio.clock()
         self._mark = (now - delay, self._ring.written)
         self.delay = settled(self.delay, delay)
-        self.watch.heard(len(block), now)
+        self.watchdog.heard(len(block), now)
         if block.shape[1] == 1:
             self._ring.write(block[:, 0])
             return

@@ -4,12 +4,12 @@ import math
 
 import numpy as np
 
-from .drift import Balance
+from .drift import DriftControl
 from .interface import Audio, Device, Port, open_best
 from .playout import Playout
-from .polyphase import Resampler
+from .polyphase import PolyphaseResampler
 from .stretch import Stretch, shorten
-from .watchdog import Watch, settled
+from .watchdog import Watchdog, settled
 
 # Seconds: what may wait in the queue at most; a fade; and what is kept in the queue if all goes
 # well, for the times when a frame takes longer than usual.
@@ -81,12 +81,12 @@ class Speaker:
     @property
     def margin(self) -> float:
         """Seconds that should be left in the queue when a frame comes."""
-        return self._balance.margin
+        return self._drift.margin
 
     @property
     def trim(self) -> float:
         """How much faster than the codec the device is fed."""
-        return self._balance.trim
+        return self._drift.trim
 
     @property
     def running(self) -> bool:
@@ -96,7 +96,7 @@ class Speaker:
     @property
     def jitter(self) -> float:
         """Seconds by which the device takes samples earlier and later."""
-        return self.watch.jitter
+        return self.watchdog.jitter
 
     def pause(self) -> None:
         """Nothing can come for now: it is no fault if the queue runs empty."""
@@ -115,7 +115,7 @@ class Speaker:
         change, cut = 0, 0
         least = self._playout.take_least() / self.port.rate
         if jitter is not None and math.isfinite(least):
-            seconds, change = self._balance.next(least)
+            seconds, change = self._drift.next(least)
             cut = int(seconds * self._rate)
         samples = self._stretch.push(frame, change)
         if cut:
@@ -130,7 +130,7 @@ class Speaker:
             self.cut += len(samples) / self.port.rate
 
     @property
-    def line(self) -> float | None:
+    def clock_offset(self) -> float | None:
         """Where in the sound the speaker is, less the clock, in seconds; None: it is silent.
 
         The sound begins with the first sample of the first frame.
@@ -150,10 +150,10 @@ class Speaker:
         )
         rate = self.port.rate
         self.device = device
-        self.watch = Watch(self.port, self._audio.clock())
-        self._balance = Balance(_MARGIN, self._frame_size, self._rate)
+        self.watchdog = Watchdog(self.port, self._audio.clock())
+        self._drift = DriftControl(_MARGIN, self._frame_size, self._rate)
         self._stretch = Stretch(self._frame_size)
-        self._resampler = Resampler(self._rate, rate)
+        self._resampler = PolyphaseResampler(self._rate, rate)
         self._counted = (0, 0)
         self._mono = np.zeros(int(_WAITING * rate), np.float32)
         self._playout = Playout(int(_WAITING * rate), int(_FADE * rate))
@@ -166,7 +166,7 @@ class Speaker:
         self.lost += trouble
         self.delay = settled(self.delay, delay)
         now = self._audio.clock()
-        self.watch.heard(len(block), now)
+        self.watchdog.heard(len(block), now)
         heard = now + delay
         for start in range(0, len(block), len(self._mono)):
             piece = block[start : start + len(self._mono)]
@@ -179,7 +179,7 @@ class Speaker:
         playout = self._playout
         underruns, dropped = playout.underruns, playout.dropped
         if underruns != self._counted[0]:
-            self._balance.ran_dry()
+            self._drift.ran_dry()
         self.underruns += underruns - self._counted[0]
         self.cut += (dropped - self._counted[1]) / self.port.rate
         self._counted = (underruns, dropped)

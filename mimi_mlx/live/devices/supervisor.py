@@ -15,7 +15,7 @@ _RETRY, _AWAY = 0.7, 0.3
 _STARTING, _PAUSE = 3.0, 0.002
 
 
-class Keeper:
+class DeviceSupervisor:
     """Keeps a microphone, a speaker or both open.
 
     Args:
@@ -41,7 +41,7 @@ class Keeper:
     ):
         self._audio, self._wanted, self._latency, self._say = audio, wanted, latency, say
         self._ends: dict[Kind, Microphone | Speaker] = {}
-        self._next = self._minded = 0.0
+        self._next = self._polled = 0.0
         self.down: set[Kind] = set()
         """What is gone for now."""
         self.reopened = 0
@@ -55,7 +55,7 @@ class Keeper:
                 self.close()
                 raise ValueError(f"{error}. Choose another, see --list-devices.") from error
             self._introduce(kind)
-        self._minded = audio.clock()
+        self._polled = audio.clock()
 
     @property
     def microphone(self) -> Microphone | None:
@@ -69,27 +69,27 @@ class Keeper:
 
     def start(self) -> None:
         """Wait until the devices run at their pace, for as long as that may take."""
-        start = self._minded = self._audio.clock()
-        while not all(end.watch.steady for end in self._ends.values()):
+        start = self._polled = self._audio.clock()
+        while not all(end.watchdog.steady for end in self._ends.values()):
             now = self._audio.clock()
             if now - start > _STARTING:
                 break
-            self.mind(now)
+            self.poll(now)
             self._audio.wait(_PAUSE, None)
         if self.microphone:
             self.microphone.skip()
 
-    def mind(self, now: float) -> None:
+    def poll(self, now: float) -> None:
         """Open again what has gone away. To be called many times a second.
 
         PortAudio sees a change only when all is closed and it begins anew, so both are reopened.
         """
-        away = now - self._minded > _AWAY
-        self._minded = now
+        away = now - self._polled > _AWAY
+        self._polled = now
         for kind, end in self._ends.items():
             if away:
-                end.watch.restart(now)
-            elif not self.down and (trouble := end.watch.trouble(now)):
+                end.watchdog.restart(now)
+            elif not self.down and (trouble := end.watchdog.trouble(now)):
                 self._say(f"{kind}: {end.device.name}: {trouble}; opening it anew")
                 self.down.add(kind)
                 self._next = now

@@ -23,7 +23,7 @@ def settled(before: float, delay: float) -> float:
     return before + _NEWEST * (delay - before) if before else delay
 
 
-class Watch:
+class Watchdog:
     """Watches one open port. :meth:`heard` is the callback's, all else the loop's.
 
     Args:
