@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from . import stream_arguments as cli_stream
+from . import stream
 from . import tools_arguments as cli_tools
 
 _FAILURE, _USAGE = 1, 2
@@ -202,9 +202,7 @@ def _demo(command) -> None:
 
 
 def _stream(command) -> None:
-    parser = cli_stream.stream(command)
-    _num_codebooks(parser)
-    _model(parser)
+    stream.add_arguments(command("stream", "stream", stream.HELP, stream.MORE))
 
 
 def _sound_input(parser: argparse.ArgumentParser, help: str) -> None:

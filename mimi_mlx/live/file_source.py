@@ -1,11 +1,11 @@
 """A sound file in place of the microphone."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from ..audio import reader as soundin
+from ..audio.reader import FileReader, pieces, resampled
 
 # Seconds that it may lag behind the clock; after a longer stall it goes on from there.
 _LAG = 0.4
@@ -37,10 +37,8 @@ class FileSource:
         clock: Callable[[], float],
         fast: bool = False,
     ):
-        self._file = soundin.FileReader(path, mono)
-        self._frames: Iterator[np.ndarray] = soundin.pieces(
-            soundin.resampled(self._file, sample_rate), frame_size
-        )
+        self._file = FileReader(path, mono)
+        self._frames = pieces(resampled(self._file, sample_rate), frame_size)
         self._seconds = frame_size / sample_rate
         self._clock, self._fast = clock, fast
         self._due: float | None = None  # when the next frame is whole

@@ -14,8 +14,8 @@ class CodedFrame(NamedTuple):
 
     codes: np.ndarray
     """int32 ``[K]``"""
-    pcm: np.ndarray | None
-    """``[T]``: a whole frame, but for the last one of a file."""
+    pcm: np.ndarray
+    """``[T]``: a whole frame, but for the last one of a file; none if it was not decoded."""
     level: float
     """Of what went in, in dBFS, if it was sound."""
     start: float
@@ -42,7 +42,8 @@ class FrameCodec:
         encodes: bool = True,
         decodes: bool = True,
     ):
-        self._clock = clock
+        self.clock = clock
+        self.frame_seconds = mimi.frame_size / mimi.sample_rate
         self._encoder = mimi.encoder_stream(num_codebooks=num_codebooks) if encodes else None
         self._decoder = mimi.decoder_stream() if decodes else None
         self._frame_size = mimi.frame_size
@@ -58,24 +59,26 @@ class FrameCodec:
 
     def decode(self, codes: np.ndarray) -> CodedFrame:
         """Decode ``[K]``."""
-        start = self._clock()
+        start = self.clock()
         pcm = self._decode(codes)
-        return CodedFrame(codes, pcm, 0.0, start, start, self._clock())
+        return CodedFrame(codes, pcm, 0.0, start, start, self.clock())
 
     def _code(self, frame: np.ndarray, decode: bool) -> CodedFrame:
-        start = self._clock()
+        start = self.clock()
         codes = self._encode(frame)
-        encoded = self._clock()
-        pcm = self._decode(codes)[: len(frame)] if decode else None
-        return CodedFrame(codes, pcm, level(frame), start, encoded, self._clock())
+        encoded = self.clock()
+        pcm = self._decode(codes)[: len(frame)] if decode else frame[:0]
+        return CodedFrame(codes, pcm, level(frame), start, encoded, self.clock())
 
     def _encode(self, frame: np.ndarray) -> np.ndarray:
+        assert self._encoder is not None
         codes = self._encoder.push(frame)
         if len(frame) < self._frame_size:
             codes = self._encoder.flush()
         return np.array(codes)[0, :, 0]
 
     def _decode(self, codes: np.ndarray) -> np.ndarray:
+        assert self._decoder is not None
         return np.array(self._decoder.push(codes[:, None]))[0, 0]
 
     def _warm_up(self, num_codebooks: int) -> None:

@@ -27,10 +27,12 @@ class FrameSource(Protocol):
 
     def frames(self) -> list[np.ndarray]:
         """Every frame ``[T]`` that is whole by now, a few at most."""
+        ...
 
     @property
     def jitter(self) -> float:
         """Seconds by which what it gives comes earlier and later."""
+        ...
 
     @property
     def clock_offset(self) -> float | None:
@@ -137,9 +139,9 @@ class Outgoing:
         self._log.decoded(coded, coded.pcm)
         if self._speaker:
             self._speaker.feed(coded.pcm, self._source.jitter)
-            offsets = self._source.clock_offset, self._speaker.clock_offset
-            if None not in offsets:
-                self._log.stats.delayed(offsets[0] - offsets[1])
+            said, heard = self._source.clock_offset, self._speaker.clock_offset
+            if said is not None and heard is not None:
+                self._log.stats.delayed(said - heard)
 
 
 class Incoming:
@@ -151,8 +153,6 @@ class Incoming:
         codec: Decodes.
         log: What is to be written down.
         speaker: Where decoded frames go; None: nowhere, one every 80 ms.
-        frame_seconds: Of one frame.
-        clock: Seconds.
         records: Whether the codes are to be recorded: those of a call that go out are instead.
     """
 
@@ -163,12 +163,10 @@ class Incoming:
         codec: FrameCodec,
         log: RunLog,
         speaker: Speaker | None,
-        frame_seconds: float,
-        clock: Callable[[], float],
         records: bool,
     ):
         self._link, self._codec, self._log, self._speaker = link, codec, log, speaker
-        self._seconds, self._clock = frame_seconds, clock
+        self._seconds, self._clock = codec.frame_seconds, codec.clock
         self._records = records
         self._due: float | None = None  # when the next frame is needed, if there is no speaker
         self._before, self._gain = 0.0, 0.0  # of the frame before, and of this one, at the end

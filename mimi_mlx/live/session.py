@@ -7,8 +7,10 @@ from .devices.interface import Audio
 from .devices.supervisor import DeviceSupervisor
 from .file_source import FileSource
 from .network.link import Link
+from .network.udp import Address
 from .pipeline import Incoming, Outgoing, RunLog
 from .screen import Screen
+from .trace import Trace
 
 # Seconds between two turns of the loop; between two points of the trace's curves, and two flushes.
 _PAUSE, _POINT, _FLUSH = 0.002, 0.02, 1.0
@@ -23,7 +25,7 @@ class Session:
     Args:
         audio: The devices and the clock.
         supervisor: Microphone, speaker, both or none of them.
-        flows: What there is to do.
+        pipelines: What there is to do.
         log: What is written down.
         screen: What the user sees.
         link: To the peer, or None.
@@ -34,16 +36,16 @@ class Session:
         self,
         audio: Audio,
         supervisor: DeviceSupervisor,
-        flows: Sequence[Outgoing | Incoming],
+        pipelines: Sequence[Outgoing | Incoming],
         log: RunLog,
         screen: Screen,
         link: Link | None = None,
         file: FileSource | None = None,
     ):
-        self._audio, self._supervisor, self._flows = audio, supervisor, flows
+        self._audio, self._supervisor, self._pipelines = audio, supervisor, pipelines
         self._log, self._screen, self._link, self._file = log, screen, link, file
-        self._listens = any(isinstance(flow, Incoming) for flow in flows)
-        self._peer = None  # who was told of
+        self._listens = any(isinstance(each, Incoming) for each in pipelines)
+        self._peer: Address | None = None  # who was told of
         self._stopped = False
         self._zeros = False  # whether exact zeros were told of
         self._drawn = self._flushed = 0.0  # when the trace was, last
@@ -60,7 +62,7 @@ class Session:
         """
         stats = self._log.stats
         self._supervisor.start()
-        if self._listens:
+        if self._link and self._listens:
             self._screen.say(f"listening at UDP port {self._link.port}")
         self._screen.say("running; Ctrl-C ends it")
         start = self._audio.clock()
@@ -70,7 +72,7 @@ class Session:
             self._turn(now)
             if self._ended():
                 break
-            jobs = (flow.job.future for flow in self._flows)
+            jobs = (each.job.future for each in self._pipelines)
             self._audio.wait(_PAUSE, next((future for future in jobs if future), None))
 
     def _turn(self, now: float) -> None:
@@ -80,21 +82,21 @@ class Session:
         silent = "input" in supervisor.down or (self._file and self._file.ended)
         if supervisor.speaker and silent and not self._listens:
             supervisor.speaker.pause()
-        for flow in self._flows:
-            flow.turn()
+        for each in self._pipelines:
+            each.turn()
         stats.reopened = supervisor.reopened
         if self._link:
             self._ask(self._link)
         self._hint()
         self._screen.show(stats)
         if self._log.trace:
-            self._trace(now, *before)
+            self._draw(self._log.trace, now, *before)
 
     def _ended(self) -> bool:
         """Whether a file has ended, and all of it is done and was heard."""
         if not self._file or not self._file.ended:
             return False
-        done = all(flow.idle for flow in self._flows if isinstance(flow, Outgoing))
+        done = all(each.idle for each in self._pipelines if isinstance(each, Outgoing))
         return (
             done
             and not self._listens
@@ -117,8 +119,8 @@ class Session:
             self._zeros = True
             self._screen.say(hints.zeros())
 
-    def _trace(self, now: float, reopened: int, underruns: int, late: int) -> None:
-        trace, stats = self._log.trace, self._log.stats
+    def _draw(self, trace: Trace, now: float, reopened: int, underruns: int, late: int) -> None:
+        stats = self._log.stats
         for name, count, before in (
             ("reopened", stats.reopened, reopened),
             ("underrun", stats.underruns, underruns),

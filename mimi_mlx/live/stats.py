@@ -98,7 +98,7 @@ class LiveStats:
     def as_dict(self) -> dict[str, Any]:
         """All of them, for JSON."""
         ear = self.mouth_to_ear_now
-        found = {
+        found: dict[str, Any] = {
             "seconds": round(self.seconds, 3),
             "frames": self.frames,
             "kbps": round(self.kbps, 4),

@@ -21,9 +21,14 @@ from mimi_mlx.live.stats import LiveStats
 class LevelCodec:
     """Codes are how loud a frame is, and a frame is that loud."""
 
+    frame_seconds = 0.08
+
+    def __init__(self, clock):
+        self.clock = clock
+
     def encode(self, frame: np.ndarray) -> CodedFrame:
         codes = np.full(8, round(2000 * np.abs(frame).max()), np.int32)
-        return CodedFrame(codes, None, -20.0, 0.0, 0.0, 0.0)
+        return CodedFrame(codes, frame[:0], -20.0, 0.0, 0.0, 0.0)
 
     def decode(self, codes: np.ndarray) -> CodedFrame:
         pcm = np.full(1920, codes[0] / 2000, np.float32)
@@ -50,13 +55,13 @@ class End:
             self.supervisor.speaker,
         )
         log = RunLog(self.stats, Recorder(tiny, 8), None)
-        worker, codec = FakeWorker(audio, lambda: 0.004), LevelCodec()
+        worker, codec = FakeWorker(audio, lambda: 0.004), LevelCodec(audio.clock)
         speaker = self.supervisor.speaker
-        flows = [Incoming(self.link, worker, codec, log, speaker, 0.08, audio.clock, not send)]
+        pipelines = [Incoming(self.link, worker, codec, log, speaker, not send)]
         if send:
             outgoing = Outgoing(self.supervisor.microphone, worker, codec, log, None, self.link)
-            flows.append(outgoing)
-        self.session = Session(audio, self.supervisor, flows, log, screen, self.link)
+            pipelines.append(outgoing)
+        self.session = Session(audio, self.supervisor, pipelines, log, screen, self.link)
 
     def turn(self) -> None:
         self.session._turn(self.audio.now)

@@ -1,5 +1,6 @@
 """``mimi-mlx stream`` from its arguments to its files, with made-up devices or none."""
 
+import argparse
 import json
 import signal
 import subprocess
@@ -22,9 +23,11 @@ CLIP = SPEECH / "kathleen-1.flac"  # 40134 samples: 21 frames, the last one ragg
 
 
 def run(audio: FakeAudio, *args: object) -> None:
-    args = cli._parser().parse_args(["stream", "--model", "tiny", *map(str, args)])
-    stream._check(args)
-    stream.stream(args, audio, FakeWorker(audio))
+    parser = argparse.ArgumentParser()
+    stream.add_arguments(parser)
+    parsed = parser.parse_args(["--model", "tiny", *map(str, args)])
+    stream.check(parsed)
+    stream.stream(parsed, audio, FakeWorker(audio))
 
 
 def offline(tiny, pcm: np.ndarray) -> np.ndarray:

@@ -45,6 +45,7 @@ class Port(Protocol):
     @property
     def active(self) -> bool:
         """False once the device has stopped."""
+        ...
 
     def close(self) -> None:
         """Stop; no callback comes after."""
@@ -55,6 +56,7 @@ class Audio(Protocol):
 
     def devices(self) -> list[Device]:
         """All that there are."""
+        ...
 
     def default(self, kind: Kind) -> int | None:
         """The number of the one that the system would take."""
@@ -76,9 +78,11 @@ class Audio(Protocol):
         Raises:
             OSError: It cannot be opened so.
         """
+        ...
 
     def clock(self) -> float:
         """Seconds; never goes back."""
+        ...
 
     def wait(self, seconds: float, future: Future | None) -> None:
         """Let time pass; less of it if the future is done before."""

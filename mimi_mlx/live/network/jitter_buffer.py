@@ -173,7 +173,7 @@ class JitterBuffer:
         self._fresh, self._faded = False, 0
         return self._codes, 1.0
 
-    def _conceal(self) -> tuple[np.ndarray, float]:
+    def _conceal(self) -> tuple[np.ndarray | None, float]:
         if not self._filling:
             self.concealed += 1
         self._faded += 1

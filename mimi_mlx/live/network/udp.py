@@ -41,6 +41,7 @@ class UdpSocket:
         found = _found(*send_to) if send_to else []
         if listen is None:
             self._to = _reachable(found)
+            assert self._to is not None
             self._socket = socket.socket(self._to[0], socket.SOCK_DGRAM)
         else:
             self._socket = _listening(listen)
@@ -65,6 +66,7 @@ class UdpSocket:
 
     def send(self, data: bytes) -> bool:
         """Send a datagram if that is possible at once; whether it was."""
+        assert self._to is not None
         family, address = self._to
         if family == socket.AF_INET and self._socket.family == socket.AF_INET6:
             address = (f"::ffff:{address[0]}", address[1])
