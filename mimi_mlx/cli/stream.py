@@ -206,7 +206,11 @@ class _Parts:
         latency, say = args.latency / 1e3, self._screen.say
         devices = DeviceSupervisor(self._audio, wanted, *sizes, latency, say)
         self._closing.callback(devices.close)
-        if devices.microphone and devices.speaker and (hint := hints.echo(devices.speaker.device)):
+        if (
+            devices.microphone
+            and devices.speaker
+            and (hint := hints.echo(devices.speaker.opened.device))
+        ):
             say(hint)
         return devices
 

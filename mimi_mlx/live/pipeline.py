@@ -187,8 +187,8 @@ class Incoming:
     def _needed(self) -> bool:
         if self._speaker is None:
             return self._due is None or self._clock() >= self._due
-        early = self._speaker.margin + self._speaker.jitter + self._log.stats.decode.p95 + _EARLY
-        return self._speaker.waiting < early
+        held = self._speaker.drift.margin + self._speaker.jitter
+        return self._speaker.waiting < held + self._log.stats.decode.p95 + _EARLY
 
     def _next_due(self) -> None:
         now = self._clock()

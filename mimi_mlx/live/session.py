@@ -100,7 +100,7 @@ class Session:
         return (
             done
             and not self._listens
-            and (not self._supervisor.speaker or self._supervisor.speaker.dry)
+            and (not self._supervisor.speaker or self._supervisor.speaker.playout.dry)
         )
 
     def _ask(self, link: Link) -> None:
@@ -115,7 +115,7 @@ class Session:
 
     def _hint(self) -> None:
         microphone = self._supervisor.microphone
-        if microphone and not self._zeros and microphone.zeros > microphone.port.rate:
+        if microphone and not self._zeros and microphone.zeros > microphone.opened.port.rate:
             self._zeros = True
             self._screen.say(hints.zeros())
 

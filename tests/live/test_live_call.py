@@ -68,7 +68,7 @@ class End:
 
     def heard(self) -> np.ndarray:
         """The last second."""
-        those = self.audio.heard_by[self.supervisor.speaker.device.name]
+        those = self.audio.heard_by[self.supervisor.speaker.opened.device.name]
         return np.concatenate([block[:, 0] for block in those[-100:]])
 
 

@@ -214,7 +214,10 @@ def test_without_a_name_another_device_takes_over(tiny):
     run.audio.at(1.0, lambda: run.audio.plug(spare))
     run.audio.at(2.0, lambda: run.audio.unplug(mic))
     stats = run.go(5.0)
-    assert stats.microphone.device.name == "spare" and stats.microphone.port.rate == 48000
+    assert (
+        stats.microphone.opened.device.name == "spare"
+        and stats.microphone.opened.port.rate == 48000
+    )
     assert stats.reopened == 1
 
 
@@ -232,7 +235,7 @@ def test_a_headset_that_changes_its_rate_in_mid_stream(tiny):
     run.audio.at(3.0, change)
     stats = run.go(9.0)
     assert "its rate changed" in run.said and "Bluetooth" in run.said
-    assert stats.microphone.port.rate == 16000 and stats.reopened == 1
+    assert stats.microphone.opened.port.rate == 16000 and stats.reopened == 1
     assert stats.mouth_to_ear_now == pytest.approx(onset(run), abs=0.004)
 
 
@@ -279,7 +282,10 @@ def test_a_computer_that_slept_does_not_blame_its_devices(tiny):
 def test_devices_are_found_by_number_and_by_part_of_a_name(tiny):
     fakes = FakeDevice("Built-in Mic", inputs=1), FakeDevice("Built-in Speaker", outputs=2)
     with contextlib.redirect_stderr(io.StringIO()):
-        assert Run(tiny, *fakes, hum, wanted=("0", "built")).supervisor.speaker.device.number == 1
+        assert (
+            Run(tiny, *fakes, hum, wanted=("0", "built")).supervisor.speaker.opened.device.number
+            == 1
+        )
     with pytest.raises(ValueError, match=r"'2' is no input device.*0 'Built-in Mic'"):
         Run(tiny, *fakes, hum, wanted=("2", None))
     with pytest.raises(ValueError, match="'1' is no input device"):

@@ -27,7 +27,7 @@ class JitterBuffer:
     Its memory is bounded whatever is put in: at most ``CAPACITY`` frames.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.received = 0
         """Frames that came in time."""
         self.lost = 0
@@ -205,7 +205,7 @@ class Lateness:
 
     LEAST, MOST = 2, 12  # frames: the range of ``target``
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.target = self.LEAST
         """Frames to hold before playing begins: one more than the frames came apart."""
         self._ticks = 0

@@ -62,7 +62,7 @@ class UdpSocket:
     @property
     def is_ipv6(self) -> bool:
         """Whether what it sends goes over IPv6."""
-        return bool(self._to) and self._to[0] == socket.AF_INET6
+        return self._to is not None and self._to[0] == socket.AF_INET6
 
     def send(self, data: bytes) -> bool:
         """Send a datagram if that is possible at once; whether it was."""
