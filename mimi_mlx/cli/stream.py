@@ -1,11 +1,11 @@
 """``mimi-mlx stream``: a live microphone codec, here or between two machines."""
 
 import argparse
-import contextlib
 import gc
 import json
 import signal
 import sys
+from contextlib import ExitStack
 
 from ..audio import writer as soundout
 from ..files import check_output
@@ -42,11 +42,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``stream``."""
     from . import _model, _num_codebooks
 
-    _add_devices(parser)
-    _add_files(parser)
-    _add_network(parser)
-    parser.add_argument("--duration", type=float, metavar="SECONDS", help="stop after so long")
-    parser.add_argument("--json", action="store_true", help="print the figures at the end as JSON")
+    add = parser.add_argument
+    add("--list-devices", action="store_true", help="print the devices that there are, and stop")
+    device = "number or part of its name (the system's default)"
+    add("-i", "--input-device", metavar="DEVICE", help=f"the microphone: {device}")
+    add("-o", "--output-device", metavar="DEVICE", help=f"the speaker: {device}")
+    latency = "to ask of each device; more if the sound has gaps (20 on a Mac, else 40)"
+    add("--latency", type=float, default=_LATENCY, metavar="MS", help=latency)
+    add("--no-playback", action="store_true", help="no speaker")
+    add("--input", metavar="FILE", help="a sound file in place of the microphone")
+    add("--mono", action="store_true", help="mix several channels of FILE down to one")
+    add("--fast", action="store_true", help="FILE as fast as it can be coded; with --no-playback")
+    add("--record", metavar="FILE", help="write the codes to a .mimi file, as they come")
+    add("--save-wav", metavar="FILE", help="write what is heard to a sound file, .wav or another")
+    add("--trace", metavar="FILE", help="write a trace for chrome://tracing or ui.perfetto.dev")
+    add("-f", "--force", action="store_true", help="overwrite files that exist")
+    add("--send", type=_address, metavar="HOST:PORT", help="send the codes there")
+    add("--listen", type=_port, metavar="PORT", help="play codes that come to this UDP port")
+    add("--allow", metavar="HOST", help="with --listen, take codes from this machine alone")
+    add("--duration", type=float, metavar="SECONDS", help="stop after so long")
+    add("--json", action="store_true", help="print the figures at the end as JSON")
     _num_codebooks(parser)
     _model(parser)
 
@@ -101,13 +116,12 @@ def stream(args: argparse.Namespace, audio: Audio, worker: MimiWorker) -> None:
     Raises:
         ValueError: A device, file, host or model is not there.
     """
-    screen = Screen(sys.stderr, audio.clock)
-    with contextlib.ExitStack() as closing:
-        parts = _Parts(args, audio, worker, screen, closing)
+    with ExitStack() as closing:
+        parts = _Parts(args, audio, worker, closing)
         _run_until_interrupted(parts.session(), args.duration)
-        screen.close()
+        parts.screen.close()
     for line in summary(parts.stats):
-        screen.say(line)
+        parts.screen.say(line)
     if args.json:
         print(json.dumps(parts.stats.as_dict(), indent=1))
 
@@ -119,15 +133,10 @@ class _Parts:
     """
 
     def __init__(
-        self,
-        args: argparse.Namespace,
-        audio: Audio,
-        worker: MimiWorker,
-        screen: Screen,
-        closing: contextlib.ExitStack,
+        self, args: argparse.Namespace, audio: Audio, worker: MimiWorker, closing: ExitStack
     ):
-        self._args, self._audio, self._worker = args, audio, worker
-        self._screen, self._closing = screen, closing
+        self._args, self._audio, self._worker, self._closing = args, audio, worker, closing
+        self.screen = Screen(sys.stderr, audio.clock)
         self._says, self._hears = _says(args), _hears(args)
         half = None if self._says and self._hears else "encoder" if self._says else "decoder"
         self._mimi: Mimi = worker.submit(Mimi.from_pretrained, args.model, half).result()
@@ -151,7 +160,7 @@ class _Parts:
         if self._args.listen is not None:
             assert self._link is not None
             pipelines.append(Incoming(self._link, *common, speaker, records=not self._says))
-        shown = self._log, self._screen
+        shown = self._log, self.screen
         return Session(self._audio, self._devices, pipelines, *shown, self._link, self._file)
 
     def _warm_codec(self) -> FrameCodec:
@@ -203,7 +212,7 @@ class _Parts:
             wanted["input"] = args.input_device
         if self._hears and not args.no_playback:
             wanted["output"] = args.output_device
-        latency, say = args.latency / 1e3, self._screen.say
+        latency, say = args.latency / 1e3, self.screen.say
         devices = DeviceSupervisor(self._audio, wanted, *sizes, latency, say)
         self._closing.callback(devices.close)
         if (
@@ -252,35 +261,6 @@ def _devices(audio: Audio) -> list[str]:
         f"({device.system}): {device.inputs} in, {device.outputs} out, {device.rate} Hz"
         for device in audio.devices()
     ]
-
-
-def _add_devices(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--list-devices", action="store_true", help="print the devices that there are, and stop")
-    device = "number or part of its name (the system's default)"
-    add("-i", "--input-device", metavar="DEVICE", help=f"the microphone: {device}")
-    add("-o", "--output-device", metavar="DEVICE", help=f"the speaker: {device}")
-    latency = "to ask of each device; more if the sound has gaps (20 on a Mac, else 40)"
-    add("--latency", type=float, default=_LATENCY, metavar="MS", help=latency)
-    add("--no-playback", action="store_true", help="no speaker")
-
-
-def _add_files(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--input", metavar="FILE", help="a sound file in place of the microphone")
-    add("--mono", action="store_true", help="mix several channels of FILE down to one")
-    add("--fast", action="store_true", help="FILE as fast as it can be coded; with --no-playback")
-    add("--record", metavar="FILE", help="write the codes to a .mimi file, as they come")
-    add("--save-wav", metavar="FILE", help="write what is heard to a sound file, .wav or another")
-    add("--trace", metavar="FILE", help="write a trace for chrome://tracing or ui.perfetto.dev")
-    add("-f", "--force", action="store_true", help="overwrite files that exist")
-
-
-def _add_network(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--send", type=_address, metavar="HOST:PORT", help="send the codes there")
-    add("--listen", type=_port, metavar="PORT", help="play codes that come to this UDP port")
-    add("--allow", metavar="HOST", help="with --listen, take codes from this machine alone")
 
 
 def _address(text: str) -> tuple[str, int]:

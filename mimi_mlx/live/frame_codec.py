@@ -28,10 +28,7 @@ class FrameCodec:
 
     Args:
         mimi: The model; one half is enough for what is asked of it.
-        num_codebooks: K.
         clock: Seconds.
-        encodes: Whether frames are to be encoded.
-        decodes: Whether codes are to be decoded.
     """
 
     def __init__(
@@ -39,8 +36,8 @@ class FrameCodec:
         mimi: Mimi,
         num_codebooks: int,
         clock: Callable[[], float],
-        encodes: bool = True,
-        decodes: bool = True,
+        encodes: bool,
+        decodes: bool,
     ):
         self.clock = clock
         self.frame_seconds = mimi.frame_size / mimi.sample_rate

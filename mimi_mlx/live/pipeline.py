@@ -59,13 +59,7 @@ class Job:
 
 
 class RunLog:
-    """Where it is written down what was done: the counts, the files, the trace.
-
-    Args:
-        stats: Counts and times of the run.
-        recorder: Takes codes and sound.
-        trace: Takes events, or None.
-    """
+    """Where it is written down what was done: the counts, the files, the trace."""
 
     def __init__(self, stats: LiveStats, recorder: Recorder, trace: Trace | None):
         self.stats, self.recorder, self.trace = stats, recorder, trace
@@ -92,10 +86,7 @@ class Outgoing:
     """Frames of sound to codes: to a peer, or decoded again and to the speaker.
 
     Args:
-        source: Where the frames come from.
-        worker: Who calls the codec.
         codec: Encodes; decodes too if there is no link.
-        log: What is to be written down.
         speaker: Where decoded frames go, or None.
         link: Where codes go, or None.
     """
@@ -148,10 +139,6 @@ class Incoming:
     """Codes from a peer to the speaker: a frame is fetched when the speaker needs one.
 
     Args:
-        link: Where codes come from.
-        worker: Who calls the codec.
-        codec: Decodes.
-        log: What is to be written down.
         speaker: Where decoded frames go; None: nowhere, one every 80 ms.
         records: Whether the codes are to be recorded: those of a call that go out are instead.
     """

@@ -14,12 +14,7 @@ _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
 class Screen:
-    """Writes to a terminal; to anything else only whole lines, and no live one.
-
-    Args:
-        file: Where to.
-        clock: Seconds.
-    """
+    """Writes to a terminal; to anything else only whole lines, and no live one."""
 
     def __init__(self, file: TextIO, clock: Callable[[], float]):
         self._file = file
@@ -30,7 +25,9 @@ class Screen:
 
     def say(self, line: str) -> None:
         """One line, above the live one."""
-        self._erase()
+        if self._drawn:
+            self._file.write("\r" + " " * self._drawn + "\r")
+        self._drawn = 0
         print(line, file=self._file, flush=True)
 
     def show(self, stats: LiveStats) -> None:
@@ -48,11 +45,6 @@ class Screen:
         """End the live line, as it is."""
         if self._drawn:
             print(file=self._file, flush=True)
-        self._drawn = 0
-
-    def _erase(self) -> None:
-        if self._drawn:
-            self._file.write("\r" + " " * self._drawn + "\r")
         self._drawn = 0
 
 

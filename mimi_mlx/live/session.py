@@ -23,11 +23,7 @@ class Session:
     else happens here, in :meth:`run`, which never waits for more than a moment.
 
     Args:
-        audio: The devices and the clock.
-        supervisor: Microphone, speaker, both or none of them.
         pipelines: What there is to do.
-        log: What is written down.
-        screen: What the user sees.
         link: To the peer, or None.
         file: In place of the microphone, or None.
     """

@@ -182,7 +182,7 @@ def test_drifting_clocks_leave_the_queue_as_it_should_be(ppm, seconds):
     clocks, random = Clocks(ppm), np.random.default_rng(0)
     for number in range(1, round(seconds / 0.08)):
         clocks.frame(number, late=0.004 * random.random())
-    assert clocks.queue.underruns == clocks.queue.dropped == clocks.cut == 0
+    assert clocks.queue.underruns == clocks.queue.ring.dropped == clocks.cut == 0
     half = len(clocks.left) // 2
     assert np.mean(clocks.trims[half:]) == pytest.approx(-ppm * 1e-6, abs=30e-6)
     settled = np.array(clocks.left[half:])

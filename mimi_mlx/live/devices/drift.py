@@ -75,8 +75,4 @@ class DriftControl:
     def ran_dry(self) -> None:
         """The queue ran empty: more has to be kept in it."""
         self.margin = min(_MOST_MARGIN, 2 * self.margin)
-        self.restart()
-
-    def restart(self) -> None:
-        """Forget how long the queue was: it begins anew."""
-        self._left.clear()
+        self._left.clear()  # the queue begins anew

@@ -18,8 +18,6 @@ class Microphone:
     """An open input. The callback copies into a ring, :meth:`frames` does the rest.
 
     Args:
-        audio: The devices and the clock.
-        device: Which one.
         sample_rate: Of the frames, in Hz.
         frame_size: Samples a frame.
         latency: Seconds to ask of the device.

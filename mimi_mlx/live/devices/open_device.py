@@ -15,9 +15,6 @@ class OpenDevice:
     """Hands the blocks of a device on, and can go on with another.
 
     Args:
-        audio: The devices and the clock.
-        kind: Whether it is an input or an output.
-        device: Which one.
         sample_rate: To open it at, in Hz, if the system converts.
         latency: Seconds to ask of it.
         prepare: Called with the rate in Hz at which a device was opened, before its first block.

@@ -29,7 +29,18 @@ class PortAudio:
 
     @functools.cached_property
     def _sd(self) -> Any:
-        return _sounddevice()
+        try:
+            import sounddevice
+        except ImportError as error:
+            raise ValueError(
+                "the live codec needs sounddevice, which is missing. pip install 'mimi_mlx[mic]'"
+            ) from error
+        except OSError as error:
+            remedy = "Install it, for example with: apt install libportaudio2"
+            if sys.platform != "linux":
+                remedy = "Install it anew: pip install --force-reinstall sounddevice"
+            raise ValueError(f"PortAudio cannot be loaded ({error}). {remedy}") from error
+        return sounddevice
 
     def devices(self) -> list[Device]:
         """All that PortAudio knows since it was last initialised."""
@@ -125,18 +136,3 @@ class PortAudioPort:
 
     def _sane(self, delay: float) -> float:
         return max(0.0, delay) if delay and abs(delay) < _LATEST else self._latency
-
-
-def _sounddevice() -> Any:
-    try:
-        import sounddevice
-    except ImportError as error:
-        raise ValueError(
-            "the live codec needs sounddevice, which is missing. pip install 'mimi_mlx[mic]'"
-        ) from error
-    except OSError as error:
-        remedy = "Install it, for example with: apt install libportaudio2"
-        if sys.platform != "linux":
-            remedy = "Install it anew: pip install --force-reinstall sounddevice"
-        raise ValueError(f"PortAudio cannot be loaded ({error}). {remedy}") from error
-    return sounddevice

@@ -23,8 +23,6 @@ class Speaker:
     """An open output. The callback copies from a queue, :meth:`feed` fills it.
 
     Args:
-        audio: The devices and the clock.
-        device: Which one.
         sample_rate: Of the frames, in Hz.
         frame_size: Samples a frame.
         latency: Seconds to ask of the device.
@@ -58,7 +56,7 @@ class Speaker:
     @property
     def waiting(self) -> float:
         """Seconds of sound in the queue."""
-        return self.playout.waiting / self._device_rate
+        return self.playout.ring.waiting / self._device_rate
 
     @property
     def jitter(self) -> float:
@@ -108,10 +106,11 @@ class Speaker:
         heard, number = mark
         held = self._stretch.delay / self._rate + self._resampler.delay
         head = self._frames * self._frame_size / self._rate - held
-        return head - (self.playout.pushed - number) / self._device_rate - heard
+        return head - (self.playout.ring.written - number) / self._device_rate - heard
 
     def _prepare(self, rate: int) -> None:
-        self.cut += self.playout.unheard / self._device_rate
+        unheard = self.playout.ring.written - self.playout.ring.taken
+        self.cut += unheard / self._device_rate
         self._device_rate = rate
         self.drift = DriftControl(_MARGIN, self._frame_size, self._rate)
         self._stretch = Stretch(self._frame_size)
@@ -129,7 +128,7 @@ class Speaker:
 
     def _count(self) -> None:
         """Take over what the queue has counted."""
-        underruns, dropped = self.playout.underruns, self.playout.dropped
+        underruns, dropped = self.playout.underruns, self.playout.ring.dropped
         if underruns != self._counted[0]:
             self.drift.ran_dry()
         self.underruns += underruns - self._counted[0]

@@ -20,7 +20,6 @@ class DeviceSupervisor:
     """Keeps a microphone, a speaker or both open.
 
     Args:
-        audio: The devices and the clock.
         wanted: For each kind that is needed, a number or a part of a name, or None: the default.
         sample_rate: Of the codec, in Hz.
         frame_size: Samples a frame.

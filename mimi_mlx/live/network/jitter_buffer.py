@@ -28,18 +28,8 @@ class JitterBuffer:
     """
 
     def __init__(self) -> None:
-        self.received = 0
-        """Frames that came in time."""
-        self.lost = 0
-        """Frames whose time passed without them; the late ones are among them."""
-        self.late = 0
-        """Frames that came after their time, and were not used."""
-        self.duplicate = 0
-        """Frames that came again."""
-        self.concealed = 0
-        """Frames made up because none was there: for lost ones, or to wait for late ones."""
-        self.dropped = 0
-        """Frames that came in time but were left out, to catch up."""
+        self.received = self.lost = self.late = self.duplicate = self.concealed = self.dropped = 0
+        """Frames, counted as :class:`link.LinkStats` has them."""
         self._codes: np.ndarray | None = None  # the last codes played
         self._faded = 0  # calls in a row that gave nothing received
         self._calls = 0

@@ -45,7 +45,9 @@ class UdpSocket:
             self._socket = socket.socket(self._to[0], socket.SOCK_DGRAM)
         else:
             self._socket = _listening(listen)
-            self._to = _reachable([each for each in found if self._carries(each[0])])
+            self._to = _reachable(
+                [each for each in found if self._socket.family in (socket.AF_INET6, each[0])]
+            )
         if send_to and not self._to:
             self._socket.close()
             raise ValueError(
@@ -92,9 +94,6 @@ class UdpSocket:
     def close(self) -> None:
         """Close the socket. Again: nothing."""
         self._socket.close()
-
-    def _carries(self, family: int) -> bool:
-        return self._socket.family in (socket.AF_INET6, family)
 
 
 def hosts(name: str) -> frozenset[str]:
