@@ -16,6 +16,7 @@ from ..live.devices.supervisor import DeviceSupervisor
 from ..live.file_source import FileSource
 from ..live.frame_codec import FrameCodec
 from ..live.network.link import Link
+from ..live.network.packet import PacketFormat
 from ..live.pipeline import Incoming, Outgoing, RunLog
 from ..live.recorder import Recorder
 from ..live.screen import Screen, summary
@@ -140,7 +141,9 @@ class _Parts:
         self._says, self._hears = _says(args), _hears(args)
         half = None if self._says and self._hears else "encoder" if self._says else "decoder"
         self._mimi: Mimi = worker.submit(Mimi.from_pretrained, args.model, half).result()
-        self._codec = self._warm_codec()
+        count = validation.num_codebooks(args.num_codebooks, self._mimi.config)
+        what = self._mimi, count, audio.clock, self._says, self._hears
+        self._codec: FrameCodec = worker.submit(FrameCodec, *what).result()
         self._link = self._open_link()
         self._file = self._open_file()
         self._log = self._open_log()
@@ -163,25 +166,13 @@ class _Parts:
         shown = self._log, self.screen
         return Session(self._audio, self._devices, pipelines, *shown, self._link, self._file)
 
-    def _warm_codec(self) -> FrameCodec:
-        count = validation.num_codebooks(self._args.num_codebooks, self._mimi.config)
-        what = self._mimi, count, self._audio.clock, self._says, self._hears
-        return self._worker.submit(FrameCodec, *what).result()
-
     def _open_link(self) -> Link | None:
         args, mimi = self._args, self._mimi
         if args.send is None and args.listen is None:
             return None
-        link = Link(
-            args.num_codebooks,
-            args.send,
-            args.listen,
-            args.allow,
-            self._audio.clock,
-            fingerprint=mimi.fingerprint,
-            codebook_size=mimi.codebook_size,
-            frame_rate=mimi.frame_rate,
-        )
+        format = PacketFormat(args.num_codebooks, mimi.codebook_size, mimi.fingerprint)
+        ends = args.send, args.listen, args.allow
+        link = Link(format, *ends, self._audio.clock, mimi.frame_rate)
         self._closing.callback(link.close)
         return link
 

@@ -46,26 +46,19 @@ class FrameCodec:
         self._frame_size = mimi.frame_size
         self._warm_up(num_codebooks)
 
-    def encode(self, frame: np.ndarray) -> CodedFrame:
-        """Encode ``[T]``: a frame, or less of one if it is the last."""
-        return self._code(frame, decode=False)
-
-    def roundtrip(self, frame: np.ndarray) -> CodedFrame:
-        """Encode ``[T]`` and decode it."""
-        return self._code(frame, decode=True)
+    def encode(self, frame: np.ndarray, decode: bool) -> CodedFrame:
+        """Encode ``[T]``: a frame, or less of one if it is the last; and decode it if asked to."""
+        start = self.clock()
+        codes = self._encode(frame)
+        encoded = self.clock()
+        pcm = self._decode(codes)[: len(frame)] if decode else frame[:0]
+        return CodedFrame(codes, pcm, level(frame), start, encoded, self.clock())
 
     def decode(self, codes: np.ndarray) -> CodedFrame:
         """Decode ``[K]``."""
         start = self.clock()
         pcm = self._decode(codes)
         return CodedFrame(codes, pcm, 0.0, start, start, self.clock())
-
-    def _code(self, frame: np.ndarray, decode: bool) -> CodedFrame:
-        start = self.clock()
-        codes = self._encode(frame)
-        encoded = self.clock()
-        pcm = self._decode(codes)[: len(frame)] if decode else frame[:0]
-        return CodedFrame(codes, pcm, level(frame), start, encoded, self.clock())
 
     def _encode(self, frame: np.ndarray) -> np.ndarray:
         assert self._encoder is not None

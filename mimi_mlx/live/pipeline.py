@@ -3,13 +3,15 @@
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from ..streaming.worker import MimiWorker
+from .devices.microphone import Microphone
 from .devices.speaker import Speaker
 from .devices.stretch import rise
+from .file_source import FileSource
 from .frame_codec import CodedFrame, FrameCodec
 from .meters import level
 from .network.link import Link
@@ -20,23 +22,6 @@ from .trace import Trace
 # How early a frame is fetched for the speaker, beyond the time that decoding takes: two turns of
 # the loop. And how long a gain takes to rise, in seconds: a word's beginning shall not be lost.
 _EARLY, _RISE = 0.005, 0.01
-
-
-class FrameSource(Protocol):
-    """A microphone, or what stands in for it."""
-
-    def frames(self) -> list[np.ndarray]:
-        """Every frame ``[T]`` that is whole by now, a few at most."""
-        ...
-
-    @property
-    def jitter(self) -> float:
-        """Seconds by which what it gives comes earlier and later."""
-        ...
-
-    @property
-    def clock_offset(self) -> float | None:
-        """Where in its sound it is, less the clock, in seconds."""
 
 
 class Job:
@@ -93,7 +78,7 @@ class Outgoing:
 
     def __init__(
         self,
-        source: FrameSource,
+        source: Microphone | FileSource,
         worker: MimiWorker,
         codec: FrameCodec,
         log: RunLog,
@@ -120,7 +105,7 @@ class Outgoing:
         if self._waiting and self.job.future is None:
             frame = self._waiting.popleft()
             self._samples = len(frame)
-            self.job.start(self._codec.encode if self._link else self._codec.roundtrip, frame)
+            self.job.start(self._codec.encode, frame, not self._link)
 
     def _finish(self, coded: CodedFrame) -> None:
         self._log.encoded(coded, self._samples)

@@ -93,11 +93,8 @@ class Session:
         if not self._file or not self._file.ended:
             return False
         done = all(each.idle for each in self._pipelines if isinstance(each, Outgoing))
-        return (
-            done
-            and not self._listens
-            and (not self._supervisor.speaker or self._supervisor.speaker.playout.dry)
-        )
+        speaker = self._supervisor.speaker
+        return done and not self._listens and (not speaker or speaker.playout.dry)
 
     def _ask(self, link: Link) -> None:
         """Take over what a link has counted, and what it has to say."""

@@ -2,6 +2,7 @@
 
 import random
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,9 +10,10 @@ from live_network import PEER, PORT, MemorySocket, Played, arrivals, frame, hear
 
 from mimi_mlx.live.network import link as link_module
 from mimi_mlx.live.network.link import Link
+from mimi_mlx.live.network.packet import PacketFormat
 from mimi_mlx.live.network.udp import Address
 
-MARK = "0123456789abcdef"
+FORMAT = PacketFormat(8, 2048, "0123456789abcdef")
 OTHER = Address("10.0.0.3", 5000)
 
 
@@ -34,16 +36,16 @@ def clock() -> Clock:
     return Clock()
 
 
-def packets(count: int, first: int = 0, num_codebooks: int = 8, **about) -> list[bytes]:
+def packets(count: int, first: int = 0, format: PacketFormat = FORMAT) -> list[bytes]:
     """What a new sender sends, from a frame on."""
-    sender = Link(num_codebooks, PEER, None, fingerprint=about.pop("fingerprint", MARK), **about)
+    sender = Link(format, PEER, None)
     for n in range(first + count):
-        sender.send(frame(n, num_codebooks))
+        sender.send(frame(n, format.num_codebooks))
     return sender._socket.sent[first:]
 
 
 def receiver(clock, **about) -> Link:
-    return Link(8, None, PORT, clock=clock, fingerprint=MARK, **about)
+    return Link(FORMAT, None, PORT, clock=clock, **about)
 
 
 def bring(link: Link, data: bytes | list[bytes], address: Address = PEER) -> None:
@@ -134,7 +136,7 @@ def test_good_packets_with_any_numbers_do_no_harm(memory, clock):
     """Whoever knows the protocol can disturb the sound, but raises no error and takes no memory."""
     rng = random.Random(2)
     link, played = receiver(clock), 0
-    form = link._format
+    form = FORMAT
     for _ in range(20_000):
         stream, sequence = rng.choice([1, 1, 1, 2, rng.randrange(2**32)]), rng.randrange(2**32)
         if rng.random() < 0.7:
@@ -211,7 +213,7 @@ def test_the_peer_goes_on_after_a_silence(memory, clock):
 def test_a_peer_that_counts_anew_is_heard_after_two_seconds(memory, clock):
     """No peer of this package does so; a jump far ahead must not end the stream for ever."""
     link = receiver(clock)
-    pack = link._format.pack
+    pack = FORMAT.pack
     bring(link, [pack(7, n, frame(n)) for n in range(5)])
     bring(link, pack(7, 2**31, frame(0)))
     for n in range(5, 60):
@@ -224,8 +226,8 @@ def test_a_peer_that_counts_anew_is_heard_after_two_seconds(memory, clock):
 
 def test_packets_of_another_model_or_kind_are_refused_with_one_message(memory, clock):
     link = receiver(clock)
-    bring(link, packets(50, fingerprint="f" * 16))
-    bring(link, packets(50, num_codebooks=16), OTHER)
+    bring(link, packets(50, format=replace(FORMAT, fingerprint="f" * 16)))
+    bring(link, packets(50, format=replace(FORMAT, num_codebooks=16)), OTHER)
     model, codebooks = link.messages()
     assert model.startswith("10.0.0.2:5000 sends codes of another model")
     assert "--model" in model
@@ -262,12 +264,12 @@ def test_kbps_counts_every_header(memory, clock):
     bring(link, packets(2), Address("fd00::2", 5000))
     assert link.stats.kbps == pytest.approx((48 + 20 + 11) * 8 * 12.5 / 1000)
     assert str(link.peer) == "[fd00::2]:5000"
-    link = Link(32, PEER, None, fingerprint=MARK)
+    link = Link(replace(FORMAT, num_codebooks=32), PEER, None)
     assert link.stats.kbps == pytest.approx((28 + 20 + 44) * 8 * 12.5 / 1000)
 
 
 def test_sequence_numbers_wrap_in_the_sender(memory, clock):
-    link, sender = receiver(clock), Link(8, PEER, None, fingerprint=MARK)
+    link, sender = receiver(clock), Link(FORMAT, PEER, None)
     sender._sequence = 2**32 - 3
     for n in range(5):
         sender.send(frame(n))
@@ -277,7 +279,7 @@ def test_sequence_numbers_wrap_in_the_sender(memory, clock):
 
 
 def test_a_frame_that_could_not_be_sent_is_missing_for_the_peer(memory, clock):
-    sender, link = Link(8, PEER, None, fingerprint=MARK), receiver(clock)
+    sender, link = Link(FORMAT, PEER, None), receiver(clock)
     for n in range(5):
         sender._socket.send = lambda data, n=n: n != 2 and not bring(link, data)
         sender.send(frame(n))

@@ -11,11 +11,14 @@ from fake_audio import FakeAudio, FakeDevice, FakeWorker
 from mimi_mlx.live.devices.supervisor import DeviceSupervisor
 from mimi_mlx.live.frame_codec import CodedFrame
 from mimi_mlx.live.network.link import Link
+from mimi_mlx.live.network.packet import PacketFormat
 from mimi_mlx.live.pipeline import Incoming, Outgoing, RunLog
 from mimi_mlx.live.recorder import Recorder
 from mimi_mlx.live.screen import Screen
 from mimi_mlx.live.session import Session
 from mimi_mlx.live.stats import LiveStats
+
+FORMAT = PacketFormat(8, 2048, "0123456789abcdef")
 
 
 class LevelCodec:
@@ -26,7 +29,7 @@ class LevelCodec:
     def __init__(self, clock):
         self.clock = clock
 
-    def encode(self, frame: np.ndarray) -> CodedFrame:
+    def encode(self, frame: np.ndarray, decode: bool) -> CodedFrame:
         codes = np.full(8, round(2000 * np.abs(frame).max()), np.int32)
         return CodedFrame(codes, frame[:0], -20.0, 0.0, 0.0, 0.0)
 
@@ -40,13 +43,8 @@ class End:
 
     def __init__(self, tiny, audio: FakeAudio, name: str, listen: int, send: int | None):
         self.stats, self.audio = LiveStats(0.08, 1.1), audio
-        self.link = Link(
-            8,
-            None if send is None else ("127.0.0.1", send),
-            listen,
-            clock=audio.clock,
-            fingerprint="0123456789abcdef",
-        )
+        to = None if send is None else ("127.0.0.1", send)
+        self.link = Link(FORMAT, to, listen, clock=audio.clock)
         screen = Screen(io.StringIO(), audio.clock)
         wanted = {"output": f"{name} speaker"} | ({"input": f"{name} mic"} if send else {})
         self.supervisor = DeviceSupervisor(audio, wanted, 24000, 1920, 0.02, screen.say)

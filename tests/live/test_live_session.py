@@ -22,7 +22,7 @@ class EchoCodec:
     def __init__(self):
         self.frames: list[np.ndarray] = []
 
-    def roundtrip(self, frame: np.ndarray) -> CodedFrame:
+    def encode(self, frame: np.ndarray, decode: bool) -> CodedFrame:
         self.frames.append(frame)
         return CodedFrame(np.zeros(8, np.int32), frame, -20.0, 0.0, 0.0, 0.0)
 

@@ -21,10 +21,7 @@ class Address(NamedTuple):
 class UdpSocket:
     """Sends to one address, hears all; both over one socket.
 
-    Args:
-        send_to: Host and port, or None: it only listens. A name is looked up once.
-        listen: Port to hear at, on all of this machine's addresses, 0 for any free one; or None:
-            it only sends.
+    Args are those of :class:`link.Link`.
 
     Raises:
         ValueError: The host is not known, or the port is not free or not a port.
