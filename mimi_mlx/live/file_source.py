@@ -17,7 +17,6 @@ class FileSource:
     Nothing of the file is left out; its last frame may be shorter.
 
     Args:
-        path: Of a sound file.
         mono: Mix several channels down to one.
         sample_rate: Of the frames, in Hz.
         frame_size: Samples a frame.

@@ -51,11 +51,7 @@ class Session:
         self._stopped = True
 
     def run(self, duration: float | None = None) -> None:
-        """Go on until the end.
-
-        Args:
-            duration: Seconds; None means for ever.
-        """
+        """Go on until the end, or for so many seconds."""
         stats = self._log.stats
         self._supervisor.start()
         if self._link and self._listens:

@@ -116,8 +116,7 @@ class LiveStats:
             "trim_ppm": round(1e6 * self.speaker.drift.trim) if self.speaker else 0,
         }
         for name, end in (("microphone", self.microphone), ("speaker", self.speaker)):
-            about = end and {"name": end.opened.device.name, "rate": end.opened.port.rate}
-            found[name] = about
+            found[name] = end and {"name": end.opened.device.name, "rate": end.opened.port.rate}
         found["link"] = self.link._asdict() if self.link else None
         return found
 

@@ -136,13 +136,12 @@ def test_good_packets_with_any_numbers_do_no_harm(memory, clock):
     """Whoever knows the protocol can disturb the sound, but raises no error and takes no memory."""
     rng = random.Random(2)
     link, played = receiver(clock), 0
-    form = FORMAT
     for _ in range(20_000):
         stream, sequence = rng.choice([1, 1, 1, 2, rng.randrange(2**32)]), rng.randrange(2**32)
         if rng.random() < 0.7:
             sequence %= 200
         address = rng.choice([PEER, PEER, PEER, OTHER])
-        bring(link, form.pack(stream, sequence, frame(sequence % 1000)), address)
+        bring(link, FORMAT.pack(stream, sequence, frame(sequence % 1000)), address)
         if rng.random() < 0.5:
             codes, gain = link.next_frame()
             played += gain == 1

@@ -19,7 +19,6 @@ class Watchdog:
     """Watches one open port. :meth:`heard` is the callback's, all else the loop's.
 
     Args:
-        port: The device.
         now: Seconds of the clock.
     """
 

@@ -74,7 +74,7 @@ class Link:
             raise ValueError("a link that neither sends nor listens. Give send_to, listen or both.")
         self._format = format
         allowed = None if allow is None else hosts(allow)
-        self._receiver = Receiver(self._format, allowed, clock)
+        self._receiver = Receiver(format, allowed, clock)
         self._frame_rate = frame_rate
         self._sends, self._listens = send_to is not None, listen is not None
         self._stream = secrets.randbits(32)
