@@ -5,13 +5,10 @@ import socket
 import time
 
 import pytest
-from live_network import frame, free_port, heard
+from live_network import FORMAT, frame, free_port, heard
 
 from mimi_mlx.live.network.link import Link
-from mimi_mlx.live.network.packet import PacketFormat
 from mimi_mlx.live.network.udp import UdpSocket, hosts
-
-FORMAT = PacketFormat(8, 2048, "0123456789abcdef")
 
 
 def test_names_of_hosts_are_looked_up():

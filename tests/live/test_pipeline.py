@@ -2,23 +2,20 @@
 
 import contextlib
 import io
-import socket
 
 import numpy as np
 import pytest
 from fake_audio import FakeAudio, FakeDevice, FakeWorker
+from live_network import FORMAT, free_port
 
 from mimi_mlx.live.devices.supervisor import DeviceSupervisor
 from mimi_mlx.live.frame_codec import CodedFrame
 from mimi_mlx.live.network.link import Link
-from mimi_mlx.live.network.packet import PacketFormat
 from mimi_mlx.live.pipeline import Incoming, Outgoing, RunLog
 from mimi_mlx.live.recorder import Recorder
 from mimi_mlx.live.screen import Screen
 from mimi_mlx.live.session import Session
 from mimi_mlx.live.stats import LiveStats
-
-FORMAT = PacketFormat(8, 2048, "0123456789abcdef")
 
 
 class LevelCodec:
@@ -68,12 +65,6 @@ class End:
         """The last second."""
         those = self.audio.heard_by[self.supervisor.speaker.opened.device.name]
         return np.concatenate([block[:, 0] for block in those[-100:]])
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("", 0))
-        return probe.getsockname()[1]
 
 
 def wave(level: float):
