@@ -7,7 +7,7 @@ import signal
 import sys
 from contextlib import ExitStack
 
-from ..audio import writer as soundout
+from ..audio.writer import check_format
 from ..files import check_output
 from ..live.devices import hints
 from ..live.devices.interface import Audio, Kind
@@ -106,7 +106,7 @@ def check(args: argparse.Namespace) -> None:
         if is_wrong:
             raise ValueError(message)
     if args.save_wav:
-        soundout.check_format(args.save_wav)
+        check_format(args.save_wav)
     for path in filter(None, (args.record, args.save_wav, args.trace)):
         check_output(path, args.force)
 

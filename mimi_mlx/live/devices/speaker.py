@@ -42,7 +42,8 @@ class Speaker:
         """How many times the queue ran empty."""
         self.cut = 0.0
         """Seconds of sound left out, because too much waited."""
-        self.playout, self._device_rate = Playout(0, 0), sample_rate
+        self._device_rate = sample_rate
+        self.playout = Playout(0, 0)
         """The queue. While no device is open it can be fed, and is not heard."""
         asked = device, sample_rate, latency
         self.opened = OpenDevice(audio, "output", *asked, self._prepare, self._called)
