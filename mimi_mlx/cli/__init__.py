@@ -14,7 +14,6 @@ import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from . import stream_arguments as cli_stream
 from . import tools_arguments as cli_tools
 
 _FAILURE, _USAGE = 1, 2
@@ -202,9 +201,19 @@ def _demo(command) -> None:
 
 
 def _stream(command) -> None:
-    parser = cli_stream.stream(command)
-    _num_codebooks(parser)
-    _model(parser)
+    """Its arguments are in its own file, which is imported only when it is chosen."""
+    parser = command("stream", "stream", "Hear yourself, live, through the codec.")
+    parse = parser.parse_known_args
+
+    def define_and_parse(*args):
+        from . import stream
+
+        parser.description = f"{stream.HELP} {stream.MORE}"
+        stream.add_arguments(parser)
+        parser.parse_known_args = parse
+        return parse(*args)
+
+    parser.parse_known_args = define_and_parse
 
 
 def _sound_input(parser: argparse.ArgumentParser, help: str) -> None:

@@ -1,21 +1,75 @@
 """``mimi-mlx stream``: a live microphone codec, here or between two machines."""
 
 import argparse
+import gc
 import json
+import signal
 import sys
+from contextlib import ExitStack
 
-from ..audio import writer as soundout
+from ..audio.writer import check_format
 from ..files import check_output
-from ..live import setup
-from ..live.devices.interface import Audio
+from ..live.devices import hints
+from ..live.devices.interface import Audio, Kind
 from ..live.devices.portaudio import PortAudio
+from ..live.devices.supervisor import DeviceSupervisor
+from ..live.file_source import FileSource
+from ..live.frame_codec import FrameCodec
+from ..live.network.link import Link
+from ..live.network.packet import PacketFormat
+from ..live.pipeline import Incoming, Outgoing, RunLog
+from ..live.recorder import Recorder
 from ..live.screen import Screen, summary
+from ..live.session import Session
+from ..live.stats import LiveStats
+from ..live.trace import Trace
+from ..mimi import Mimi
+from ..streaming import validation
 from ..streaming.worker import MimiWorker
+
+HELP = "Hear yourself, live, through the codec."
+MORE = (
+    "Microphone to codes to speaker, until Ctrl-C. With --send the codes go to another machine "
+    "over UDP, with --listen they come from one, with both it is a call. That is without any "
+    "encryption, for this machine and trusted networks only. There is no echo cancellation: use "
+    "headphones. Needs sounddevice: pip install 'mimi_mlx[mic]'."
+)
+
+# Milliseconds. Linux sound servers hand sound over in larger lumps.
+_LATENCY = 20.0 if sys.platform == "darwin" else 40.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``stream``."""
+    from . import _model, _num_codebooks
+
+    add = parser.add_argument
+    add("--list-devices", action="store_true", help="print the devices that there are, and stop")
+    device = "number or part of its name (the system's default)"
+    add("-i", "--input-device", metavar="DEVICE", help=f"the microphone: {device}")
+    add("-o", "--output-device", metavar="DEVICE", help=f"the speaker: {device}")
+    latency = "to ask of each device; more if the sound has gaps (20 on a Mac, else 40)"
+    add("--latency", type=float, default=_LATENCY, metavar="MS", help=latency)
+    add("--no-playback", action="store_true", help="no speaker")
+    add("--input", metavar="FILE", help="a sound file in place of the microphone")
+    add("--mono", action="store_true", help="mix several channels of FILE down to one")
+    add("--fast", action="store_true", help="FILE as fast as it can be coded; with --no-playback")
+    add("--record", metavar="FILE", help="write the codes to a .mimi file, as they come")
+    add("--save-wav", metavar="FILE", help="write what is heard to a sound file, .wav or another")
+    add("--trace", metavar="FILE", help="write a trace for chrome://tracing or ui.perfetto.dev")
+    add("-f", "--force", action="store_true", help="overwrite files that exist")
+    add("--send", type=_address, metavar="HOST:PORT", help="send the codes there")
+    add("--listen", type=_port, metavar="PORT", help="play codes that come to this UDP port")
+    add("--allow", metavar="HOST", help="with --listen, take codes from this machine alone")
+    add("--duration", type=float, metavar="SECONDS", help="stop after so long")
+    add("--json", action="store_true", help="print the figures at the end as JSON")
+    _num_codebooks(parser)
+    _model(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     """Run until Ctrl-C, or until the time is over or the file has ended."""
-    _check(args)
+    check(args)
     if args.list_devices:
         print("\n".join(_devices(PortAudio())))
         return
@@ -23,37 +77,25 @@ def run(args: argparse.Namespace) -> None:
         stream(args, PortAudio(), worker)
 
 
-def stream(args: argparse.Namespace, audio: Audio, worker: MimiWorker) -> None:
-    """The same with any devices, clock and worker."""
-    screen = Screen(sys.stderr, audio.clock)
-    with setup.session(args, audio, worker, screen) as (session, figures):
-        setup.run_until_interrupted(session, args.duration)
-        screen.close()
-    for line in summary(figures):
-        screen.say(line)
-    if args.json:
-        print(json.dumps(figures.as_dict(), indent=1))
-
-
-def _check(args: argparse.Namespace) -> None:
+def check(args: argparse.Namespace) -> None:
     """The options fit together, and what is to be written can be.
 
     Raises:
         ValueError: They do not.
     """
-    only_sends, only_listens = setup.only_sends(args), setup.only_listens(args)
+    says, hears = _says(args), _hears(args)
     wrong = (
         (args.fast and not args.input, "--fast is for a file. Give --input FILE."),
         (
-            args.fast and not (args.no_playback or only_sends),
+            args.fast and hears and not args.no_playback,
             "--fast is too fast to be heard. Give --no-playback.",
         ),
         (args.fast and args.send, "--fast would flood the network. Leave it out with --send."),
-        (only_listens and args.input, "--listen alone sends nothing. Leave --input out."),
+        (args.input and not says, "--listen alone sends nothing. Leave --input out."),
         (args.input and args.input_device, "--input is in place of a microphone. Leave -i out."),
         (args.mono and not args.input, "--mono is for a file. Give --input FILE."),
         (args.allow and args.listen is None, "--allow is about who is heard. Give --listen PORT."),
-        (only_sends and args.save_wav, "--send alone decodes nothing. Leave --save-wav out."),
+        (args.save_wav and not hears, "--send alone decodes nothing. Leave --save-wav out."),
         (not 1 <= args.latency <= 500, f"--latency is {args.latency:g}; it is 1 to 500 ms."),
         (
             args.duration is not None and args.duration <= 0,
@@ -64,9 +106,141 @@ def _check(args: argparse.Namespace) -> None:
         if is_wrong:
             raise ValueError(message)
     if args.save_wav:
-        soundout.check_format(args.save_wav)
+        check_format(args.save_wav)
     for path in filter(None, (args.record, args.save_wav, args.trace)):
         check_output(path, args.force)
+
+
+def stream(args: argparse.Namespace, audio: Audio, worker: MimiWorker) -> None:
+    """Run with any devices, clock and worker.
+
+    Raises:
+        ValueError: A device, file, host or model is not there.
+    """
+    with ExitStack() as closing:
+        parts = _Parts(args, audio, worker, closing)
+        _run_until_interrupted(parts.session(), args.duration)
+        parts.screen.close()
+    for line in summary(parts.stats):
+        parts.screen.say(line)
+    if args.json:
+        print(json.dumps(parts.stats.as_dict(), indent=1))
+
+
+class _Parts:
+    """Builds a live run from its options; what it opens, ``closing`` closes.
+
+    The model is loaded and has run before a microphone is opened.
+    """
+
+    def __init__(
+        self, args: argparse.Namespace, audio: Audio, worker: MimiWorker, closing: ExitStack
+    ):
+        self._args, self._audio, self._worker, self._closing = args, audio, worker, closing
+        self.screen = Screen(sys.stderr, audio.clock)
+        self._says, self._hears = _says(args), _hears(args)
+        half = None if self._says and self._hears else "encoder" if self._says else "decoder"
+        self._mimi: Mimi = worker.submit(Mimi.from_pretrained, args.model, half).result()
+        count = validation.num_codebooks(args.num_codebooks, self._mimi.config)
+        what = self._mimi, count, audio.clock, self._says, self._hears
+        self._codec: FrameCodec = worker.submit(FrameCodec, *what).result()
+        self._link = self._open_link()
+        self._file = self._open_file()
+        self._log = self._open_log()
+        self.stats = self._log.stats
+        self._devices = self._open_devices()
+        self.stats.microphone, self.stats.speaker = self._devices.microphone, self._devices.speaker
+
+    def session(self) -> Session:
+        """A session that is ready to run."""
+        speaker, common = self._devices.speaker, (self._worker, self._codec, self._log)
+        pipelines: list[Outgoing | Incoming] = []
+        if self._says:
+            source = self._file or self._devices.microphone
+            assert source is not None
+            ends = (None, self._link) if self._args.send else (speaker, None)
+            pipelines.append(Outgoing(source, *common, *ends))
+        if self._args.listen is not None:
+            assert self._link is not None
+            pipelines.append(Incoming(self._link, *common, speaker, records=not self._says))
+        shown = self._log, self.screen
+        return Session(self._audio, self._devices, pipelines, *shown, self._link, self._file)
+
+    def _open_link(self) -> Link | None:
+        args, mimi = self._args, self._mimi
+        if args.send is None and args.listen is None:
+            return None
+        format = PacketFormat(args.num_codebooks, mimi.codebook_size, mimi.fingerprint)
+        ends = args.send, args.listen, args.allow
+        link = Link(format, *ends, self._audio.clock, mimi.frame_rate)
+        self._closing.callback(link.close)
+        return link
+
+    def _open_file(self) -> FileSource | None:
+        args, sizes = self._args, (self._mimi.sample_rate, self._mimi.frame_size)
+        if not args.input:
+            return None
+        file = FileSource(args.input, args.mono, *sizes, self._audio.clock, args.fast)
+        self._closing.callback(file.close)
+        return file
+
+    def _open_log(self) -> RunLog:
+        args, mimi = self._args, self._mimi
+        rate = self._file.rate if self._file else None
+        recorder = Recorder(mimi, args.num_codebooks, args.record, args.save_wav, rate)
+        self._closing.callback(recorder.close)
+        trace = Trace(args.trace, self._audio.clock) if args.trace else None
+        if trace:
+            self._closing.callback(trace.close)
+        kbps = mimi.config.kbps(args.num_codebooks)
+        return RunLog(LiveStats(mimi.frame_size / mimi.sample_rate, kbps), recorder, trace)
+
+    def _open_devices(self) -> DeviceSupervisor:
+        """The devices that this run needs, open."""
+        args, sizes = self._args, (self._mimi.sample_rate, self._mimi.frame_size)
+        wanted: dict[Kind, str | None] = {}
+        if self._says and not args.input:
+            wanted["input"] = args.input_device
+        if self._hears and not args.no_playback:
+            wanted["output"] = args.output_device
+        latency, say = args.latency / 1e3, self.screen.say
+        devices = DeviceSupervisor(self._audio, wanted, *sizes, latency, say)
+        self._closing.callback(devices.close)
+        if (
+            devices.microphone
+            and devices.speaker
+            and (hint := hints.echo(devices.speaker.opened.device))
+        ):
+            say(hint)
+        return devices
+
+
+def _run_until_interrupted(session: Session, duration: float | None) -> None:
+    """Run; the first Ctrl-C ends it well, a second one at once."""
+
+    def stop(*_: object) -> None:
+        session.stop()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = signal.signal(signal.SIGINT, stop)
+    # To look through all that is loaded for garbage takes longer than a device can wait.
+    gc.collect()
+    gc.freeze()
+    try:
+        session.run(duration)
+    finally:
+        gc.unfreeze()
+        signal.signal(signal.SIGINT, before)
+
+
+def _says(args: argparse.Namespace) -> bool:
+    """Whether anything is said here, and encoded."""
+    return args.send is not None or args.listen is None
+
+
+def _hears(args: argparse.Namespace) -> bool:
+    """Whether anything is heard here, and decoded."""
+    return args.listen is not None or args.send is None
 
 
 def _devices(audio: Audio) -> list[str]:
@@ -78,3 +252,16 @@ def _devices(audio: Audio) -> list[str]:
         f"({device.system}): {device.inputs} in, {device.outputs} out, {device.rate} Hz"
         for device in audio.devices()
     ]
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host:
+        raise argparse.ArgumentTypeError(f"{text!r} is no HOST:PORT such as localhost:7000")
+    return host.removeprefix("[").removesuffix("]"), _port(port)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port, 1 to 65535")
+    return int(text)

@@ -1,11 +1,11 @@
 """A sound file in place of the microphone."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from ..audio import reader as soundin
+from ..audio.reader import FileReader, pieces, resampled
 
 # Seconds that it may lag behind the clock; after a longer stall it goes on from there.
 _LAG = 0.4
@@ -17,7 +17,6 @@ class FileSource:
     Nothing of the file is left out; its last frame may be shorter.
 
     Args:
-        path: Of a sound file.
         mono: Mix several channels down to one.
         sample_rate: Of the frames, in Hz.
         frame_size: Samples a frame.
@@ -37,10 +36,8 @@ class FileSource:
         clock: Callable[[], float],
         fast: bool = False,
     ):
-        self._file = soundin.FileReader(path, mono)
-        self._frames: Iterator[np.ndarray] = soundin.pieces(
-            soundin.resampled(self._file, sample_rate), frame_size
-        )
+        self._file = FileReader(path, mono)
+        self._frames = pieces(resampled(self._file, sample_rate), frame_size)
         self._seconds = frame_size / sample_rate
         self._clock, self._fast = clock, fast
         self._due: float | None = None  # when the next frame is whole
@@ -67,7 +64,7 @@ class FileSource:
     """Seconds by which frames come earlier and later."""
 
     @property
-    def line(self) -> float | None:
+    def clock_offset(self) -> float | None:
         """Where in the file a microphone would be, less the clock, in seconds."""
         if self._due is None:
             return None

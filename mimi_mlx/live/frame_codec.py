@@ -9,13 +9,13 @@ from ..mimi import Mimi
 from .meters import level
 
 
-class Coded(NamedTuple):
+class CodedFrame(NamedTuple):
     """One frame that was encoded, decoded or both, and when, in seconds of the clock."""
 
     codes: np.ndarray
     """int32 ``[K]``"""
-    pcm: np.ndarray | None
-    """``[T]``: a whole frame, but for the last one of a file."""
+    pcm: np.ndarray
+    """``[T]``: a whole frame, but for the last one of a file; none if it was not decoded."""
     level: float
     """Of what went in, in dBFS, if it was sound."""
     start: float
@@ -23,15 +23,12 @@ class Coded(NamedTuple):
     end: float
 
 
-class Codec:
+class FrameCodec:
     """An encoder and a decoder that remember. All calls are for the worker's thread.
 
     Args:
         mimi: The model; one half is enough for what is asked of it.
-        num_codebooks: K.
         clock: Seconds.
-        encodes: Whether frames are to be encoded.
-        decodes: Whether codes are to be decoded.
     """
 
     def __init__(
@@ -39,43 +36,39 @@ class Codec:
         mimi: Mimi,
         num_codebooks: int,
         clock: Callable[[], float],
-        encodes: bool = True,
-        decodes: bool = True,
+        encodes: bool,
+        decodes: bool,
     ):
-        self._clock = clock
+        self.clock = clock
+        self.frame_seconds = mimi.frame_size / mimi.sample_rate
         self._encoder = mimi.encoder_stream(num_codebooks=num_codebooks) if encodes else None
         self._decoder = mimi.decoder_stream() if decodes else None
         self._frame_size = mimi.frame_size
         self._warm_up(num_codebooks)
 
-    def encode(self, frame: np.ndarray) -> Coded:
-        """Encode ``[T]``: a frame, or less of one if it is the last."""
-        return self._code(frame, decode=False)
-
-    def roundtrip(self, frame: np.ndarray) -> Coded:
-        """Encode ``[T]`` and decode it."""
-        return self._code(frame, decode=True)
-
-    def decode(self, codes: np.ndarray) -> Coded:
-        """Decode ``[K]``."""
-        start = self._clock()
-        pcm = self._decode(codes)
-        return Coded(codes, pcm, 0.0, start, start, self._clock())
-
-    def _code(self, frame: np.ndarray, decode: bool) -> Coded:
-        start = self._clock()
+    def encode(self, frame: np.ndarray, decode: bool) -> CodedFrame:
+        """Encode ``[T]``: a frame, or less of one if it is the last; and decode it if asked to."""
+        start = self.clock()
         codes = self._encode(frame)
-        encoded = self._clock()
-        pcm = self._decode(codes)[: len(frame)] if decode else None
-        return Coded(codes, pcm, level(frame), start, encoded, self._clock())
+        encoded = self.clock()
+        pcm = self._decode(codes)[: len(frame)] if decode else frame[:0]
+        return CodedFrame(codes, pcm, level(frame), start, encoded, self.clock())
+
+    def decode(self, codes: np.ndarray) -> CodedFrame:
+        """Decode ``[K]``."""
+        start = self.clock()
+        pcm = self._decode(codes)
+        return CodedFrame(codes, pcm, 0.0, start, start, self.clock())
 
     def _encode(self, frame: np.ndarray) -> np.ndarray:
+        assert self._encoder is not None
         codes = self._encoder.push(frame)
         if len(frame) < self._frame_size:
             codes = self._encoder.flush()
         return np.array(codes)[0, :, 0]
 
     def _decode(self, codes: np.ndarray) -> np.ndarray:
+        assert self._decoder is not None
         return np.array(self._decoder.push(codes[:, None]))[0, 0]
 
     def _warm_up(self, num_codebooks: int) -> None:

@@ -20,7 +20,7 @@ def level(samples: np.ndarray) -> float:
 class Times:
     """Median, 95th percentile and worst of durations in seconds, within 1 %."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._bins: dict[int, int] = {}
         self.count = 0
         self.worst = 0.0

@@ -3,38 +3,25 @@
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from ..streaming.worker import MimiWorker
+from .devices.microphone import Microphone
 from .devices.speaker import Speaker
 from .devices.stretch import rise
-from .frame_codec import Codec, Coded
+from .file_source import FileSource
+from .frame_codec import CodedFrame, FrameCodec
 from .meters import level
 from .network.link import Link
 from .recorder import Recorder
-from .stats import Figures
+from .stats import LiveStats
 from .trace import Trace
 
 # How early a frame is fetched for the speaker, beyond the time that decoding takes: two turns of
 # the loop. And how long a gain takes to rise, in seconds: a word's beginning shall not be lost.
 _EARLY, _RISE = 0.005, 0.01
-
-
-class Source(Protocol):
-    """A microphone, or what stands in for it."""
-
-    def frames(self) -> list[np.ndarray]:
-        """Every frame ``[T]`` that is whole by now, a few at most."""
-
-    @property
-    def jitter(self) -> float:
-        """Seconds by which what it gives comes earlier and later."""
-
-    @property
-    def line(self) -> float | None:
-        """Where in its sound it is, less the clock, in seconds."""
 
 
 class Job:
@@ -44,11 +31,11 @@ class Job:
         self._worker = worker
         self.future: Future | None = None
 
-    def start(self, call: Callable[..., Coded], *args: Any) -> None:
+    def start(self, call: Callable[..., CodedFrame], *args: Any) -> None:
         """Have it called. None may be running."""
         self.future = self._worker.submit(call, *args)
 
-    def take(self) -> Coded | None:
+    def take(self) -> CodedFrame | None:
         """What it gave, once, when it is done."""
         if self.future is None or not self.future.done():
             return None
@@ -56,31 +43,25 @@ class Job:
         return result
 
 
-class Notes:
-    """Where it is written down what was done: the figures, the files, the trace.
+class RunLog:
+    """Where it is written down what was done: the counts, the files, the trace."""
 
-    Args:
-        figures: The figures of the run.
-        recorder: Takes codes and sound.
-        trace: Takes events, or None.
-    """
+    def __init__(self, stats: LiveStats, recorder: Recorder, trace: Trace | None):
+        self.stats, self.recorder, self.trace = stats, recorder, trace
 
-    def __init__(self, figures: Figures, recorder: Recorder, trace: Trace | None):
-        self.figures, self.recorder, self.trace = figures, recorder, trace
-
-    def encoded(self, coded: Coded, samples: int) -> None:
+    def encoded(self, coded: CodedFrame, samples: int) -> None:
         """A frame of so many samples was encoded."""
-        self.figures.frames += 1
-        self.figures.heard = coded.level
-        self.figures.encode.add(coded.encoded - coded.start)
+        self.stats.frames += 1
+        self.stats.heard = coded.level
+        self.stats.encode.add(coded.encoded - coded.start)
         self.recorder.add_codes(coded.codes, samples)
         if self.trace:
             self.trace.span("encode", coded.start, coded.encoded)
 
-    def decoded(self, coded: Coded, pcm: np.ndarray) -> None:
+    def decoded(self, coded: CodedFrame, pcm: np.ndarray) -> None:
         """A frame was decoded, and ``pcm [T]`` is what is heard of it."""
-        self.figures.said = level(pcm)
-        self.figures.decode.add(coded.end - coded.encoded)
+        self.stats.said = level(pcm)
+        self.stats.decode.add(coded.end - coded.encoded)
         self.recorder.add_sound(pcm)
         if self.trace:
             self.trace.span("decode", coded.encoded, coded.end)
@@ -90,24 +71,21 @@ class Outgoing:
     """Frames of sound to codes: to a peer, or decoded again and to the speaker.
 
     Args:
-        source: Where the frames come from.
-        worker: Who calls the codec.
         codec: Encodes; decodes too if there is no link.
-        notes: What is to be written down.
         speaker: Where decoded frames go, or None.
         link: Where codes go, or None.
     """
 
     def __init__(
         self,
-        source: Source,
+        source: Microphone | FileSource,
         worker: MimiWorker,
-        codec: Codec,
-        notes: Notes,
+        codec: FrameCodec,
+        log: RunLog,
         speaker: Speaker | None,
         link: Link | None,
     ):
-        self._source, self._codec, self._notes = source, codec, notes
+        self._source, self._codec, self._log = source, codec, log
         self._speaker, self._link = speaker, link
         self._waiting: deque[np.ndarray] = deque()
         self._samples = 0  # of the frame that is being coded
@@ -127,32 +105,26 @@ class Outgoing:
         if self._waiting and self.job.future is None:
             frame = self._waiting.popleft()
             self._samples = len(frame)
-            self.job.start(self._codec.encode if self._link else self._codec.roundtrip, frame)
+            self.job.start(self._codec.encode, frame, not self._link)
 
-    def _finish(self, coded: Coded) -> None:
-        self._notes.encoded(coded, self._samples)
+    def _finish(self, coded: CodedFrame) -> None:
+        self._log.encoded(coded, self._samples)
         if self._link:
             self._link.send(coded.codes)
             return
-        self._notes.decoded(coded, coded.pcm)
+        self._log.decoded(coded, coded.pcm)
         if self._speaker:
             self._speaker.feed(coded.pcm, self._source.jitter)
-            lines = self._source.line, self._speaker.line
-            if None not in lines:
-                self._notes.figures.delayed(lines[0] - lines[1])
+            said, heard = self._source.clock_offset, self._speaker.clock_offset
+            if said is not None and heard is not None:
+                self._log.stats.delayed(said - heard)
 
 
 class Incoming:
     """Codes from a peer to the speaker: a frame is fetched when the speaker needs one.
 
     Args:
-        link: Where codes come from.
-        worker: Who calls the codec.
-        codec: Decodes.
-        notes: What is to be written down.
         speaker: Where decoded frames go; None: nowhere, one every 80 ms.
-        frame_seconds: Of one frame.
-        clock: Seconds.
         records: Whether the codes are to be recorded: those of a call that go out are instead.
     """
 
@@ -160,15 +132,13 @@ class Incoming:
         self,
         link: Link,
         worker: MimiWorker,
-        codec: Codec,
-        notes: Notes,
+        codec: FrameCodec,
+        log: RunLog,
         speaker: Speaker | None,
-        frame_seconds: float,
-        clock: Callable[[], float],
         records: bool,
     ):
-        self._link, self._codec, self._notes, self._speaker = link, codec, notes, speaker
-        self._seconds, self._clock = frame_seconds, clock
+        self._link, self._codec, self._log, self._speaker = link, codec, log, speaker
+        self._seconds, self._clock = codec.frame_seconds, codec.clock
         self._records = records
         self._due: float | None = None  # when the next frame is needed, if there is no speaker
         self._before, self._gain = 0.0, 0.0  # of the frame before, and of this one, at the end
@@ -189,22 +159,20 @@ class Incoming:
     def _needed(self) -> bool:
         if self._speaker is None:
             return self._due is None or self._clock() >= self._due
-        early = (
-            self._speaker.margin + self._speaker.jitter + self._notes.figures.decode.p95 + _EARLY
-        )
-        return self._speaker.waiting < early
+        held = self._speaker.drift.margin + self._speaker.jitter
+        return self._speaker.waiting < held + self._log.stats.decode.p95 + _EARLY
 
     def _next_due(self) -> None:
         now = self._clock()
         before = now if self._due is None else max(self._due, now - self._seconds)
         self._due = before + self._seconds
 
-    def _finish(self, coded: Coded) -> None:
+    def _finish(self, coded: CodedFrame) -> None:
         pcm = coded.pcm * _ramp(self._before, self._gain, len(coded.pcm), self._seconds)
         if self._records:
-            self._notes.figures.frames += 1
-            self._notes.recorder.add_codes(coded.codes, len(pcm))
-        self._notes.decoded(coded, pcm)
+            self._log.stats.frames += 1
+            self._log.recorder.add_codes(coded.codes, len(pcm))
+        self._log.decoded(coded, pcm)
         if self._speaker:
             self._speaker.feed(pcm)
 

@@ -7,7 +7,7 @@ import numpy as np
 import soundfile
 
 from .. import codefile
-from ..audio import writer as soundout
+from ..audio.writer import FORMATS
 from ..mimi import Mimi
 
 # Frames in a block: a kill loses less than a second.
@@ -20,8 +20,6 @@ class Recorder:
     After a kill the codes are there but for the last second; the sound file may be damaged.
 
     Args:
-        mimi: Who makes the codes.
-        num_codebooks: K.
         codes: A path to write codes to, or None.
         sound: A path to write sound to, or None.
         source_rate: Of the sound that is encoded, in Hz, if it is known.
@@ -35,19 +33,18 @@ class Recorder:
         sound: str | Path | None = None,
         source_rate: int | None = None,
     ):
-        self._frame_size = mimi.frame_size
-        self._samples = self._last = 0
+        self._samples = 0
         self._sound = self._codes = None
         with contextlib.ExitStack() as stack:
             if sound:
-                name = soundout.FORMATS[Path(sound).suffix.lower()]
+                name = FORMATS[Path(sound).suffix.lower()]
                 self._sound = stack.enter_context(
                     soundfile.SoundFile(sound, "w", mimi.sample_rate, channels=1, format=name)
                 )
             if codes:
                 header = codefile.Header.for_model(mimi, num_codebooks, source_rate)
-                self._codes = codefile.Writer(codes, header, block_frames=_BLOCK_FRAMES)
-                stack.callback(self._close_codes)
+                self._codes = writer = codefile.Writer(codes, header, block_frames=_BLOCK_FRAMES)
+                stack.callback(lambda: writer.close(self._samples))
             self._open = stack.pop_all()
 
     def add_codes(self, codes: np.ndarray, samples: int) -> None:
@@ -64,6 +61,3 @@ class Recorder:
     def close(self) -> None:
         """Finish the files."""
         self._open.close()
-
-    def _close_codes(self) -> None:
-        self._codes.close(self._samples)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TextIO
 
 from .meters import Times
-from .stats import Figures
+from .stats import LiveStats
 
 # Seconds between two pictures of the live line, and the bar's ends in dBFS.
 _EVERY = 0.1
@@ -14,12 +14,7 @@ _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
 class Screen:
-    """Writes to a terminal; to anything else only whole lines, and no live one.
-
-    Args:
-        file: Where to.
-        clock: Seconds.
-    """
+    """Writes to a terminal; to anything else only whole lines, and no live one."""
 
     def __init__(self, file: TextIO, clock: Callable[[], float]):
         self._file = file
@@ -30,16 +25,18 @@ class Screen:
 
     def say(self, line: str) -> None:
         """One line, above the live one."""
-        self._erase()
+        if self._drawn:
+            self._file.write("\r" + " " * self._drawn + "\r")
+        self._drawn = 0
         print(line, file=self._file, flush=True)
 
-    def show(self, figures: Figures) -> None:
+    def show(self, stats: LiveStats) -> None:
         """Draw the live line, if it is time for it."""
         now = self._clock()
         if not self._live or now < self._next:
             return
         self._next = now + _EVERY
-        text = live_line(figures)[: shutil.get_terminal_size().columns - 1]
+        text = live_line(stats)[: shutil.get_terminal_size().columns - 1]
         self._file.write("\r" + text.ljust(self._drawn))
         self._file.flush()
         self._drawn = len(text)
@@ -50,48 +47,43 @@ class Screen:
             print(file=self._file, flush=True)
         self._drawn = 0
 
-    def _erase(self) -> None:
-        if self._drawn:
-            self._file.write("\r" + " " * self._drawn + "\r")
-        self._drawn = 0
 
-
-def live_line(figures: Figures) -> str:
+def live_line(stats: LiveStats) -> str:
     """The state of a run in one line."""
-    ear = figures.mouth_to_ear_now
+    ear = stats.mouth_to_ear_now
     times = [
-        *(f"enc {_times(times)}" for times in (figures.encode,) if times.count),
-        *(f"dec {_times(times)}" for times in (figures.decode,) if times.count),
-        f"queue {1e3 * figures.queue:.0f}",
+        *(f"enc {_times(times)}" for times in (stats.encode,) if times.count),
+        *(f"dec {_times(times)}" for times in (stats.decode,) if times.count),
+        f"queue {1e3 * stats.queue:.0f}",
         *([] if ear is None else [f"ear {1e3 * ear:.0f}"]),
     ]
     return " | ".join(
         (
-            f"in {_bar(figures.heard)} out {_bar(figures.said)} dBFS",
+            f"in {_bar(stats.heard)} out {_bar(stats.said)} dBFS",
             " ".join(times) + " ms",
-            f"{figures.kbps:.3g} kbps",
-            f"late {figures.late} drop {1e3 * figures.dropped:.0f} ms over {figures.overruns}",
+            f"{stats.kbps:.3g} kbps",
+            f"late {stats.late} drop {1e3 * stats.dropped:.0f} ms over {stats.overruns}",
         )
     )
 
 
-def summary(figures: Figures) -> list[str]:
+def summary(stats: LiveStats) -> list[str]:
     """What is to be said at the end, in lines."""
-    lines = [f"{figures.seconds:.1f} s, {figures.frames} frames, {figures.kbps:.3g} kbps"]
-    for name, times in (("encode", figures.encode), ("decode", figures.decode)):
+    lines = [f"{stats.seconds:.1f} s, {stats.frames} frames, {stats.kbps:.3g} kbps"]
+    for name, times in (("encode", stats.encode), ("decode", stats.decode)):
         if times.count:
             lines.append(f"{name}: {_times(times)} ms (median/95 %/worst)")
-    ear = figures.mouth_to_ear_now
+    ear = stats.mouth_to_ear_now
     if ear is not None:
-        parts = ", ".join(f"{name} {1e3 * value:.0f}" for name, value in figures.parts.items())
+        parts = ", ".join(f"{name} {1e3 * value:.0f}" for name, value in stats.parts.items())
         lines.append(f"mouth to ear: {1e3 * ear:.0f} ms ({parts})")
-    if figures.link:
-        counts = figures.link._asdict().items()
+    if stats.link:
+        counts = stats.link._asdict().items()
         lines.append("network: " + ", ".join(f"{name} {count:.4g}" for name, count in counts))
     lines.append(
-        f"late frames {figures.late}, dropped {1e3 * figures.dropped:.0f} ms, "
-        f"overruns {figures.overruns}, underruns {figures.underruns}, "
-        f"devices reopened {figures.reopened}"
+        f"late frames {stats.late}, dropped {1e3 * stats.dropped:.0f} ms, "
+        f"overruns {stats.overruns}, underruns {stats.underruns}, "
+        f"devices reopened {stats.reopened}"
     )
     return lines
 

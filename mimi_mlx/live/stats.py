@@ -1,4 +1,4 @@
-"""The figures of a live run, as they are shown, and written as JSON at the end."""
+"""Counts and times of a live run, as they are shown, and written as JSON at the end."""
 
 from collections import deque
 from statistics import median
@@ -12,7 +12,7 @@ from .network.link import LinkStats
 _RECENT = 25  # frames, 2 s
 
 
-class Figures:
+class LiveStats:
     """Counts and times of one run.
 
     Args:
@@ -58,10 +58,10 @@ class Figures:
     def parts(self) -> dict[str, float]:
         """What the time from mouth to ear is made of, in seconds; queues are what is left over."""
         parts = {
-            "microphone": self.microphone.delay if self.microphone else 0.0,
+            "microphone": self.microphone.opened.delay if self.microphone else 0.0,
             "frame": self._frame_seconds,
             "compute": self.encode.median + self.decode.median,
-            "speaker": self.speaker.delay if self.speaker else 0.0,
+            "speaker": self.speaker.opened.delay if self.speaker else 0.0,
         }
         return {**parts, "queues": (self.mouth_to_ear_now or 0.0) - sum(parts.values())}
 
@@ -88,7 +88,7 @@ class Figures:
     @property
     def overruns(self) -> int:
         """How many times a device said that it lost sound on its way in."""
-        return self.microphone.overruns if self.microphone else 0
+        return self.microphone.opened.lost if self.microphone else 0
 
     @property
     def underruns(self) -> int:
@@ -98,7 +98,7 @@ class Figures:
     def as_dict(self) -> dict[str, Any]:
         """All of them, for JSON."""
         ear = self.mouth_to_ear_now
-        found = {
+        found: dict[str, Any] = {
             "seconds": round(self.seconds, 3),
             "frames": self.frames,
             "kbps": round(self.kbps, 4),
@@ -111,12 +111,12 @@ class Figures:
             "dropped_ms": round(1e3 * self.dropped, 1),
             "overruns": self.overruns,
             "underruns": self.underruns,
-            "device_underflows": self.speaker.lost if self.speaker else 0,
+            "device_underflows": self.speaker.opened.lost if self.speaker else 0,
             "reopened": self.reopened,
-            "trim_ppm": round(1e6 * self.speaker.trim) if self.speaker else 0,
+            "trim_ppm": round(1e6 * self.speaker.drift.trim) if self.speaker else 0,
         }
         for name, end in (("microphone", self.microphone), ("speaker", self.speaker)):
-            found[name] = {"name": end.device.name, "rate": end.port.rate} if end else None
+            found[name] = end and {"name": end.opened.device.name, "rate": end.opened.port.rate}
         found["link"] = self.link._asdict() if self.link else None
         return found
 

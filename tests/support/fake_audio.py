@@ -6,26 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from mimi_mlx.live.devices.interface import Callback, Device, Kind
+from mimi_mlx.live.devices.interface import Callback, Device, Kind, PortOptions
 
 
 class FakePort:
     """A device that is open: blocks of 10 ms, by a clock of its own."""
 
-    def __init__(
-        self, audio: "FakeAudio", kind: Kind, fake: "FakeDevice", rate: int, channels: int, call
-    ):
-        self.kind, self.fake, self.rate, self.channels, self._call = (
-            kind,
-            fake,
-            rate,
-            channels,
-            call,
-        )
+    def __init__(self, audio: "FakeAudio", fake: "FakeDevice", options: PortOptions, call):
+        self.kind, _, self.rate, self.channels, _ = options
+        self.fake, self._call = fake, call
         self.latency = fake.latency
         self.active = True
-        self.block = rate // 100
-        self.period = self.block / rate / (1 + fake.ppm * 1e-6)
+        self.block = self.rate // 100
+        self.period = self.block / self.rate / (1 + fake.ppm * 1e-6)
         self.next = audio.now + self.period
         self.audio = audio
 
@@ -73,7 +66,7 @@ class FakeDevice:
 
 
 class FakeAudio:
-    """See :class:`mimi_mlx.live.devices.Audio`.
+    """See :class:`mimi_mlx.live.devices.interface.Audio`.
 
     ``sound`` is what there is to hear at some seconds of the clock; ``heard`` collects what the
     speakers made of it: the time of the first sample, the rate, and ``[T, channels]``.
@@ -121,15 +114,8 @@ class FakeAudio:
         self._known = list(self.plugged)
         self.refreshed += 1
 
-    def open(
-        self,
-        kind: Kind,
-        device: Device,
-        rate: int,
-        channels: int,
-        latency: float,
-        callback: Callback,
-    ) -> FakePort:
+    def open(self, options: PortOptions, callback: Callback) -> FakePort:
+        kind, device, rate, channels, _ = options
         fake = self._known[device.number]
         if fake not in self.plugged or fake.refuses:
             raise OSError(f"{fake.name} is gone")
@@ -137,7 +123,7 @@ class FakeAudio:
             raise OSError(f"{fake.name} does not do {rate} Hz")
         if not fake.least_channels <= channels <= device.channels(kind):
             raise OSError(f"{fake.name} does not do {channels} channels")
-        port = FakePort(self, kind, fake, rate, channels, callback)
+        port = FakePort(self, fake, options, callback)
         self.ports.append(port)
         return port
 

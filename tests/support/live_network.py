@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from mimi_mlx.live.network.link import Link
+from mimi_mlx.live.network.packet import PacketFormat
 from mimi_mlx.live.network.udp import Address
 
 FRAME = 0.08  # seconds
 PEER = Address("10.0.0.2", 5000)
 PORT = 6000
+OTHER = Address("10.0.0.3", 5000)
+FORMAT = PacketFormat(8, 2048, "0123456789abcdef")
 
 
 class MemorySocket:
@@ -34,6 +37,16 @@ class MemorySocket:
 
     def close(self) -> None:
         pass
+
+
+class Clock:
+    """Seconds that pass when they are told to."""
+
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 def free_port() -> int:
@@ -131,3 +144,22 @@ def arrivals(
     lost = set(lost)
     times = np.arange(len(delays)) * FRAME * (1 + drift) + np.asarray(delays)
     return sorted((float(time), n) for n, time in enumerate(times) if n not in lost)
+
+
+def packets(count: int, first: int = 0, format: PacketFormat = FORMAT) -> list[bytes]:
+    """What a new sender sends, from a frame on."""
+    sender = Link(format, PEER, None)
+    for n in range(first + count):
+        sender.send(frame(n, format.num_codebooks))
+    return sender._socket.sent[first:]
+
+
+def receiver(clock, **about) -> Link:
+    return Link(FORMAT, None, PORT, clock=clock, **about)
+
+
+def bring(link: Link, data: bytes | list[bytes], address: Address = PEER) -> None:
+    for each in [data] if isinstance(data, bytes) else data:
+        link._socket.inbox.append((each, address))
+    while link._socket.inbox:
+        link.poll()

@@ -27,7 +27,7 @@ class Change(NamedTuple):
     """Samples by which to make it longer, or if negative shorter: a few."""
 
 
-class Balance:
+class DriftControl:
     """Decides, frame by frame, how the speaker's queue gets the length that it should have.
 
     What counts is the least that was left after the device took its part: a whole frame comes at
@@ -75,8 +75,4 @@ class Balance:
     def ran_dry(self) -> None:
         """The queue ran empty: more has to be kept in it."""
         self.margin = min(_MOST_MARGIN, 2 * self.margin)
-        self.restart()
-
-    def restart(self) -> None:
-        """Forget how long the queue was: it begins anew."""
-        self._left.clear()
+        self._left.clear()  # the queue begins anew

@@ -35,16 +35,26 @@ class Device(NamedTuple):
         return self.inputs if kind == "input" else self.outputs
 
 
+class PortOptions(NamedTuple):
+    """How a device is to be opened."""
+
+    kind: Kind
+    device: Device
+    rate: int
+    channels: int
+    latency: float
+    """Seconds."""
+
+
 class Port(Protocol):
     """A device that is open and running."""
 
     rate: int
-    latency: float
-    """Seconds that it says sound takes through it."""
 
     @property
     def active(self) -> bool:
         """False once the device has stopped."""
+        ...
 
     def close(self) -> None:
         """Stop; no callback comes after."""
@@ -55,6 +65,7 @@ class Audio(Protocol):
 
     def devices(self) -> list[Device]:
         """All that there are."""
+        ...
 
     def default(self, kind: Kind) -> int | None:
         """The number of the one that the system would take."""
@@ -62,23 +73,17 @@ class Audio(Protocol):
     def refresh(self) -> None:
         """Look for devices anew. No port may be open."""
 
-    def open(
-        self,
-        kind: Kind,
-        device: Device,
-        rate: int,
-        channels: int,
-        latency: float,
-        callback: Callback,
-    ) -> Port:
+    def open(self, options: PortOptions, callback: Callback) -> Port:
         """Open a device and start it.
 
         Raises:
             OSError: It cannot be opened so.
         """
+        ...
 
     def clock(self) -> float:
         """Seconds; never goes back."""
+        ...
 
     def wait(self, seconds: float, future: Future | None) -> None:
         """Let time pass; less of it if the future is done before."""
@@ -104,30 +109,3 @@ def find(audio: Audio, kind: Kind, wanted: str | None) -> Device:
         problem = "means several" if found else f"is no {kind} device"
         raise ValueError(f"{wanted!r} {problem}. Give one of these, or its number: {names}.")
     return found[0]
-
-
-def open_best(
-    audio: Audio,
-    kind: Kind,
-    device: Device,
-    sample_rate: int,
-    latency: float,
-    callback: Callback,
-) -> Port:
-    """Open a device at ``sample_rate`` if the system converts, else at its own rate.
-
-    A microphone gives one channel if it can; a speaker gets two, so that both sides are heard.
-
-    Raises:
-        OSError: It opens in no way.
-    """
-    most = min(2, device.channels(kind))
-    order = range(1, most + 1) if kind == "input" else range(most, 0, -1)
-    error = OSError(f"{device.name} has no {kind}")
-    for rate in dict.fromkeys((sample_rate, device.rate)):
-        for channels in order:
-            try:
-                return audio.open(kind, device, rate, channels, latency, callback)
-            except OSError as refused:
-                error = refused
-    raise error

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from .interface import Audio, Device, Port, open_best
-from .polyphase import Resampler
+from .interface import Audio, Device
+from .open_device import OpenDevice
+from .polyphase import PolyphaseResampler
 from .ring import Ring
-from .watchdog import Watch, settled
 
 # Sound that may wait for the codec, in seconds: a stall longer than this loses its beginning.
 _WAITING = 0.4
@@ -18,8 +18,6 @@ class Microphone:
     """An open input. The callback copies into a ring, :meth:`frames` does the rest.
 
     Args:
-        audio: The devices and the clock.
-        device: Which one.
         sample_rate: Of the frames, in Hz.
         frame_size: Samples a frame.
         latency: Seconds to ask of the device.
@@ -31,38 +29,25 @@ class Microphone:
     def __init__(
         self, audio: Audio, device: Device, sample_rate: int, frame_size: int, latency: float
     ):
-        self._audio = audio
-        self._frame_size = frame_size
-        self._rate = sample_rate
+        self._rate, self._frame_size = sample_rate, frame_size
         self._pending = np.zeros(0, np.float32)
         self._taken = 0  # frames
-        self.overruns = 0
-        """How many times the device said that it lost samples."""
         self.dropped = 0.0
         """Seconds of sound that were lost because they waited for too long."""
-        self.delay = 0.0
-        """Seconds through the device, as it says; 0 before it has said so."""
         self.zeros = 0
         """Samples at the end of what has come that are exactly zero, one after the other."""
-        self._open(device, latency)
-
-    def reopen(self, device: Device, latency: float) -> None:
-        """Go on with a device, which may be another and have another rate.
-
-        Raises:
-            OSError: It cannot be opened. This one then gives what is left, and no more.
-        """
-        self.close()
-        self._open(device, latency)
+        asked = device, sample_rate, latency
+        self.opened = OpenDevice(audio, "input", *asked, self._prepare, self._called)
+        """The device; open another there."""
 
     def close(self) -> None:
-        """Close the device."""
-        self.port.close()
+        """Close the device. Frames that are left can still be had."""
+        self.opened.close()
 
     @property
     def jitter(self) -> float:
         """Seconds by which samples come earlier and later."""
-        return self.watch.jitter
+        return self.opened.watchdog.jitter
 
     def skip(self) -> None:
         """Leave out what has come so far: nobody was ready for it."""
@@ -72,8 +57,8 @@ class Microphone:
     def frames(self) -> list[np.ndarray]:
         """Every frame ``[frame_size]`` that is whole by now."""
         samples = self._ring.read()
-        self._entered += len(samples) / self.port.rate
-        self.dropped += (self._ring.dropped - self._lost) / self.port.rate
+        self._entered += len(samples) / self._device_rate
+        self.dropped += (self._ring.dropped - self._lost) / self._device_rate
         self._lost = self._ring.dropped
         self._count_zeros(samples)
         self._pending = np.concatenate([self._pending, self._resampler.push(samples)])
@@ -83,7 +68,7 @@ class Microphone:
         return list(whole.reshape(count, self._frame_size))
 
     @property
-    def line(self) -> float | None:
+    def clock_offset(self) -> float | None:
         """Where in the sound the microphone is, less the clock, in seconds; None: nowhere yet.
 
         The sound begins with the first sample of the first frame.
@@ -91,29 +76,19 @@ class Microphone:
         if self._mark is None:
             return None
         heard, number = self._mark
-        return self._entered + (number - self._ring.taken) / self.port.rate - heard
+        return self._entered + (number - self._ring.taken) / self._device_rate - heard
 
-    def _open(self, device: Device, latency: float) -> None:
-        self._ready = False  # the callback waits for it
-        self.port: Port = open_best(self._audio, "input", device, self._rate, latency, self._called)
-        self.device = device
-        self.watch = Watch(self.port, self._audio.clock())
-        self._mark = None
+    def _prepare(self, rate: int) -> None:
+        self._device_rate = rate
+        self._mark: tuple[float, int] | None = None
         self._mixed = np.empty(_MIXED, np.float32)
-        self._resampler = Resampler(self.port.rate, self._rate)
+        self._resampler = PolyphaseResampler(rate, self._rate)
         self._entered = (self._taken * self._frame_size + len(self._pending)) / self._rate
         self._lost = 0
-        self._ring = Ring(int(_WAITING * self.port.rate))
-        self._ready = True
+        self._ring: Ring = Ring(int(_WAITING * rate))
 
-    def _called(self, block: np.ndarray, delay: float, trouble: bool) -> None:
-        if not self._ready:
-            return
-        self.overruns += trouble
-        now = self._audio.clock()
-        self._mark = (now - delay, self._ring.written)
-        self.delay = settled(self.delay, delay)
-        self.watch.heard(len(block), now)
+    def _called(self, block: np.ndarray, heard: float) -> None:
+        self._mark = (heard, self._ring.written)
         if block.shape[1] == 1:
             self._ring.write(block[:, 0])
             return

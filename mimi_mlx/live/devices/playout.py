@@ -20,7 +20,8 @@ class Playout:
     """
 
     def __init__(self, capacity: int, fade: int):
-        self._ring = Ring(capacity)
+        self.ring = Ring(capacity)
+        """The samples that wait."""
         self._falling = rise(fade)[::-1].copy()
         self._scratch = np.empty(fade, np.float32)
         self._faded = fade  # how much of the fade has been heard
@@ -37,43 +38,24 @@ class Playout:
         self.mark: tuple[float, int] | None = None
         """When which sample is heard: seconds of the clock, and its number among all pushed."""
 
-    @property
-    def waiting(self) -> int:
-        """Samples in the queue."""
-        return self._ring.waiting
-
-    @property
-    def pushed(self) -> int:
-        """Samples so far."""
-        return self._ring.written
-
-    @property
-    def unheard(self) -> int:
-        """Samples pushed that no pull has taken, nor skipped."""
-        return self._ring.written - self._ring.taken
-
-    @property
-    def dropped(self) -> int:
-        """Samples that were too many for the queue."""
-        return self._ring.dropped
-
     def pull(self, out: np.ndarray, heard: float) -> None:
         """Fill ``out [T]``, whose first sample is heard at ``heard`` seconds of the clock."""
         self.pulled = True
-        number = self._ring.taken
-        count = self._ring.read_into(out)
+        number = self.ring.taken
+        count = self.ring.read_into(out)
         out[count:] = 0
         if self._faded < len(self._falling):
             self._fade(out)
         if count == len(out):
             self._last = float(out[-1])
-            self._least = min(self._least, self._ring.waiting)
+            self._least = min(self._least, self.ring.waiting)
             self.mark = (heard, number)
         elif not self.dry:
             self._last = float(out[count - 1]) if count else self._last
             self._faded = 0
             self._fade(out[count:])
-            self._run_dry()
+            self.dry, self.mark = True, None
+            self.underruns += self.expecting
 
     def take_least(self) -> float:
         """The fewest samples that were left after a pull since the last call; inf: no pull."""
@@ -94,15 +76,10 @@ class Playout:
             samples[:fade] *= self._falling[::-1]
             samples = np.concatenate([np.zeros(margin, np.float32), samples])
             self._least = math.inf
-        self._ring.write(samples)
+        self.ring.write(samples)
         self.dry = False
         self.expecting = True
         return late
-
-    def _run_dry(self) -> None:
-        self.dry = True
-        self.mark = None
-        self.underruns += self.expecting
 
     def _fade(self, out: np.ndarray) -> None:
         """Add what is left of the fade from the last sample, as far as there is room."""

@@ -14,7 +14,7 @@ _LONGEST = 3e-3
 _STOP = 88.0  # dB, by design; 80 is what is promised
 
 
-class Resampler:
+class PolyphaseResampler:
     """Changes the rate of sound in pieces of any size, at most 3 ms late.
 
     Between 24 kHz and any higher rate: flat to 10 kHz within 0.1 dB, aliases and images more than

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .interface import Callback, Device, Kind
+from .interface import Callback, Device, Kind, PortOptions
 
 # Blocks a second to ask ALSA for, for a speaker: through PulseAudio, larger ones run empty, and
 # then it may call without end. Elsewhere, and for microphones, PortAudio chooses best.
@@ -21,7 +21,7 @@ _LATEST = 1.0
 
 
 class PortAudio:
-    """See :class:`devices.Audio`. The clock needs nothing installed.
+    """See :class:`interface.Audio`. The clock needs nothing installed.
 
     Raises:
         ValueError: From all that is about devices: sounddevice or PortAudio is not installed.
@@ -29,7 +29,18 @@ class PortAudio:
 
     @functools.cached_property
     def _sd(self) -> Any:
-        return _sounddevice()
+        try:
+            import sounddevice
+        except ImportError as error:
+            raise ValueError(
+                "the live codec needs sounddevice, which is missing. pip install 'mimi_mlx[mic]'"
+            ) from error
+        except OSError as error:
+            remedy = "Install it, for example with: apt install libportaudio2"
+            if sys.platform != "linux":
+                remedy = "Install it anew: pip install --force-reinstall sounddevice"
+            raise ValueError(f"PortAudio cannot be loaded ({error}). {remedy}") from error
+        return sounddevice
 
     def devices(self) -> list[Device]:
         """All that PortAudio knows since it was last initialised."""
@@ -58,20 +69,12 @@ class PortAudio:
         self._sd._terminate()
         self._sd._initialize()
 
-    def open(
-        self,
-        kind: Kind,
-        device: Device,
-        rate: int,
-        channels: int,
-        latency: float,
-        callback: Callback,
-    ) -> "PortAudioPort":
+    def open(self, options: PortOptions, callback: Callback) -> "PortAudioPort":
         """Open and start a stream with blocks of whatever size suits the latency."""
         try:
-            return PortAudioPort(self._sd, kind, device, rate, channels, latency, callback)
+            return PortAudioPort(self._sd, options, callback)
         except (self._sd.PortAudioError, ValueError) as error:
-            raise OSError(f"{device.name} cannot be opened ({error})") from error
+            raise OSError(f"{options.device.name} cannot be opened ({error})") from error
 
     def clock(self) -> float:
         """Seconds."""
@@ -88,30 +91,20 @@ class PortAudio:
 class PortAudioPort:
     """A stream of PortAudio that runs."""
 
-    def __init__(
-        self,
-        sd: Any,
-        kind: Kind,
-        device: Device,
-        rate: int,
-        channels: int,
-        latency: float,
-        callback: Callback,
-    ):
-        self.rate = rate
-        self.latency = latency
+    def __init__(self, sd: Any, options: PortOptions, callback: Callback):
+        kind, device, self.rate, channels, self._latency = options
         make = sd.InputStream if kind == "input" else sd.OutputStream
         small = kind == "output" and device.system == "ALSA"
         self._stream = make(
             device=device.number,
-            samplerate=rate,
-            blocksize=rate // _ALSA_BLOCKS if small else 0,
+            samplerate=self.rate,
+            blocksize=self.rate // _ALSA_BLOCKS if small else 0,
             channels=channels,
             dtype="float32",
-            latency=latency,
+            latency=self._latency,
             callback=self._called(kind, callback),
         )
-        self.latency = self._stream.latency
+        self._latency = self._stream.latency  # as it says
         try:
             self._stream.start()
         except sd.PortAudioError:
@@ -142,19 +135,4 @@ class PortAudioPort:
         return input if kind == "input" else output
 
     def _sane(self, delay: float) -> float:
-        return max(0.0, delay) if delay and abs(delay) < _LATEST else self.latency
-
-
-def _sounddevice() -> Any:
-    try:
-        import sounddevice
-    except ImportError as error:
-        raise ValueError(
-            "the live codec needs sounddevice, which is missing. pip install 'mimi_mlx[mic]'"
-        ) from error
-    except OSError as error:
-        remedy = "Install it, for example with: apt install libportaudio2"
-        if sys.platform != "linux":
-            remedy = "Install it anew: pip install --force-reinstall sounddevice"
-        raise ValueError(f"PortAudio cannot be loaded ({error}). {remedy}") from error
-    return sounddevice
+        return max(0.0, delay) if delay and abs(delay) < _LATEST else self._latency

@@ -4,12 +4,12 @@ import math
 
 import numpy as np
 
-from .drift import Balance
-from .interface import Audio, Device, Port, open_best
+from .drift import DriftControl
+from .interface import Audio, Device
+from .open_device import OpenDevice
 from .playout import Playout
-from .polyphase import Resampler
+from .polyphase import PolyphaseResampler
 from .stretch import Stretch, shorten
-from .watchdog import Watch, settled
 
 # Seconds: what may wait in the queue at most; a fade; and what is kept in the queue if all goes
 # well, for the times when a frame takes longer than usual.
@@ -23,8 +23,6 @@ class Speaker:
     """An open output. The callback copies from a queue, :meth:`feed` fills it.
 
     Args:
-        audio: The devices and the clock.
-        device: Which one.
         sample_rate: Of the frames, in Hz.
         frame_size: Samples a frame.
         latency: Seconds to ask of the device.
@@ -36,71 +34,39 @@ class Speaker:
     def __init__(
         self, audio: Audio, device: Device, sample_rate: int, frame_size: int, latency: float
     ):
-        self._audio = audio
-        self._rate = sample_rate
-        self._frame_size = frame_size
+        self._rate, self._frame_size = sample_rate, frame_size
         self._frames = 0
         self.late = 0
         """Frames that came after the device had needed them."""
         self.underruns = 0
         """How many times the queue ran empty."""
-        self.lost = 0
-        """How many times the device said that it missed samples."""
         self.cut = 0.0
         """Seconds of sound left out, because too much waited."""
-        self.delay = 0.0
-        """Seconds through the device, as it says; 0 before it has said so."""
-        self._open(device, latency)
-
-    def reopen(self, device: Device, latency: float) -> None:
-        """Go on with a device, which may be another and have another rate.
-
-        Raises:
-            OSError: It cannot be opened. This one can then be fed as before, and is not heard.
-        """
-        self.close()
-        before, rate = self._playout, self.port.rate
-        self._open(device, latency)
-        self.cut += before.unheard / rate
+        self._device_rate = sample_rate
+        self.playout = Playout(0, 0)
+        """The queue. While no device is open it can be fed, and is not heard."""
+        asked = device, sample_rate, latency
+        self.opened = OpenDevice(audio, "output", *asked, self._prepare, self._called)
+        """The device; open another there."""
 
     def close(self) -> None:
         """Close the device."""
-        self.port.close()
+        self.opened.close()
         self._count()
 
     @property
     def waiting(self) -> float:
         """Seconds of sound in the queue."""
-        return self._playout.waiting / self.port.rate
-
-    @property
-    def dry(self) -> bool:
-        """Whether the queue is empty."""
-        return self._playout.dry
-
-    @property
-    def margin(self) -> float:
-        """Seconds that should be left in the queue when a frame comes."""
-        return self._balance.margin
-
-    @property
-    def trim(self) -> float:
-        """How much faster than the codec the device is fed."""
-        return self._balance.trim
-
-    @property
-    def running(self) -> bool:
-        """Whether the device has begun to take samples."""
-        return self._playout.pulled
+        return self.playout.ring.waiting / self._device_rate
 
     @property
     def jitter(self) -> float:
         """Seconds by which the device takes samples earlier and later."""
-        return self.watch.jitter
+        return self.opened.watchdog.jitter
 
     def pause(self) -> None:
         """Nothing can come for now: it is no fault if the queue runs empty."""
-        self._playout.expecting = False
+        self.playout.expecting = False
 
     def feed(self, frame: np.ndarray, jitter: float | None = None) -> None:
         """Add a frame ``[frame_size]``.
@@ -113,9 +79,9 @@ class Speaker:
         """
         self._count()
         change, cut = 0, 0
-        least = self._playout.take_least() / self.port.rate
+        least = self.playout.take_least() / self._device_rate
         if jitter is not None and math.isfinite(least):
-            seconds, change = self._balance.next(least)
+            seconds, change = self.drift.next(least)
             cut = int(seconds * self._rate)
         samples = self._stretch.push(frame, change)
         if cut:
@@ -123,63 +89,49 @@ class Speaker:
             self.cut += cut / self._rate
         samples = self._resampler.push(samples)
         self._frames += 1
-        if self.running:
-            reserve = self.margin + min(_MOST_JITTER, self.jitter + (jitter or 0.0))
-            self.late += self._playout.push(samples, int(reserve * self.port.rate))
+        if self.playout.pulled:
+            reserve = self.drift.margin + min(_MOST_JITTER, self.jitter + (jitter or 0.0))
+            self.late += self.playout.push(samples, int(reserve * self._device_rate))
         else:  # it would be too old when the device begins
-            self.cut += len(samples) / self.port.rate
+            self.cut += len(samples) / self._device_rate
 
     @property
-    def line(self) -> float | None:
+    def clock_offset(self) -> float | None:
         """Where in the sound the speaker is, less the clock, in seconds; None: it is silent.
 
         The sound begins with the first sample of the first frame.
         """
-        mark = self._playout.mark
+        mark = self.playout.mark
         if mark is None:
             return None
         heard, number = mark
         held = self._stretch.delay / self._rate + self._resampler.delay
         head = self._frames * self._frame_size / self._rate - held
-        return head - (self._playout.pushed - number) / self.port.rate - heard
+        return head - (self.playout.ring.written - number) / self._device_rate - heard
 
-    def _open(self, device: Device, latency: float) -> None:
-        self._ready = False  # the callback waits for it
-        self.port: Port = open_best(
-            self._audio, "output", device, self._rate, latency, self._called
-        )
-        rate = self.port.rate
-        self.device = device
-        self.watch = Watch(self.port, self._audio.clock())
-        self._balance = Balance(_MARGIN, self._frame_size, self._rate)
+    def _prepare(self, rate: int) -> None:
+        unheard = self.playout.ring.written - self.playout.ring.taken
+        self.cut += unheard / self._device_rate
+        self._device_rate = rate
+        self.drift = DriftControl(_MARGIN, self._frame_size, self._rate)
         self._stretch = Stretch(self._frame_size)
-        self._resampler = Resampler(self._rate, rate)
+        self._resampler = PolyphaseResampler(self._rate, rate)
         self._counted = (0, 0)
         self._mono = np.zeros(int(_WAITING * rate), np.float32)
-        self._playout = Playout(int(_WAITING * rate), int(_FADE * rate))
-        self._ready = True
+        self.playout = Playout(int(_WAITING * rate), int(_FADE * rate))
 
-    def _called(self, block: np.ndarray, delay: float, trouble: bool) -> None:
-        if not self._ready:
-            block[:] = 0
-            return
-        self.lost += trouble
-        self.delay = settled(self.delay, delay)
-        now = self._audio.clock()
-        self.watch.heard(len(block), now)
-        heard = now + delay
+    def _called(self, block: np.ndarray, heard: float) -> None:
         for start in range(0, len(block), len(self._mono)):
             piece = block[start : start + len(self._mono)]
             mono = self._mono[: len(piece)]
-            self._playout.pull(mono, heard + start / self.port.rate)
+            self.playout.pull(mono, heard + start / self._device_rate)
             piece[:] = mono[:, None]
 
     def _count(self) -> None:
         """Take over what the queue has counted."""
-        playout = self._playout
-        underruns, dropped = playout.underruns, playout.dropped
+        underruns, dropped = self.playout.underruns, self.playout.ring.dropped
         if underruns != self._counted[0]:
-            self._balance.ran_dry()
+            self.drift.ran_dry()
         self.underruns += underruns - self._counted[0]
-        self.cut += (dropped - self._counted[1]) / self.port.rate
+        self.cut += (dropped - self._counted[1]) / self._device_rate
         self._counted = (underruns, dropped)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from . import hints
 from .interface import Audio, Kind, find
 from .microphone import Microphone
+from .open_device import OpenDevice
 from .speaker import Speaker
 
 # Seconds between two attempts to find a device that has gone; and a pause in our own work (the
@@ -15,11 +16,10 @@ _RETRY, _AWAY = 0.7, 0.3
 _STARTING, _PAUSE = 3.0, 0.002
 
 
-class Keeper:
+class DeviceSupervisor:
     """Keeps a microphone, a speaker or both open.
 
     Args:
-        audio: The devices and the clock.
         wanted: For each kind that is needed, a number or a part of a name, or None: the default.
         sample_rate: Of the codec, in Hz.
         frame_size: Samples a frame.
@@ -39,59 +39,55 @@ class Keeper:
         latency: float,
         say: Callable[[str], None],
     ):
-        self._audio, self._wanted, self._latency, self._say = audio, wanted, latency, say
-        self._ends: dict[Kind, Microphone | Speaker] = {}
-        self._next = self._minded = 0.0
+        self._audio, self._wanted, self._say = audio, wanted, say
+        self._next = 0.0
+        self.microphone: Microphone | None = None
+        """The input, if there is one."""
+        self.speaker: Speaker | None = None
+        """The output, if there is one."""
         self.down: set[Kind] = set()
         """What is gone for now."""
         self.reopened = 0
         """How many times devices were opened anew."""
         devices = {kind: find(audio, kind, name) for kind, name in wanted.items()}
-        for kind, device in devices.items():
-            make = Microphone if kind == "input" else Speaker
-            try:
-                self._ends[kind] = make(audio, device, sample_rate, frame_size, latency)
-            except OSError as error:
-                self.close()
-                raise ValueError(f"{error}. Choose another, see --list-devices.") from error
-            self._introduce(kind)
-        self._minded = audio.clock()
-
-    @property
-    def microphone(self) -> Microphone | None:
-        """The input, if there is one."""
-        return self._ends.get("input")
-
-    @property
-    def speaker(self) -> Speaker | None:
-        """The output, if there is one."""
-        return self._ends.get("output")
+        asked = sample_rate, frame_size, latency
+        try:
+            if "input" in devices:
+                self.microphone = Microphone(audio, devices["input"], *asked)
+                self._introduce(self.microphone.opened)
+            if "output" in devices:
+                self.speaker = Speaker(audio, devices["output"], *asked)
+                self._introduce(self.speaker.opened)
+        except OSError as error:
+            self.close()
+            raise ValueError(f"{error}. Choose another, see --list-devices.") from error
+        self._polled = audio.clock()
 
     def start(self) -> None:
         """Wait until the devices run at their pace, for as long as that may take."""
-        start = self._minded = self._audio.clock()
-        while not all(end.watch.steady for end in self._ends.values()):
+        start = self._polled = self._audio.clock()
+        while not all(each.watchdog.steady for each in self._opened()):
             now = self._audio.clock()
             if now - start > _STARTING:
                 break
-            self.mind(now)
+            self.poll(now)
             self._audio.wait(_PAUSE, None)
         if self.microphone:
             self.microphone.skip()
 
-    def mind(self, now: float) -> None:
+    def poll(self, now: float) -> None:
         """Open again what has gone away. To be called many times a second.
 
         PortAudio sees a change only when all is closed and it begins anew, so both are reopened.
         """
-        away = now - self._minded > _AWAY
-        self._minded = now
-        for kind, end in self._ends.items():
+        away = now - self._polled > _AWAY
+        self._polled = now
+        for each in self._opened():
             if away:
-                end.watch.restart(now)
-            elif not self.down and (trouble := end.watch.trouble(now)):
-                self._say(f"{kind}: {end.device.name}: {trouble}; opening it anew")
-                self.down.add(kind)
+                each.watchdog.restart(now)
+            elif not self.down and (trouble := each.watchdog.trouble(now)):
+                self._say(f"{each.kind}: {each.device.name}: {trouble}; opening it anew")
+                self.down.add(each.kind)
                 self._next = now
                 break
         if self.down and now >= self._next:
@@ -100,31 +96,31 @@ class Keeper:
 
     def close(self) -> None:
         """Close all."""
-        for end in self._ends.values():
-            end.close()
+        for end in (self.microphone, self.speaker):
+            if end:
+                end.close()
+
+    def _opened(self) -> list[OpenDevice]:
+        return [end.opened for end in (self.microphone, self.speaker) if end]
 
     def _reopen(self) -> None:
         self.close()
         self._audio.refresh()
-        for kind, end in self._ends.items():
-            before, known = end.port.rate, kind not in self.down
+        for each in self._opened():
+            before = each.port.rate
             try:
-                end.reopen(find(self._audio, kind, self._wanted[kind]), self._latency)
+                each.open(find(self._audio, each.kind, self._wanted[each.kind]))
             except (OSError, ValueError):  # not there yet
-                self.down.add(kind)
+                self.down.add(each.kind)
                 continue
-            self.down.discard(kind)
-            if not known:
+            if each.kind in self.down:
+                self.down.discard(each.kind)
                 self.reopened += 1
-                self._introduce(kind)
-                self._hint(hints.rate(before, end.port.rate))
+                self._introduce(each)
+                if hint := hints.rate(before, each.port.rate):
+                    self._say(hint)
 
-    def _introduce(self, kind: Kind) -> None:
-        end = self._ends[kind]
-        device, rate = end.device, end.port.rate
+    def _introduce(self, opened: OpenDevice) -> None:
+        device, rate = opened.device, opened.port.rate
         own = "" if rate == device.rate else f" (its own: {device.rate} Hz)"
-        self._say(f"{kind}: {device.number} {device.name} ({device.system}), {rate} Hz{own}")
-
-    def _hint(self, hint: str | None) -> None:
-        if hint:
-            self._say(hint)
+        self._say(f"{opened.kind}: {device.number} {device.name} ({device.system}), {rate} Hz{own}")

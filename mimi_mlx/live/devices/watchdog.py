@@ -14,20 +14,11 @@ _SPAN, _OFF, _TIMES = 0.4, 0.25, 2
 # How far it may be off for a device that has just begun to count as running well.
 _STEADY = 0.1
 
-# The share of a device's newest word on its delay: it says another at each block, by some 10 ms.
-_NEWEST = 0.02
 
-
-def settled(before: float, delay: float) -> float:
-    """A delay that moves slowly from what it was to what it is; 0 is what was never known."""
-    return before + _NEWEST * (delay - before) if before else delay
-
-
-class Watch:
+class Watchdog:
     """Watches one open port. :meth:`heard` is the callback's, all else the loop's.
 
     Args:
-        port: The device.
         now: Seconds of the clock.
     """
 

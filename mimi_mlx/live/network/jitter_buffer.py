@@ -8,7 +8,6 @@ from collections import deque
 
 import numpy as np
 
-from .lateness import Lateness
 from .packet import SEQUENCES
 
 CAPACITY = 64  # frames from the next to be played to the newest: 5 s
@@ -19,6 +18,7 @@ _TOLERATED = 3  # frames above the target; more are cut at once
 _EARLY = 2  # calls between a frame's coming and its turn; if even the latest had them, drop one
 _PACE = 12  # calls, about a second, between two frames dropped
 _REMEMBERED = 2 * CAPACITY  # sequence numbers, to tell a second copy from a late frame
+_WINDOW = 125  # calls, 10 s; the window before is remembered too
 
 
 class JitterBuffer:
@@ -27,19 +27,9 @@ class JitterBuffer:
     Its memory is bounded whatever is put in: at most ``CAPACITY`` frames.
     """
 
-    def __init__(self):
-        self.received = 0
-        """Frames that came in time."""
-        self.lost = 0
-        """Frames whose time passed without them; the late ones are among them."""
-        self.late = 0
-        """Frames that came after their time, and were not used."""
-        self.duplicate = 0
-        """Frames that came again."""
-        self.concealed = 0
-        """Frames made up because none was there: for lost ones, or to wait for late ones."""
-        self.dropped = 0
-        """Frames that came in time but were left out, to catch up."""
+    def __init__(self) -> None:
+        self.received = self.lost = self.late = self.duplicate = self.concealed = self.dropped = 0
+        """Frames, counted as :class:`link.LinkStats` has them."""
         self._codes: np.ndarray | None = None  # the last codes played
         self._faded = 0  # calls in a row that gave nothing received
         self._calls = 0
@@ -173,7 +163,7 @@ class JitterBuffer:
         self._fresh, self._faded = False, 0
         return self._codes, 1.0
 
-    def _conceal(self) -> tuple[np.ndarray, float]:
+    def _conceal(self) -> tuple[np.ndarray | None, float]:
         if not self._filling:
             self.concealed += 1
         self._faded += 1
@@ -198,3 +188,40 @@ class JitterBuffer:
         """A sequence number as one that goes on past 2 ** 32, near the newest."""
         half = SEQUENCES // 2
         return self._newest + (sequence - self._newest + half) % SEQUENCES - half
+
+
+class Lateness:
+    """Remembers how late frames came, in calls of the playout, on a scale without a zero."""
+
+    LEAST, MOST = 2, 12  # frames: the range of ``target``
+
+    def __init__(self) -> None:
+        self.target = self.LEAST
+        """Frames to hold before playing begins: one more than the frames came apart."""
+        self._ticks = 0
+        self._now: list[int] = []  # the least and the greatest of this window, or nothing
+        self._before: list[int] | None = None  # of the window before; None: there was none
+
+    def add(self, lateness: int) -> None:
+        """A frame came: the number of calls before it, less the frame's own number."""
+        self._now = _range([*self._now, lateness])
+
+    def tick(self) -> None:
+        """One more call of the playout, while frames come."""
+        self._ticks += 1
+        if self._ticks % _WINDOW == 0:
+            seen = _range([*(self._before or []), *self._now])
+            if seen:
+                self.target = min(max(1 + seen[1] - seen[0], self.LEAST), self.MOST)
+            self._now, self._before = [], self._now
+
+    @property
+    def latest(self) -> int | None:
+        """The greatest lateness of the last 10 to 20 s; None if that is not known yet."""
+        if self._before is None:
+            return None
+        return max([*self._before, *self._now], default=None)
+
+
+def _range(values: list[int]) -> list[int]:
+    return [min(values), max(values)] if values else []

@@ -48,14 +48,12 @@ class Link:
     error nor make it grow. One thread at a time may use a link.
 
     Args:
-        num_codebooks: K of the codes, in both directions.
+        format: Of the packets, in both directions; those of another are refused.
         send_to: Host and port of the peer, or None: only receive. A name is looked up once.
         listen: Port to receive at, on all addresses of this machine, 0 for any free one; or None:
             only send.
         allow: The one host that may send to this link, looked up once; None means any.
         clock: Seconds, from any zero.
-        fingerprint: Of the model: codes of another are refused.
-        codebook_size: Of the model: codes are from 0 to this less 1.
         frame_rate: Frames a second.
 
     Raises:
@@ -65,21 +63,18 @@ class Link:
 
     def __init__(
         self,
-        num_codebooks: int,
+        format: PacketFormat,
         send_to: tuple[str, int] | None,
         listen: int | None,
         allow: str | None = None,
         clock: Callable[[], float] = time.monotonic,
-        *,
-        fingerprint: str,
-        codebook_size: int = 2048,
         frame_rate: float = 12.5,
     ):
         if send_to is None and listen is None:
             raise ValueError("a link that neither sends nor listens. Give send_to, listen or both.")
-        self._format = PacketFormat(num_codebooks, codebook_size, fingerprint)
+        self._format = format
         allowed = None if allow is None else hosts(allow)
-        self._receiver = Receiver(self._format, allowed, clock)
+        self._receiver = Receiver(format, allowed, clock)
         self._frame_rate = frame_rate
         self._sends, self._listens = send_to is not None, listen is not None
         self._stream = secrets.randbits(32)

@@ -16,7 +16,6 @@ class Receiver:
     when another takes its place.
 
     Args:
-        format: What a good packet looks like.
         allowed: The hosts that may send; None means any.
         clock: Seconds, from any zero.
     """

@@ -21,10 +21,7 @@ class Address(NamedTuple):
 class UdpSocket:
     """Sends to one address, hears all; both over one socket.
 
-    Args:
-        send_to: Host and port, or None: it only listens. A name is looked up once.
-        listen: Port to hear at, on all of this machine's addresses, 0 for any free one; or None:
-            it only sends.
+    Args are those of :class:`link.Link`.
 
     Raises:
         ValueError: The host is not known, or the port is not free or not a port.
@@ -41,10 +38,13 @@ class UdpSocket:
         found = _found(*send_to) if send_to else []
         if listen is None:
             self._to = _reachable(found)
+            assert self._to is not None
             self._socket = socket.socket(self._to[0], socket.SOCK_DGRAM)
         else:
             self._socket = _listening(listen)
-            self._to = _reachable([each for each in found if self._carries(each[0])])
+            self._to = _reachable(
+                [each for each in found if self._socket.family in (socket.AF_INET6, each[0])]
+            )
         if send_to and not self._to:
             self._socket.close()
             raise ValueError(
@@ -61,10 +61,11 @@ class UdpSocket:
     @property
     def is_ipv6(self) -> bool:
         """Whether what it sends goes over IPv6."""
-        return bool(self._to) and self._to[0] == socket.AF_INET6
+        return self._to is not None and self._to[0] == socket.AF_INET6
 
     def send(self, data: bytes) -> bool:
         """Send a datagram if that is possible at once; whether it was."""
+        assert self._to is not None
         family, address = self._to
         if family == socket.AF_INET and self._socket.family == socket.AF_INET6:
             address = (f"::ffff:{address[0]}", address[1])
@@ -90,9 +91,6 @@ class UdpSocket:
     def close(self) -> None:
         """Close the socket. Again: nothing."""
         self._socket.close()
-
-    def _carries(self, family: int) -> bool:
-        return self._socket.family in (socket.AF_INET6, family)
 
 
 def hosts(name: str) -> frozenset[str]:

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from fake_audio import FakeAudio, FakeDevice, FakeWorker
 
-from mimi_mlx.live.devices.supervisor import Keeper
-from mimi_mlx.live.frame_codec import Coded
-from mimi_mlx.live.pipeline import Notes, Outgoing
+from mimi_mlx.live.devices.supervisor import DeviceSupervisor
+from mimi_mlx.live.frame_codec import CodedFrame
+from mimi_mlx.live.pipeline import Outgoing, RunLog
 from mimi_mlx.live.recorder import Recorder
 from mimi_mlx.live.screen import Screen
 from mimi_mlx.live.session import Session
-from mimi_mlx.live.stats import Figures
+from mimi_mlx.live.stats import LiveStats
 
 
 class EchoCodec:
@@ -22,9 +22,9 @@ class EchoCodec:
     def __init__(self):
         self.frames: list[np.ndarray] = []
 
-    def roundtrip(self, frame: np.ndarray) -> Coded:
+    def encode(self, frame: np.ndarray, decode: bool) -> CodedFrame:
         self.frames.append(frame)
-        return Coded(np.zeros(8, np.int32), frame, -20.0, 0.0, 0.0, 0.0)
+        return CodedFrame(np.zeros(8, np.int32), frame, -20.0, 0.0, 0.0, 0.0)
 
 
 class Run:
@@ -34,19 +34,22 @@ class Run:
         self.microphone, self.speaker = microphone, speaker
         self.audio = FakeAudio(microphone, speaker, sound=sound)
         self.codec, self.terminal = EchoCodec(), io.StringIO()
-        self.figures = Figures(0.08, 1.1)
+        self.stats = LiveStats(0.08, 1.1)
         screen = Screen(self.terminal, self.audio.clock)
         names = {"input": wanted[0], "output": wanted[1]}
-        self.keeper = Keeper(self.audio, names, 24000, 1920, 0.02, screen.say)
-        self.figures.microphone, self.figures.speaker = self.keeper.microphone, self.keeper.speaker
-        notes = Notes(self.figures, Recorder(tiny, 8), None)
+        self.supervisor = DeviceSupervisor(self.audio, names, 24000, 1920, 0.02, screen.say)
+        self.stats.microphone, self.stats.speaker = (
+            self.supervisor.microphone,
+            self.supervisor.speaker,
+        )
+        log = RunLog(self.stats, Recorder(tiny, 8), None)
         worker = FakeWorker(self.audio, takes)
-        ends = self.keeper.microphone, worker, self.codec, notes, self.keeper.speaker, None
-        self.session = Session(self.audio, self.keeper, [Outgoing(*ends)], notes, screen)
+        ends = self.supervisor.microphone, worker, self.codec, log, self.supervisor.speaker, None
+        self.session = Session(self.audio, self.supervisor, [Outgoing(*ends)], log, screen)
 
-    def go(self, seconds: float) -> Figures:
+    def go(self, seconds: float) -> LiveStats:
         self.session.run(seconds)
-        return self.figures
+        return self.stats
 
     @property
     def said(self) -> str:
@@ -89,16 +92,16 @@ def onset(run: Run) -> float:
 )
 def test_any_devices_and_the_delay_is_as_shown(tiny, microphone, speaker):
     run = Run(tiny, microphone, speaker, pulse)
-    figures = run.go(5.0)
+    stats = run.go(5.0)
     measured = onset(run)
     rate = 24000 if speaker.converts else speaker.rate
     assert {heard for _, heard, _ in run.audio.heard} == {rate}
-    assert figures.mouth_to_ear_now == pytest.approx(measured, abs=0.004)
-    print(f"mouth to ear: shown {figures.mouth_to_ear_now:.4f} s, measured {measured:.4f} s")
+    assert stats.mouth_to_ear_now == pytest.approx(measured, abs=0.004)
+    print(f"mouth to ear: shown {stats.mouth_to_ear_now:.4f} s, measured {measured:.4f} s")
     # 20 ms into the microphone, 80 of the frame, 4 to compute, 10 through the speaker, 20 of
     # margin, 2 of the loop, and at first as much as both devices' blocks of 10.
     assert 0.115 < measured < 0.165
-    assert figures.late == figures.underruns == figures.dropped == figures.overruns == 0
+    assert stats.late == stats.underruns == stats.dropped == stats.overruns == 0
 
 
 def test_what_is_heard_is_what_was_said(tiny):
@@ -106,7 +109,7 @@ def test_what_is_heard_is_what_was_said(tiny):
     run = Run(tiny, mic, speaker, hum)
     run.go(4.0)
     times, heard = run.audio.ear()
-    said = hum(times - run.figures.mouth_to_ear_now)
+    said = hum(times - run.stats.mouth_to_ear_now)
     # The clock gives the delay within a sample; the sound itself gives the rest.
     heard, said = heard[24000:84000], said[24000:84000]
     errors = [np.std(heard - np.roll(said, shift)) for shift in range(-96, 96)]
@@ -117,40 +120,40 @@ def test_a_stall_loses_the_oldest_and_the_delay_comes_back(tiny):
     mic, speaker = FakeDevice("mic", inputs=1), FakeDevice("speaker", outputs=2)
     calls = iter(range(10**6))
     run = Run(tiny, mic, speaker, pulse, lambda: 3.0 if next(calls) == 50 else 0.004)
-    figures = run.go(11.0)
-    assert figures.late == figures.underruns == 1
+    stats = run.go(11.0)
+    assert stats.late == stats.underruns == 1
     # 3 s were said meanwhile; what could not wait is counted, and so is what was cut afterwards.
-    assert 2.7 < figures.dropped < 3.1
+    assert 2.7 < stats.dropped < 3.1
     assert onset(run) < 0.2
-    assert figures.mouth_to_ear_now == pytest.approx(onset(run), abs=0.004)
-    assert figures.reopened == 0
+    assert stats.mouth_to_ear_now == pytest.approx(onset(run), abs=0.004)
+    assert stats.reopened == 0
 
 
 def test_a_slow_frame_now_and_then_makes_room_for_itself(tiny):
     mic, speaker = FakeDevice("mic", inputs=1), FakeDevice("speaker", outputs=2)
     calls = iter(range(10**6))
     run = Run(tiny, mic, speaker, hum, lambda: 0.05 if next(calls) % 60 == 50 else 0.004)
-    figures = run.go(30.0)
-    assert 0 < figures.late <= 3  # of six
-    assert figures.late == figures.underruns
+    stats = run.go(30.0)
+    assert 0 < stats.late <= 3  # of six
+    assert stats.late == stats.underruns
 
 
 def test_a_codec_that_is_too_slow_keeps_going_and_counts(tiny):
     mic, speaker = FakeDevice("mic", inputs=1), FakeDevice("speaker", outputs=2)
     run = Run(tiny, mic, speaker, hum, lambda: 0.12)
-    figures = run.go(8.0)
-    assert 55 < figures.frames < 70  # of 100
-    assert figures.dropped > 2 and figures.late > 15
-    assert figures.mouth_to_ear_now < 1.0  # bounded
+    stats = run.go(8.0)
+    assert 55 < stats.frames < 70  # of 100
+    assert stats.dropped > 2 and stats.late > 15
+    assert stats.mouth_to_ear_now < 1.0  # bounded
 
 
 def test_flags_of_the_devices_are_counted_not_obeyed(tiny):
     mic, speaker = FakeDevice("mic", inputs=1), FakeDevice("speaker", outputs=2)
     run = Run(tiny, mic, speaker, hum)
     run.audio.at(2.0, lambda: setattr(mic, "flags", 7))
-    figures = run.go(4.0)
-    assert figures.overruns == 7
-    assert figures.reopened == figures.late == 0
+    stats = run.go(4.0)
+    assert stats.overruns == 7
+    assert stats.reopened == stats.late == 0
 
 
 @pytest.mark.parametrize("end", ["microphone", "speaker"])
@@ -172,8 +175,8 @@ def test_a_device_that_goes_is_opened_again_within_two_seconds(tiny, end, how):
     run.audio.at(4.0, come_back)
     seen = []
     run.audio.at(6.0, lambda: seen.extend((run.audio.now, len(run.codec.frames))))
-    figures = run.go(9.0)
-    assert figures.reopened >= 1
+    stats = run.go(9.0)
+    assert stats.reopened >= 1
     assert "opening it anew" in run.said
     assert all(port.active for port in run.audio.ports) and len(run.audio.ports) == 2
     # Two seconds after it came back all was as before.
@@ -181,7 +184,7 @@ def test_a_device_that_goes_is_opened_again_within_two_seconds(tiny, end, how):
     assert len(run.codec.frames) - seen[1] == pytest.approx(frames, abs=1)
     sounds = [when for when, _, block in run.audio.heard if np.abs(block).max() > 0.1]
     assert any(back[0] < when < back[0] + 2.2 for when in sounds)
-    assert figures.mouth_to_ear_now == pytest.approx(onset(run), abs=0.004)
+    assert stats.mouth_to_ear_now == pytest.approx(onset(run), abs=0.004)
     assert onset(run) < 0.2
 
 
@@ -198,10 +201,10 @@ def test_a_device_that_is_there_but_refuses_is_tried_until_it_opens(tiny, end):
 
     run.audio.at(2.0, refuse)
     run.audio.at(5.0, lambda: setattr(fake, "refuses", False))
-    figures = run.go(8.0)
-    assert run.said.count("it stopped") == 1 and figures.reopened == 1
+    stats = run.go(8.0)
+    assert run.said.count("it stopped") == 1 and stats.reopened == 1
     assert len(run.audio.ports) == 2 and run.audio.refreshed > 3
-    assert figures.mouth_to_ear_now < 0.2
+    assert stats.mouth_to_ear_now < 0.2
 
 
 def test_without_a_name_another_device_takes_over(tiny):
@@ -210,9 +213,12 @@ def test_without_a_name_another_device_takes_over(tiny):
     spare = FakeDevice("spare", inputs=1, rate=48000)
     run.audio.at(1.0, lambda: run.audio.plug(spare))
     run.audio.at(2.0, lambda: run.audio.unplug(mic))
-    figures = run.go(5.0)
-    assert figures.microphone.device.name == "spare" and figures.microphone.port.rate == 48000
-    assert figures.reopened == 1
+    stats = run.go(5.0)
+    assert (
+        stats.microphone.opened.device.name == "spare"
+        and stats.microphone.opened.port.rate == 48000
+    )
+    assert stats.reopened == 1
 
 
 def test_a_headset_that_changes_its_rate_in_mid_stream(tiny):
@@ -227,10 +233,10 @@ def test_a_headset_that_changes_its_rate_in_mid_stream(tiny):
                 port.period *= 3
 
     run.audio.at(3.0, change)
-    figures = run.go(9.0)
+    stats = run.go(9.0)
     assert "its rate changed" in run.said and "Bluetooth" in run.said
-    assert figures.microphone.port.rate == 16000 and figures.reopened == 1
-    assert figures.mouth_to_ear_now == pytest.approx(onset(run), abs=0.004)
+    assert stats.microphone.opened.port.rate == 16000 and stats.reopened == 1
+    assert stats.mouth_to_ear_now == pytest.approx(onset(run), abs=0.004)
 
 
 def test_the_codec_does_not_notice_that_a_device_was_away(tiny):
@@ -248,9 +254,9 @@ def test_the_codec_does_not_notice_that_a_device_was_away(tiny):
 def test_drift_of_real_devices_is_followed(tiny):
     mic, speaker = FakeDevice("mic", inputs=1, ppm=300), FakeDevice("speaker", outputs=2)
     run = Run(tiny, mic, speaker, lambda seconds: 0 * seconds + 0.1)
-    figures = run.go(60.0)
-    assert figures.late == figures.underruns == figures.dropped == 0
-    assert figures.mouth_to_ear.worst - figures.mouth_to_ear.median < 0.02
+    stats = run.go(60.0)
+    assert stats.late == stats.underruns == stats.dropped == 0
+    assert stats.mouth_to_ear.worst - stats.mouth_to_ear.median < 0.02
 
 
 def test_a_silent_microphone_is_told_of_once(tiny):
@@ -276,7 +282,10 @@ def test_a_computer_that_slept_does_not_blame_its_devices(tiny):
 def test_devices_are_found_by_number_and_by_part_of_a_name(tiny):
     fakes = FakeDevice("Built-in Mic", inputs=1), FakeDevice("Built-in Speaker", outputs=2)
     with contextlib.redirect_stderr(io.StringIO()):
-        assert Run(tiny, *fakes, hum, wanted=("0", "built")).keeper.speaker.device.number == 1
+        assert (
+            Run(tiny, *fakes, hum, wanted=("0", "built")).supervisor.speaker.opened.device.number
+            == 1
+        )
     with pytest.raises(ValueError, match=r"'2' is no input device.*0 'Built-in Mic'"):
         Run(tiny, *fakes, hum, wanted=("2", None))
     with pytest.raises(ValueError, match="'1' is no input device"):

@@ -5,12 +5,10 @@ import socket
 import time
 
 import pytest
-from live_network import frame, free_port, heard
+from live_network import FORMAT, frame, free_port, heard
 
 from mimi_mlx.live.network.link import Link
 from mimi_mlx.live.network.udp import UdpSocket, hosts
-
-MARK = "0123456789abcdef"
 
 
 def test_names_of_hosts_are_looked_up():
@@ -44,9 +42,9 @@ def test_a_call_over_loopback(host, kbps):
     need(host)
     ports = free_port(), free_port()
     with contextlib.ExitStack() as stack:
-        one = Link(8, (host, ports[1]), ports[0], host, fingerprint=MARK)
+        one = Link(FORMAT, (host, ports[1]), ports[0], host)
         stack.callback(one.close)
-        two = Link(8, (host, ports[0]), ports[1], host, fingerprint=MARK)
+        two = Link(FORMAT, (host, ports[0]), ports[1], host)
         stack.callback(two.close)
         for n in range(10):
             one.send(frame(n))
@@ -63,8 +61,8 @@ def test_a_call_over_loopback(host, kbps):
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
 def test_one_direction_over_loopback(host):
     need("127.0.0.1" if host == "localhost" else host)
-    ear = Link(8, None, 0, fingerprint=MARK)
-    mouth = Link(8, (host, ear.port), None, fingerprint=MARK)
+    ear = Link(FORMAT, None, 0)
+    mouth = Link(FORMAT, (host, ear.port), None)
     try:
         for n in range(5):
             mouth.send(frame(n))
@@ -79,7 +77,7 @@ def test_one_direction_over_loopback(host):
 
 
 def test_garbage_over_a_real_socket():
-    link = Link(8, None, 0, fingerprint=MARK)
+    link = Link(FORMAT, None, 0)
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
             for size in (0, 1, 31, 2000, 60_000):
@@ -91,7 +89,7 @@ def test_garbage_over_a_real_socket():
 
 
 def test_sending_where_nobody_listens_goes_on():
-    link = Link(8, ("127.0.0.1", free_port()), 0, fingerprint=MARK)
+    link = Link(FORMAT, ("127.0.0.1", free_port()), 0)
     try:
         for n in range(20):
             link.send(frame(n))
@@ -114,7 +112,7 @@ def test_errors_of_the_socket_are_counted(monkeypatch):
         def close(self):
             pass
 
-    link = Link(8, ("127.0.0.1", 9), 0, fingerprint=MARK)
+    link = Link(FORMAT, ("127.0.0.1", 9), 0)
     link._socket.close()
     monkeypatch.setattr(link._socket, "_socket", Down())
     for n in range(3):
@@ -127,10 +125,10 @@ def test_errors_of_the_socket_are_counted(monkeypatch):
 
 
 def test_a_port_that_is_taken():
-    link = Link(8, None, 0, fingerprint=MARK)
+    link = Link(FORMAT, None, 0)
     try:
         with pytest.raises(ValueError, match=rf"cannot listen at port {link.port} .*another"):
-            Link(8, None, link.port, fingerprint=MARK)
+            Link(FORMAT, None, link.port)
     finally:
         link.close()
         link.close()
@@ -156,11 +154,11 @@ def test_what_cannot_be_linked(monkeypatch, arguments, message):
 
     monkeypatch.setattr("socket.getaddrinfo", look_up)
     with pytest.raises(ValueError, match=message):
-        Link(8, *arguments, fingerprint=MARK)
+        Link(FORMAT, *arguments)
 
 
 def test_a_link_that_only_listens_cannot_send():
-    link = Link(8, None, 0, fingerprint=MARK)
+    link = Link(FORMAT, None, 0)
     try:
         with pytest.raises(ValueError, match="only listens"):
             link.send(frame(0))

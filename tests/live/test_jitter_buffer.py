@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from live_network import Played, arrivals, frame, play
 
-from mimi_mlx.live.network.jitter_buffer import CAPACITY, FADE, JitterBuffer
-from mimi_mlx.live.network.lateness import Lateness
+from mimi_mlx.live.network.jitter_buffer import CAPACITY, FADE, JitterBuffer, Lateness
 
 FRAMES = 3000  # 4 minutes
 SETTLED = 400  # calls, after which the depth has found its level

@@ -1,5 +1,6 @@
 """``mimi-mlx stream`` from its arguments to its files, with made-up devices or none."""
 
+import argparse
 import json
 import signal
 import subprocess
@@ -15,16 +16,18 @@ from paths import SPEECH
 
 from mimi_mlx import cli, codefile
 from mimi_mlx.cli import stream
-from mimi_mlx.live import frame_codec as codec
 from mimi_mlx.live.devices.portaudio import PortAudio
+from mimi_mlx.live.frame_codec import FrameCodec
 
 CLIP = SPEECH / "kathleen-1.flac"  # 40134 samples: 21 frames, the last one ragged
 
 
 def run(audio: FakeAudio, *args: object) -> None:
-    args = cli._parser().parse_args(["stream", "--model", "tiny", *map(str, args)])
-    stream._check(args)
-    stream.stream(args, audio, FakeWorker(audio))
+    parser = argparse.ArgumentParser()
+    stream.add_arguments(parser)
+    parsed = parser.parse_args(["--model", "tiny", *map(str, args)])
+    stream.check(parsed)
+    stream.stream(parsed, audio, FakeWorker(audio))
 
 
 def offline(tiny, pcm: np.ndarray) -> np.ndarray:
@@ -57,9 +60,9 @@ def test_a_microphone_is_coded_as_offline(tiny, speech, tmp_path, monkeypatch, c
     def sound(seconds: np.ndarray) -> np.ndarray:
         return clip[np.rint((seconds - 99) * 24000).astype(int) % len(clip)]
 
-    inner = codec.Codec._code
+    inner = FrameCodec.encode
     monkeypatch.setattr(
-        codec.Codec, "_code", lambda self, f, decode: frames.append(f) or inner(self, f, decode)
+        FrameCodec, "encode", lambda self, f, decode: frames.append(f) or inner(self, f, decode)
     )
     files = {name: tmp_path / name for name in ("a.mimi", "a.wav", "a.json")}
     options = zip(("--record", "--save-wav", "--trace"), files.values(), strict=True)
