@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from .. import tiny
 from ..model.config import MimiConfig
+from .layouts import SECTIONS
 
 T = TypeVar("T")
 
@@ -26,9 +27,6 @@ _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 
 # Kyutai's language models bring their Mimi in a file of its own, of kyutai/mimi's sizes.
 _KYUTAI = re.compile(r"(tokenizer-\w+-checkpoint\d+|mimi-pytorch-.+)\.safetensors")
-
-# Where config.json describes the Mimi inside a larger model, and what its tensors begin with.
-SECTIONS = {"codec_config": "codec_model.", "audio_encoder_config": "audio_encoder."}
 
 # Any of these in the Hub's cache shows where the rest of a checkpoint would be.
 _LANDMARKS = (

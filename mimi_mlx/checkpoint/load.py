@@ -1,8 +1,7 @@
-"""What each published layout calls its tensors, and how they become parameters.
+"""From the .safetensors files of any layout to a model with its weights.
 
-A checkpoint's names become the Hub's first (kyutai/mimi's, as transformers saves them). Then one
-short rule for each kind of module takes its tensors and gives its parameters. What is missing,
-misshapen or left over ends in one error that names it.
+Once tensors have the Hub's names (layouts.py), one short rule for each kind of module takes its
+tensors and gives its parameters.
 """
 
 import re
@@ -19,38 +18,9 @@ from ..model.conv import CausalConv1d, CausalConvTranspose1d, CausalTapConv1d, D
 from ..model.ops import tf32 as exact
 from ..model.quantizer import SplitResidualVectorQuantizer
 from ..model.transformer import TransformerLayer
-from ..streaming import validation as check
+from . import layouts
 from . import mlx_format as converted
-
-Tensors = dict[str, mx.array]
-
-# Where a Mimi lives inside a larger checkpoint: Sesame's CSM, Hugging Face's Moshi.
-_PREFIXES = ("codec_model.", "audio_encoder.")
-
-# What relatives of Mimi, with other decoders and without its codes, call their tensors.
-_FOREIGN = {
-    "pocket-tts": r"(flow_lm|mimi)\.",
-    "the Qwen3-TTS tokenizer": r"(decoder\.pre_transformer|encoder\.encoder)\.",
-}
-
-# Kyutai's names, and the Hub's for the same tensors.
-_KYUTAI = [
-    (r"^(encoder|decoder)\.model\.", r"\1.layers."),
-    (r"^(downsample|upsample)\.(conv|convtr)\.", r"\1."),
-    (r"\.(conv|convtr)\.\1\.(weight|bias)$", r".conv.\2"),
-    (r"_transformer\.transformer\.layers\.", "_transformer.layers."),
-    (r"\.norm1\.", ".input_layernorm."),
-    (r"\.norm2\.", ".post_attention_layernorm."),
-    (r"\.linear(\d)\.", r".mlp.fc\1."),
-    (r"\.layer_scale_1\.", ".self_attn_layer_scale."),
-    (r"\.layer_scale_2\.", ".mlp_layer_scale."),
-    (r"\.self_attn\.out_proj\.", ".self_attn.o_proj."),
-    (r"^quantizer\.rvq_first\.", "quantizer.semantic_residual_vector_quantizer."),
-    (r"^quantizer\.rvq_rest\.", "quantizer.acoustic_residual_vector_quantizer."),
-    (r"\.vq\.layers\.", ".layers."),
-    (r"\._codebook\.embedding_sum$", ".codebook.embed_sum"),
-    (r"\._codebook\._?(\w+)$", r".codebook.\1"),
-]
+from .layouts import Tensors
 
 # A codebook's sums are divided by its usage, at least this. Source: MimiEuclideanCodebook.
 _CODEBOOK_EPSILON = 1e-5
@@ -98,7 +68,7 @@ def _published(
     device: mx.DeviceType | None,
 ) -> Mimi:
     mimi = Mimi(config, only, device)
-    source = _Source(_hub_names(tensors, config, paths), only)
+    source = _Source(layouts.hub_names(tensors, config, paths), only)
     parameters = [
         (name, mx.contiguous(array))  # a step must not lay out a weight anew
         for path, module in mimi.named_modules()
@@ -124,51 +94,6 @@ def _read(paths: Iterable[Path]) -> tuple[Tensors, dict[str, str]]:
                 f"{path} cannot be read as .safetensors ({error}). Download it again."
             ) from error
     return tensors, metadata
-
-
-def _hub_names(tensors: Tensors, config: MimiConfig, paths: Iterable[Path]) -> Tensors:
-    """The Mimi among ``tensors``, under the Hub's names."""
-    where = ", ".join(str(path) for path in paths)
-    for prefix in _PREFIXES:
-        inner = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-        tensors = inner or tensors
-    for relative, pattern in _FOREIGN.items():
-        if any(re.match(pattern, name) for name in tensors):
-            raise ValueError(
-                f"{where} holds {relative}, whose decoder is another and which has no codes of "
-                "Mimi's. Give Mimi's own weights, such as kyutai/mimi."
-            )
-    if any(".vq.layers." in name for name in tensors):
-        tensors = _from_kyutai(tensors, config)
-    if not any("_residual_vector_quantizer.layers." in name for name in tensors):
-        raise ValueError(
-            f"{where} holds no Mimi: none of its {len(tensors)} tensors is a codebook. Give "
-            "kyutai/mimi's model.safetensors, or a tokenizer-*.safetensors of Kyutai's."
-        )
-    return tensors
-
-
-def _from_kyutai(tensors: Tensors, config: MimiConfig) -> Tensors:
-    renamed: Tensors = {}
-    fused = (3 * config.num_attention_heads * config.head_dim, config.hidden_size)
-    for name, tensor in tensors.items():
-        for pattern, replacement in _KYUTAI:
-            name = re.sub(pattern, replacement, name)
-        if name.endswith(".self_attn.in_proj_weight") and tensor.shape == fused:
-            base = name.removesuffix("in_proj_weight")
-            q, k, v = mx.split(tensor, 3)
-            renamed[base + "q_proj.weight"] = _half_split(q, config)
-            renamed[base + "k_proj.weight"] = _half_split(k, config)
-            renamed[base + "v_proj.weight"] = v
-        else:
-            renamed[name] = tensor
-    return renamed
-
-
-def _half_split(weight: mx.array, config: MimiConfig) -> mx.array:
-    """Rows of a query or key projection, from interleaved pairs to one half after the other."""
-    pairs = weight.reshape(config.num_attention_heads, -1, 2, weight.shape[-1])
-    return pairs.swapaxes(1, 2).reshape(weight.shape)
 
 
 class _Source:
@@ -202,7 +127,7 @@ class _Source:
         """Raise if anything was missing or misshapen, or is left."""
         left = [name for name in self._tensors if not self._dropped.match(name)]
         found = {"missing": self._missing, "misshapen": self._misshapen, "unknown": left}
-        check.tensors(paths, found)
+        layouts.check(paths, found)
 
 
 def _parameters(path: str, module: nn.Module, source: _Source) -> Iterator[tuple[str, mx.array]]:

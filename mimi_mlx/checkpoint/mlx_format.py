@@ -14,8 +14,7 @@ from safetensors import SafetensorError, safe_open
 
 from ..mimi import Mimi
 from ..model.config import MimiConfig
-from ..streaming import validation as check
-from . import precision
+from . import layouts, precision
 
 KEY = "mimi_mlx"
 """Of the metadata: JSON with ``dtype``, ``bits``, ``group_size`` and ``only``."""
@@ -69,7 +68,7 @@ def load(
             f"{where} was converted with --{half}-only; it has no {only}. Convert without that."
         )
     expected = _flat(_blank(config, half, None, recipe))
-    check.tensors(paths, _misfits(tensors, expected))
+    layouts.check(paths, _misfits(tensors, expected))
     mimi = _blank(config, only or half, device, recipe)
     mimi.load_weights([(name, tensors[name]) for name in _flat(mimi)])
     with mimi.on_device():

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 
 from .. import codefile
 from ..audio import reader as soundin
-from ..checkpoint import hub
+from ..checkpoint import hub, layouts
 from ..checkpoint import load as weights
 from ..checkpoint import mlx_format as converted
 from ..codefile import arrays as codes_io
@@ -168,13 +168,10 @@ def _tensors(files: list[Path]) -> dict[str, str]:
         recipe, half = converted.about(about[converted.KEY], str(files[0]))
         alone = f", the {half} alone" if half else ""
         return {"layout": f"converted: {recipe}{alone}", "tensors": str(len(shapes))}
-    within = [
-        prefix for prefix in hub.SECTIONS.values() if any(n.startswith(prefix) for n in shapes)
-    ]
-    shapes = {n: s for n, s in shapes.items() if n.startswith(tuple(within))} if within else shapes
-    layout = "kyutai" if any(".vq.layers." in name for name in shapes) else "hub"
+    layout, within = layouts.layout_of(shapes)
+    shapes = {name: s for name, s in shapes.items() if name.startswith(within)}
     count = sum(math.prod(s) for name, s in shapes.items() if not name.endswith(_COUNTERS))
     return {
-        "layout": f"{layout}, under {within[0]}*" if within else layout,
+        "layout": f"{layout}, under {within}*" if within else layout,
         "parameters": f"{count:,} in {len(shapes)} tensors",
     }

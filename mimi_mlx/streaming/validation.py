@@ -1,8 +1,7 @@
 """What is checked at the door: every error names the value, the rule and the remedy."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import mlx.core as mx
@@ -224,22 +223,3 @@ def saved_stream(path: str | os.PathLike, saved: SavedStream, stepper: "Stepper"
             f"{path} holds a state of other arrays ({odd[0]}: {found.get(odd[0])}; here "
             f"{fits.get(odd[0])}). Load it with the model that it was saved with."
         )
-
-
-def tensors(paths: Iterable[Path], wrong: Mapping[str, list[str]]) -> None:
-    """Nothing is wrong with a checkpoint's tensors, of which ``wrong`` lists names by kind.
-
-    Raises:
-        ValueError: Something is.
-    """
-    listed = [_listed(kind, sorted(names)) for kind, names in wrong.items() if names]
-    if listed:
-        raise ValueError(
-            f"{', '.join(str(path) for path in paths)} does not fit its configuration: "
-            f"{'; '.join(listed)}. Give the config.json that belongs to these weights."
-        )
-
-
-def _listed(kind: str, names: list[str]) -> str:
-    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
-    return f"{len(names)} {kind} ({', '.join(names[:4])}{more})"
