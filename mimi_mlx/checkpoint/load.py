@@ -10,8 +10,8 @@ from pathlib import Path
 
 import mlx.core as mx
 import mlx.nn as nn
-from safetensors import SafetensorError, safe_open
 
+from ..files import open_safetensors
 from ..mimi import Mimi
 from ..model.config import MimiConfig
 from ..model.conv import CausalConv1d, CausalConvTranspose1d, CausalTapConv1d, Downsample, Upsample
@@ -85,14 +85,11 @@ def _read(paths: Iterable[Path]) -> tuple[Tensors, dict[str, str]]:
     tensors: Tensors = {}
     metadata: dict[str, str] = {}
     for path in paths:
-        try:
-            with safe_open(path, "numpy") as file:  # reads the header, checks the file's length
-                metadata.update(file.metadata() or {})
-            tensors.update(mx.load(str(path)))
-        except (SafetensorError, RuntimeError, OSError) as error:
-            raise ValueError(
-                f"{path} cannot be read as .safetensors ({error}). Download it again."
-            ) from error
+        with open_safetensors(path, "Download it again.") as file:
+            metadata.update(file.metadata() or {})
+            found = mx.load(str(path), format="safetensors")
+            assert isinstance(found, dict)
+            tensors.update(found)
     return tensors, metadata
 
 

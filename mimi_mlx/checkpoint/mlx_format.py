@@ -10,8 +10,8 @@ from typing import Any
 
 import mlx.core as mx
 from mlx.utils import tree_flatten
-from safetensors import SafetensorError, safe_open
 
+from ..files import open_safetensors
 from ..mimi import Mimi
 from ..model.config import MimiConfig
 from . import layouts, precision
@@ -30,9 +30,9 @@ def recipe(paths: Iterable[Path]) -> precision.Recipe | None:
     """The recipe of files that :func:`save` wrote; None for all others."""
     for path in paths:
         try:
-            with safe_open(path, "numpy") as file:
+            with open_safetensors(path, "Download it again.") as file:
                 said = (file.metadata() or {}).get(KEY)
-        except (SafetensorError, OSError):
+        except ValueError:
             continue  # loading it says what is wrong
         if said is not None:
             return about(said, str(path))[0]

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 import mlx.core as mx
-from safetensors import SafetensorError, safe_open
 
 from .. import codefile
 from ..audio import reader as soundin
@@ -18,7 +17,7 @@ from ..checkpoint import load as weights
 from ..checkpoint import mlx_format as converted
 from ..codefile import arrays as codes_io
 from ..codefile.header import MAGIC
-from ..files import PIPE
+from ..files import PIPE, open_safetensors
 from ..model.config import MimiConfig
 from ..model.ops import linux as blas
 from . import sound_io as sound_ends
@@ -87,9 +86,9 @@ def _holds_codes(path: Path) -> bool:
     if path.suffix != ".safetensors":
         return False
     try:
-        with safe_open(path, "numpy") as file:
+        with open_safetensors(path, "Encode the clip again.") as file:
             return "codes" in file.keys()  # noqa: SIM118
-    except (SafetensorError, OSError):
+    except ValueError:
         return False  # loading it as a model says what is wrong
 
 
@@ -161,7 +160,7 @@ def _tensors(files: list[Path]) -> dict[str, str]:
     shapes: dict[str, list[int]] = {}
     about: dict[str, str] = {}
     for path in files:
-        with safe_open(path, "numpy") as file:
+        with open_safetensors(path, "Download it again.") as file:
             about |= file.metadata() or {}
             shapes |= {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
     if converted.KEY in about:

@@ -4,9 +4,8 @@ import os
 from typing import NamedTuple
 
 import mlx.core as mx
-from safetensors import SafetensorError, safe_open
 
-from ..files import replacing
+from ..files import open_safetensors, replacing
 
 _FORMAT = "mimi_mlx.stream"
 _VERSION = "1"
@@ -50,9 +49,9 @@ def read(path: str | os.PathLike) -> SavedStream:
     Raises:
         ValueError: There is no such file, it is damaged, or it is not a saved stream.
     """
-    try:
-        with safe_open(path, "numpy") as file:  # reads the header and checks the file's length
-            facts = file.metadata() or {}
+    remedy = "Give a file that a stream's save() wrote, whole."
+    with open_safetensors(path, remedy, "a saved stream") as file:
+        facts = file.metadata() or {}
         if facts.get("format") != _FORMAT or facts.get("version") != _VERSION:
             found = f"{facts.get('format', 'no format')!r} {facts.get('version', '')}".strip()
             raise ValueError(
@@ -60,11 +59,7 @@ def read(path: str | os.PathLike) -> SavedStream:
                 "Give a file that a stream's save() of this version wrote."
             )
         tensors = mx.load(str(path), format="safetensors")
-    except (SafetensorError, RuntimeError, OSError) as error:
-        raise ValueError(
-            f"{path} cannot be read as a saved stream ({error}). Give a file that a stream's "
-            "save() wrote, whole."
-        ) from error
+        assert isinstance(tensors, dict)
     return SavedStream(
         facts["half"],
         facts["fingerprint"],
