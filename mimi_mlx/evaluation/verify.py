@@ -13,7 +13,7 @@ from ..checkpoint import mlx_format as converted
 from ..checkpoint import precision
 from ..mimi import Mimi
 from ..tiny import RECORDED, SPEECH
-from . import bench, fidelity, metrics
+from . import bench, metrics, quality
 from . import numerics as arithmetic
 
 # RMS of a difference over RMS of what is right, float32.
@@ -108,7 +108,7 @@ def in_recipe(
 ) -> Iterator[Check]:
     """The embedded model in the recipe of the model that is verified."""
     other = bench.as_converted("tiny", recipe, device)
-    found = fidelity.compare(tiny, other, [clip])
+    found = quality.compare(tiny, other, [clip])
     yield _share(f"first codebook, tiny in {recipe}", found.first_codebook, _FIRST_CODES)
     yield Check(
         f"waveform, tiny in {recipe}",

@@ -27,7 +27,7 @@ from mlx.utils import tree_flatten  # noqa: E402
 from recording import Clip  # noqa: E402
 from safetensors.numpy import save_file  # noqa: E402
 
-from mimi_mlx.evaluation.fidelity import compare  # noqa: E402
+from mimi_mlx.evaluation.quality import compare  # noqa: E402
 
 RECIPES = [
     precision.Recipe("float32"),

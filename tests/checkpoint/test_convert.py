@@ -20,6 +20,7 @@ from safetensors.numpy import load_file, save_file
 from mimi_mlx import Mimi, cli
 from mimi_mlx.checkpoint import convert, precision
 from mimi_mlx.checkpoint import load as weights
+from mimi_mlx.evaluation import quality
 from mimi_mlx.model.ops import matmul as products
 
 FILE = "model.safetensors"
@@ -73,7 +74,7 @@ def reduced(*recipe: object) -> Mimi:
 @pytest.mark.parametrize("recipe", RECIPES, ids=str)
 def test_recipes_keep_what_they_promise(tiny, speech, recipe):
     first, snr = RECIPES[recipe]
-    found = convert.compare(tiny, reduced(*recipe), [speech("kathleen-1")[:24000]])
+    found = quality.compare(tiny, reduced(*recipe), [speech("kathleen-1")[:24000]])
     assert found.first_codebook >= first and found.snr >= snr and found.log_mel < 0.2
     assert found.first_codebook >= found.first_8 >= found.all_codebooks
 
