@@ -24,10 +24,17 @@ def coded(
 
     With another model, also the share of its codes that are equal, and its waveform's SNR against
     this model's for the same codes.
+
+    Args:
+        mimi: The model.
+        clip: Samples in [-1, 1] at its rate.
+        counts: Numbers of codebooks.
+        other: A model of the same sizes.
     """
     rows = []
-    whole = np.array(mimi.encode(clip, max(counts)))
-    theirs = None if other is None else np.array(other.encode(clip, max(counts)))
+    most = max(counts)
+    whole = np.array(mimi.encode(clip, most))
+    theirs = whole if other is None else np.array(other.encode(clip, most))
     for count in counts:
         codes = whole[:, :count]
         decoded = np.array(mimi.decode(codes, length=len(clip)))[0, 0]
@@ -61,10 +68,11 @@ def _pesq(reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> floa
     """Wide-band PESQ (ITU-T P.862.2); NaN where it finds no utterance."""
     import pesq
 
-    pair = (
+    wide = [
         audio.resample(x.astype(np.float32), sample_rate, _PESQ_RATE) for x in (reference, degraded)
-    )
-    return float(pesq.pesq(_PESQ_RATE, *pair, "wb", on_error=pesq.PesqError.RETURN_VALUES))
+    ]
+    found = pesq.pesq(_PESQ_RATE, *wide, mode="wb", on_error=pesq.PesqError.RETURN_VALUES)
+    return float(found)
 
 
 class Fidelity(NamedTuple):
@@ -106,12 +114,12 @@ def compare(
             expected, found = (np.array(m.decode(codes))[0, 0] for m in (reference, other))
             snrs.append(metrics.snr(expected, found))
             distances.append(metrics.log_mel_distance(expected, found, other.sample_rate))
-    agreement = np.mean(shares, axis=0) if shares else None
-    return Fidelity(
-        *(None if agreement is None else float(agreement[:n].mean()) for n in (1, 8, None)),
-        min(snrs, default=None),
-        float(np.mean(distances)) if distances else None,
-    )
+
+    def share(books: int) -> float | None:
+        return float(np.mean(shares, axis=0)[:books].mean()) if shares else None
+
+    log_mel = float(np.mean(distances)) if distances else None
+    return Fidelity(share(1), share(8), share(count), min(snrs, default=None), log_mel)
 
 
 def against_float32(wanted: convert.Wanted, source: hub.Checkpoint, folder: Path) -> Fidelity:
