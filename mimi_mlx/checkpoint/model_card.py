@@ -42,21 +42,23 @@ pcm = np.zeros(24000, np.float32)  # your speech: 24 kHz, one channel, in [-1, 1
 
 def text(config: dict[str, Any], name: str) -> str:
     """The card of a folder with this config.json; ``name`` is how it is loaded."""
+    from huggingface_hub import ModelCardData
+
     about = config["mimi_mlx"]
     base = re.fullmatch(r"(?:hf://)?([\w.-]+/[\w.-]+)(?:/.*\.safetensors)?", about["source"])
     origin = base[1] if base and about["revision"] else None  # with a commit: from the Hub
-    licence = "that of the source."
-    front = ["library_name: mlx"]
-    if origin and origin.startswith("kyutai/"):
-        front.append("license: cc-by-4.0")
-        licence = "CC-BY 4.0, as Kyutai's weights."
-    if origin:
-        front.append(f"base_model: {origin}")
-    front += ["pipeline_tag: audio-to-audio", "tags:", "- mlx", "- mimi", "- audio", "- codec"]
+    is_kyutais = origin is not None and origin.startswith("kyutai/")
+    front = ModelCardData(
+        base_model=origin,
+        library_name="mlx",
+        license="cc-by-4.0" if is_kyutais else None,
+        pipeline_tag="audio-to-audio",
+        tags=["mlx", "mimi", "audio", "codec"],
+    )
     half = f" The {about['only']} alone." if about["only"] else ""
     snippet = _SNIPPETS[about["only"]].format(codebooks=config["num_quantizers"])
     return _CARD.format(
-        front="\n".join(front),
+        front=front,
         title=name.rpartition("/")[2],
         what="Mimi, the streaming neural audio codec of Kyutai, for MLX",
         source=about["source"],
@@ -66,7 +68,7 @@ def text(config: dict[str, Any], name: str) -> str:
         codebooks=config["num_quantizers"],
         fingerprint=about["fingerprint"],
         half=half,
-        licence=licence,
+        licence="CC-BY 4.0, as Kyutai's weights." if is_kyutais else "that of the source.",
         name=name,
         snippet=snippet,
     )
