@@ -16,8 +16,8 @@ _CARD = """\
 
 # {title}
 
-{what}, converted from `{source}`{revision} by [mimi_mlx](https://pypi.org/project/mimi-mlx) \
-{version}.
+Mimi, the streaming neural audio codec of Kyutai, for MLX, converted from `{source}`{revision} by \
+[mimi_mlx](https://pypi.org/project/mimi-mlx) {version}.
 
 - Precision: {precision}. Codebooks, distances, norms and residual streams are float32.
 - {codebooks} codebooks; fingerprint {fingerprint}.{half}
@@ -60,7 +60,6 @@ def text(config: dict[str, Any], name: str) -> str:
     return _CARD.format(
         front=front,
         title=name.rpartition("/")[2],
-        what="Mimi, the streaming neural audio codec of Kyutai, for MLX",
         source=about["source"],
         revision=f" at {about['revision']}" if about["revision"] else "",
         version=about["version"],
