@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import mlx.core as mx
 from mlx.utils import tree_flatten
@@ -30,7 +30,7 @@ class Wanted(NamedTuple):
     """A Hub id, a folder, a .safetensors file, or ``hf://OWNER/NAME/FILE``."""
     recipe: precision.Recipe = precision.Recipe()
     revision: str | None = None
-    only: str | None = None
+    only: Literal["encoder", "decoder"] | None = None
     num_codebooks: int | None = None
     """Keep this many, the first ones; None keeps all."""
     repository: str | None = None
@@ -80,7 +80,7 @@ def convert(
         )
     precision.reduce(mimi, wanted.recipe)
     mx.eval(mimi.parameters())
-    size = sum(x.nbytes for _, x in tree_flatten(mimi.parameters()))
+    size = sum(x.nbytes for x in dict(tree_flatten(mimi.parameters())).values())
     _check_disk(folder, size)
     with _replacing_folder(folder) as beside:
         file = beside / "model.safetensors"
@@ -138,9 +138,8 @@ def _cut(mimi: Mimi, wanted: Wanted) -> Mimi:
         )
     cut = Mimi(replace(mimi.config, num_quantizers=count), wanted.only)
     levels = ("quantizer.codebooks", "quantizer.biases")
-    cut.load_weights(
-        [(k, x[:count] if k in levels else x) for k, x in tree_flatten(mimi.parameters())]
-    )
+    whole = dict(tree_flatten(mimi.parameters()))
+    cut.load_weights([(k, x[:count] if k in levels else x) for k, x in whole.items()])
     return cut
 
 

@@ -4,11 +4,11 @@ Only files that hold Mimi are fetched, and nothing at all when they are in the H
 """
 
 import json
-import queue
 import re
 import textwrap
 import threading
 from collections.abc import Callable, Collection
+from concurrent import futures
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -271,19 +271,15 @@ def _one_file(repository: _Repository, file: str) -> Checkpoint:
 
 def _within(seconds: float, call: Callable[[], T]) -> T:
     """``call()``, given up after ``seconds``: resolving a host's name heeds no other limit."""
-    answer: queue.Queue = queue.Queue()
+    answer: futures.Future[T] = futures.Future()
 
     def run() -> None:
         try:
-            answer.put((call(), None))
+            answer.set_result(call())
         except Exception as error:
-            answer.put((None, error))
+            answer.set_exception(error)
 
     threading.Thread(target=run, daemon=True).start()
-    try:
-        value, error = answer.get(timeout=seconds)
-    except queue.Empty:
-        raise TimeoutError(f"no answer in {seconds:g} s") from None
-    if error is not None:
-        raise error
-    return value
+    if not futures.wait([answer], seconds).done:
+        raise TimeoutError(f"no answer in {seconds:g} s")
+    return answer.result()

@@ -5,9 +5,8 @@ misshapen or left over ends in one error that names it.
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Literal, NamedTuple
 
 import mlx.core as mx
 
@@ -45,18 +44,11 @@ _KYUTAI = [
 ]
 
 
-class Layout(NamedTuple):
-    """Whose names tensors have, and what a Mimi's begin with inside a larger checkpoint."""
-
-    names: Literal["hub", "kyutai"]
-    prefix: str
-
-
-def layout_of(names: Collection[str]) -> Layout:
-    """The layout of a checkpoint whose tensors have these names."""
+def layout_of(names: Collection[str]) -> tuple[str, str]:
+    """Whose names a checkpoint's tensors have, and what those of the Mimi inside it begin with."""
     prefix = next((p for p in SECTIONS.values() if any(n.startswith(p) for n in names)), "")
     is_kyutais = any(n.startswith(prefix) and ".vq.layers." in n for n in names)
-    return Layout("kyutai" if is_kyutais else "hub", prefix)
+    return "kyutai" if is_kyutais else "hub", prefix
 
 
 def hub_names(tensors: Tensors, config: MimiConfig, paths: Iterable[Path]) -> Tensors:
@@ -65,7 +57,7 @@ def hub_names(tensors: Tensors, config: MimiConfig, paths: Iterable[Path]) -> Te
     Raises:
         ValueError: There is none.
     """
-    names, prefix = layout_of(tensors)
+    layout, prefix = layout_of(tensors)
     tensors = {k.removeprefix(prefix): x for k, x in tensors.items() if k.startswith(prefix)}
     for relative, pattern in _FOREIGN.items():
         if any(re.match(pattern, name) for name in tensors):
@@ -73,7 +65,7 @@ def hub_names(tensors: Tensors, config: MimiConfig, paths: Iterable[Path]) -> Te
                 f"{_listed(paths)} holds {relative}, whose decoder is another and which has no "
                 "codes of Mimi's. Give Mimi's own weights, such as kyutai/mimi."
             )
-    if names == "kyutai":
+    if layout == "kyutai":
         tensors = _from_kyutai(tensors, config)
     if not any("_residual_vector_quantizer.layers." in name for name in tensors):
         raise ValueError(
@@ -83,22 +75,55 @@ def hub_names(tensors: Tensors, config: MimiConfig, paths: Iterable[Path]) -> Te
     return tensors
 
 
-def check(paths: Iterable[Path], wrong: Mapping[str, Collection[str]]) -> None:
-    """Nothing is wrong with the tensors of files, of which ``wrong`` lists names by kind.
+class Source:
+    """Tensors to take from by name and shape; what goes wrong is gathered into one error."""
 
-    Raises:
-        ValueError: Something is.
-    """
-    found = []
-    for kind, names in wrong.items():
-        more = f" and {len(names) - 4} more" if len(names) > 4 else ""
-        if names:
-            found.append(f"{len(names)} {kind} ({', '.join(sorted(names)[:4])}{more})")
-    if found:
-        raise ValueError(
-            f"{_listed(paths)} does not fit its configuration: {'; '.join(found)}. "
-            "Give the config.json that belongs to these weights."
-        )
+    def __init__(self, tensors: Tensors, only: str | None):
+        self._tensors = dict(tensors)
+        self._missing: list[str] = []
+        self._misshapen: list[str] = []
+        unused = {
+            None: r"$^",
+            "encoder": r"decoder|upsample",
+            "decoder": r"encoder|downsample",
+        }[only]
+        self._dropped = re.compile(rf"{unused}|.*\.codebook\.initialized$")
+
+    def take(self, name: str, *shape: int, dtype: mx.Dtype | None = None) -> mx.array:
+        """A tensor that must be there and have this shape and type; any floating one by default.
+
+        Of the default the result is float32.
+        """
+        tensor = self._tensors.pop(name, None)
+        if tensor is None:
+            self._missing.append(name)
+        elif tensor.shape != shape:
+            self._misshapen.append(f"{name} {list(tensor.shape)} instead of {list(shape)}")
+        elif not mx.issubdtype(tensor.dtype, dtype or mx.floating):
+            must = dtype or "floating point"
+            self._misshapen.append(f"{name} is {tensor.dtype} instead of {must}")
+        else:
+            return tensor.astype(dtype or mx.float32)
+        return mx.zeros(shape, dtype or mx.float32)
+
+    def finish(self, paths: Iterable[Path]) -> None:
+        """Nothing was missing or misshapen, and nothing is left.
+
+        Raises:
+            ValueError: Something was, or is.
+        """
+        left = [name for name in self._tensors if not self._dropped.match(name)]
+        wrong = {"missing": self._missing, "misshapen": self._misshapen, "unknown": left}
+        found = []
+        for kind, names in wrong.items():
+            more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+            if names:
+                found.append(f"{len(names)} {kind} ({', '.join(sorted(names)[:4])}{more})")
+        if found:
+            raise ValueError(
+                f"{_listed(paths)} does not fit its configuration: {'; '.join(found)}. "
+                "Give the config.json that belongs to these weights."
+            )
 
 
 def _listed(paths: Iterable[Path]) -> str:
@@ -106,6 +131,7 @@ def _listed(paths: Iterable[Path]) -> str:
 
 
 def _from_kyutai(tensors: Tensors, config: MimiConfig) -> Tensors:
+    assert config.head_dim is not None
     renamed: Tensors = {}
     fused = (3 * config.num_attention_heads * config.head_dim, config.hidden_size)
     for name, tensor in tensors.items():

@@ -4,7 +4,6 @@ Once tensors have the Hub's names (layouts.py), one short rule for each kind of 
 tensors and gives its parameters.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -15,12 +14,13 @@ from ..files import open_safetensors
 from ..mimi import Mimi
 from ..model.config import MimiConfig
 from ..model.conv import CausalConv1d, CausalConvTranspose1d, CausalTapConv1d, Downsample, Upsample
-from ..model.ops import tf32 as exact
+from ..model.ops import tf32
 from ..model.quantizer import SplitResidualVectorQuantizer
 from ..model.transformer import TransformerLayer
-from . import layouts
-from . import mlx_format as converted
-from .layouts import Tensors
+from . import mlx_format
+from .layouts import Source, Tensors, hub_names
+
+Parameters = Iterator[tuple[str, mx.array]]
 
 # A codebook's sums are divided by its usage, at least this. Source: MimiEuclideanCodebook.
 _CODEBOOK_EPSILON = 1e-5
@@ -39,12 +39,12 @@ def load(
             ``config`` describes.
     """
     tensors, metadata = _read(paths)
-    if converted.KEY in metadata:
-        mimi = converted.load(tensors, metadata[converted.KEY], paths, config, only, device)
+    if mlx_format.KEY in metadata:
+        mimi = mlx_format.load(tensors, metadata[mlx_format.KEY], paths, config, only, device)
     else:
         mimi = _published(tensors, paths, config, only, device)
     with mimi.on_device():
-        exact.measure()
+        tf32.measure()
     return mimi
 
 
@@ -68,7 +68,7 @@ def _published(
     device: mx.DeviceType | None,
 ) -> Mimi:
     mimi = Mimi(config, only, device)
-    source = _Source(layouts.hub_names(tensors, config, paths), only)
+    source = Source(hub_names(tensors, config, paths), only)
     parameters = [
         (name, mx.contiguous(array))  # a step must not lay out a weight anew
         for path, module in mimi.named_modules()
@@ -93,41 +93,7 @@ def _read(paths: Iterable[Path]) -> tuple[Tensors, dict[str, str]]:
     return tensors, metadata
 
 
-class _Source:
-    """Tensors to take from by name and shape; what goes wrong is gathered into one error."""
-
-    def __init__(self, tensors: Tensors, only: str | None):
-        self._tensors = dict(tensors)
-        self._missing: list[str] = []
-        self._misshapen: list[str] = []
-        unused = {
-            None: r"$^",
-            "encoder": r"decoder|upsample",
-            "decoder": r"encoder|downsample",
-        }[only]
-        self._dropped = re.compile(rf"{unused}|.*\.codebook\.initialized$")
-
-    def take(self, name: str, *shape: int) -> mx.array:
-        """A tensor that must be there and have this shape, as float32."""
-        tensor = self._tensors.pop(name, None)
-        if tensor is None:
-            self._missing.append(name)
-        elif tensor.shape != shape:
-            self._misshapen.append(f"{name} {list(tensor.shape)} instead of {list(shape)}")
-        elif not mx.issubdtype(tensor.dtype, mx.floating):
-            self._misshapen.append(f"{name} is {tensor.dtype} instead of floating point")
-        else:
-            return tensor.astype(mx.float32)
-        return mx.zeros(shape)
-
-    def finish(self, paths: Iterable[Path]) -> None:
-        """Raise if anything was missing or misshapen, or is left."""
-        left = [name for name in self._tensors if not self._dropped.match(name)]
-        found = {"missing": self._missing, "misshapen": self._misshapen, "unknown": left}
-        layouts.check(paths, found)
-
-
-def _parameters(path: str, module: nn.Module, source: _Source) -> Iterator[tuple[str, mx.array]]:
+def _parameters(path: str, module: nn.Module, source: Source) -> Parameters:
     """The parameters of one module (not of those inside it) from a checkpoint's tensors."""
     if isinstance(module, (CausalConv1d, Downsample)):
         yield from _conv(path, module, source)
@@ -148,7 +114,7 @@ def _parameters(path: str, module: nn.Module, source: _Source) -> Iterator[tuple
         yield from _quantizer(path, module, source)
 
 
-def _conv(path: str, module: CausalConv1d | Downsample, source: _Source):
+def _conv(path: str, module: CausalConv1d | Downsample, source: Source) -> Parameters:
     out, kernel, channels = module.conv.weight.shape
     weight = source.take(f"{path}.conv.weight", out, channels, kernel)
     yield f"{path}.conv.weight", weight.swapaxes(1, 2)
@@ -156,7 +122,7 @@ def _conv(path: str, module: CausalConv1d | Downsample, source: _Source):
         yield f"{path}.conv.bias", source.take(f"{path}.conv.bias", out)
 
 
-def _tap_conv(path: str, module: CausalTapConv1d, source: _Source):
+def _tap_conv(path: str, module: CausalTapConv1d, source: Source) -> Parameters:
     out, channels = module.conv.bias.size, module.conv.weight.shape[1]
     kernel = module.conv.weight.shape[0] // out
     weight = source.take(f"{path}.conv.weight", out, channels, kernel)
@@ -164,14 +130,14 @@ def _tap_conv(path: str, module: CausalTapConv1d, source: _Source):
     yield f"{path}.conv.bias", source.take(f"{path}.conv.bias", out)
 
 
-def _conv_transpose(path: str, module: CausalConvTranspose1d, source: _Source):
+def _conv_transpose(path: str, module: CausalConvTranspose1d, source: Source) -> Parameters:
     out, channels = module.conv.bias.size, module.conv.weight.shape[1]
     weight = source.take(f"{path}.conv.weight", channels, out, 2 * module.stride)
     yield f"{path}.conv.weight", weight.transpose(2, 1, 0).reshape(-1, channels)
     yield f"{path}.conv.bias", source.take(f"{path}.conv.bias", out)
 
 
-def _transformer_layer(path: str, module: TransformerLayer, source: _Source):
+def _transformer_layer(path: str, module: TransformerLayer, source: Source) -> Parameters:
     """q, k and v become one matrix; each layer scale goes into the projection before it."""
     width, hidden = module.self_attn.o_proj.weight.shape[::-1]
     attention = f"{path}.self_attn"
@@ -187,7 +153,7 @@ def _transformer_layer(path: str, module: TransformerLayer, source: _Source):
     yield f"{path}.mlp.fc2.weight", scale[:, None] * out
 
 
-def _quantizer(path: str, module: SplitResidualVectorQuantizer, source: _Source):
+def _quantizer(path: str, module: SplitResidualVectorQuantizer, source: Source) -> Parameters:
     """Both halves' projections become one matrix; each codebook's sums become its entries.
 
     What rounds is done on the CPU, whose division is exact, whatever the device. Not by ``with

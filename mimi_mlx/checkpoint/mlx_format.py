@@ -14,7 +14,8 @@ from mlx.utils import tree_flatten
 from ..files import open_safetensors
 from ..mimi import Mimi
 from ..model.config import MimiConfig
-from . import layouts, precision
+from . import precision
+from .layouts import Source
 
 KEY = "mimi_mlx"
 """Of the metadata: JSON with ``dtype``, ``bits``, ``group_size`` and ``only``."""
@@ -67,28 +68,16 @@ def load(
         raise ValueError(
             f"{where} was converted with --{half}-only; it has no {only}. Convert without that."
         )
-    expected = _flat(_blank(config, half, None, recipe))
-    layouts.check(paths, _misfits(tensors, expected))
+    source = Source(tensors, None)
+    for name, x in _flat(_blank(config, half, None, recipe)).items():
+        source.take(name, *x.shape, dtype=x.dtype)
+    source.finish(paths)
     mimi = _blank(config, only or half, device, recipe)
     mimi.load_weights([(name, tensors[name]) for name in _flat(mimi)])
     with mimi.on_device():
         precision.expand_on_cpu(mimi)
         mx.eval(mimi.parameters())
     return mimi
-
-
-def _misfits(tensors: dict[str, mx.array], expected: dict[str, mx.array]) -> dict[str, list[str]]:
-    """What is wrong with tensors, by kind."""
-    both = [(name, tensors[name], expected[name]) for name in expected if name in tensors]
-    return {
-        "missing": [name for name in expected if name not in tensors],
-        "misshapen": [
-            f"{name} {x.dtype} {list(x.shape)} instead of {y.dtype} {list(y.shape)}"
-            for name, x, y in both
-            if (x.shape, x.dtype) != (y.shape, y.dtype)
-        ],
-        "unknown": [name for name in tensors if name not in expected],
-    }
 
 
 def _blank(

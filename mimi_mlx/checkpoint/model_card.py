@@ -4,9 +4,10 @@ import re
 from typing import Any
 
 _SNIPPETS = {
-    None: "codes = mimi.encode(pcm)  # int32 [1, {codebooks}, 13]\npcm = mimi.decode(codes)",
-    "encoder": "codes = mimi.encode(pcm)  # int32 [1, {codebooks}, 13]",
-    "decoder": "codes = np.zeros((1, {codebooks}, 13), int)  # yours\npcm = mimi.decode(codes)",
+    None: "codes = mimi.encode(pcm)  # int32 [1, {num_quantizers}, 13]\npcm = mimi.decode(codes)",
+    "encoder": "codes = mimi.encode(pcm)  # int32 [1, {num_quantizers}, 13]",
+    "decoder": "codes = np.zeros((1, {num_quantizers}, 13), int)  # yours\n"
+    "pcm = mimi.decode(codes)",
 }
 
 _CARD = """\
@@ -16,11 +17,11 @@ _CARD = """\
 
 # {title}
 
-Mimi, the streaming neural audio codec of Kyutai, for MLX, converted from `{source}`{revision} by \
+Mimi, the streaming neural audio codec of Kyutai, for MLX, converted from `{source}`{commit} by \
 [mimi_mlx](https://pypi.org/project/mimi-mlx) {version}.
 
 - Precision: {precision}. Codebooks, distances, norms and residual streams are float32.
-- {codebooks} codebooks; fingerprint {fingerprint}.{half}
+- {num_quantizers} codebooks; fingerprint {fingerprint}.{half}
 - Licence: {licence}
 
 ## Use
@@ -55,21 +56,17 @@ def text(config: dict[str, Any], name: str) -> str:
         pipeline_tag="audio-to-audio",
         tags=["mlx", "mimi", "audio", "codec"],
     )
-    half = f" The {about['only']} alone." if about["only"] else ""
-    snippet = _SNIPPETS[about["only"]].format(codebooks=config["num_quantizers"])
     return _CARD.format(
+        **config,
+        **about,
         front=front,
         title=name.rpartition("/")[2],
-        source=about["source"],
-        revision=f" at {about['revision']}" if about["revision"] else "",
-        version=about["version"],
+        commit=f" at {about['revision']}" if about["revision"] else "",
         precision=_precision(config),
-        codebooks=config["num_quantizers"],
-        fingerprint=about["fingerprint"],
-        half=half,
+        half=f" The {about['only']} alone." if about["only"] else "",
         licence="CC-BY 4.0, as Kyutai's weights." if is_kyutais else "that of the source.",
         name=name,
-        snippet=snippet,
+        snippet=_SNIPPETS[about["only"]].format(**config),
     )
 
 

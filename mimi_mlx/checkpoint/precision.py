@@ -13,7 +13,7 @@ import mlx.core as mx
 import mlx.nn as nn
 
 from ..model.conv import CausalConv1d, CausalConvTranspose1d, CausalTapConv1d, Downsample
-from ..model.ops import matmul as products
+from ..model.ops import matmul
 from ..model.transformer import TransformerLayer
 
 DTYPES = {"float32": mx.float32, "float16": mx.float16, "bfloat16": mx.bfloat16}
@@ -63,11 +63,11 @@ def reduce(model: nn.Module, recipe: Recipe) -> None:
     """Give the reducible layers of a model, or of blanks, the precision of a recipe.
 
     Raises:
-        ValueError: The weights are packed (products.py), as ``from_pretrained`` gives them.
+        ValueError: The weights are packed (ops/matmul.py), as ``from_pretrained`` gives them.
     """
     for path, layer, bits in layers(model, recipe):
-        if products.is_packed(layer.weight):
-            raise ValueError(f"{path}.weight is packed. Reduce what weights.load gives, then pack.")
+        if matmul.is_packed(layer.weight):
+            raise ValueError(f"{path}.weight is packed. Reduce what load gives, then pack.")
         if not bits:
             layer.weight = layer.weight.astype(DTYPES[recipe.dtype])
             continue
