@@ -19,9 +19,9 @@ from safetensors.numpy import load_file, save_file
 
 from mimi_mlx import Mimi, cli
 from mimi_mlx.checkpoint import convert, precision
-from mimi_mlx.checkpoint import load as weights
+from mimi_mlx.checkpoint.load import load
 from mimi_mlx.evaluation import quality
-from mimi_mlx.model.ops import matmul as products
+from mimi_mlx.model.ops import matmul
 
 FILE = "model.safetensors"
 
@@ -52,7 +52,7 @@ def test_float32_is_the_same_model_under_its_own_names(run, tiny, tmp_path):
     ]
     stored = load_file(tmp_path / "out" / "model.safetensors")
     mimi = Mimi.from_pretrained("out")
-    unpacked = parameters(weights.load([TINY / FILE], tiny.config))
+    unpacked = parameters(load([TINY / FILE], tiny.config))
     assert parameters(mimi).keys() == stored.keys() == unpacked.keys()
     for name, array in unpacked.items():
         np.testing.assert_array_equal(stored[name], array)
@@ -257,6 +257,6 @@ def test_an_interrupted_upload_says_how_to_go_on(run, tmp_path, monkeypatch):
 
 def test_packed_weights_are_not_reduced(monkeypatch):
     """They have lost the rows that are quantised: nothing may pass over them without a word."""
-    monkeypatch.setattr(products, "PACKS", True)
+    monkeypatch.setattr(matmul, "PACKS", True)
     with pytest.raises(ValueError, match="weight is packed"):
         precision.reduce(Mimi.from_pretrained("tiny"), precision.Recipe("float16", 8, 64))
