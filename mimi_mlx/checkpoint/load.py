@@ -22,6 +22,8 @@ from .layouts import Source, Tensors, hub_names
 
 Parameters = Iterator[tuple[str, mx.array]]
 
+_CONVOLUTIONS = (CausalConv1d, CausalTapConv1d, CausalConvTranspose1d, Downsample, Upsample)
+
 # A codebook's sums are divided by its usage, at least this. Source: MimiEuclideanCodebook.
 _CODEBOOK_EPSILON = 1e-5
 
@@ -95,16 +97,8 @@ def _read(paths: Iterable[Path]) -> tuple[Tensors, dict[str, str]]:
 
 def _parameters(path: str, module: nn.Module, source: Source) -> Parameters:
     """The parameters of one module (not of those inside it) from a checkpoint's tensors."""
-    if isinstance(module, (CausalConv1d, Downsample)):
-        yield from _conv(path, module, source)
-    elif isinstance(module, CausalTapConv1d):
-        yield from _tap_conv(path, module, source)
-    elif isinstance(module, CausalConvTranspose1d):
-        yield from _conv_transpose(path, module, source)
-    elif isinstance(module, Upsample):
-        _, stride, channels = module.conv.weight.shape
-        weight = source.take(f"{path}.conv.weight", channels, 1, 2 * stride)
-        yield f"{path}.conv.weight", weight.T.reshape(2, stride, channels)
+    if isinstance(module, _CONVOLUTIONS):
+        yield from _convolution(path, module, source)
     elif isinstance(module, TransformerLayer):
         yield from _transformer_layer(path, module, source)
     elif isinstance(module, nn.LayerNorm):
@@ -114,27 +108,25 @@ def _parameters(path: str, module: nn.Module, source: Source) -> Parameters:
         yield from _quantizer(path, module, source)
 
 
-def _conv(path: str, module: CausalConv1d | Downsample, source: Source) -> Parameters:
-    out, kernel, channels = module.conv.weight.shape
-    weight = source.take(f"{path}.conv.weight", out, channels, kernel)
-    yield f"{path}.conv.weight", weight.swapaxes(1, 2)
+def _convolution(path: str, module: nn.Module, source: Source) -> Parameters:
+    """A checkpoint's weight is [out, in, kernel], or [in, out, kernel] of a transposed one."""
+    weight = module.conv.weight
+    if isinstance(module, CausalTapConv1d):
+        out, channels = module.conv.bias.size, weight.shape[1]
+        shape, axes = (out, channels, weight.shape[0] // out), (2, 0, 1)
+    elif isinstance(module, CausalConvTranspose1d):
+        shape, axes = (weight.shape[1], module.conv.bias.size, 2 * module.stride), (2, 1, 0)
+    elif isinstance(module, Upsample):  # depthwise
+        _, stride, channels = weight.shape
+        shape, axes = (channels, 1, 2 * stride), (2, 1, 0)
+    else:
+        out, kernel, channels = weight.shape
+        shape, axes = (out, channels, kernel), (0, 2, 1)
+    name = f"{path}.conv.weight"
+    yield name, source.take(name, *shape).transpose(axes).reshape(weight.shape)
     if "bias" in module.conv:
-        yield f"{path}.conv.bias", source.take(f"{path}.conv.bias", out)
-
-
-def _tap_conv(path: str, module: CausalTapConv1d, source: Source) -> Parameters:
-    out, channels = module.conv.bias.size, module.conv.weight.shape[1]
-    kernel = module.conv.weight.shape[0] // out
-    weight = source.take(f"{path}.conv.weight", out, channels, kernel)
-    yield f"{path}.conv.weight", weight.transpose(2, 0, 1).reshape(-1, channels)
-    yield f"{path}.conv.bias", source.take(f"{path}.conv.bias", out)
-
-
-def _conv_transpose(path: str, module: CausalConvTranspose1d, source: Source) -> Parameters:
-    out, channels = module.conv.bias.size, module.conv.weight.shape[1]
-    weight = source.take(f"{path}.conv.weight", channels, out, 2 * module.stride)
-    yield f"{path}.conv.weight", weight.transpose(2, 1, 0).reshape(-1, channels)
-    yield f"{path}.conv.bias", source.take(f"{path}.conv.bias", out)
+        name = f"{path}.conv.bias"
+        yield name, source.take(name, *module.conv.bias.shape)
 
 
 def _transformer_layer(path: str, module: TransformerLayer, source: Source) -> Parameters:
