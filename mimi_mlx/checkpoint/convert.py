@@ -58,7 +58,7 @@ def convert(
 
     Args:
         wanted: What to convert, and to what.
-        folder: Where to; only its parent must exist.
+        folder: Where to.
         force: Replace a folder that an earlier conversion wrote.
         judge: Sees the folder complete, but under another name; if it raises an error, the folder
             goes, and what had its name stays.

@@ -28,7 +28,11 @@ def save(path: Path, mimi: Mimi, recipe: precision.Recipe, only: str | None) -> 
 
 
 def recipe(paths: Iterable[Path]) -> precision.Recipe | None:
-    """The recipe of files that :func:`save` wrote; None for all others."""
+    """The recipe of files that :func:`save` wrote; None for all others.
+
+    Raises:
+        ValueError: Such a file names no recipe that there is.
+    """
     for path in paths:
         try:
             with open_safetensors(path, "Download it again.") as file:
@@ -93,7 +97,11 @@ def _flat(mimi: Mimi) -> dict[str, mx.array]:
 
 
 def about(text: str, where: str) -> tuple[precision.Recipe, str | None]:
-    """The recipe and the only half that a file's metadata names under :data:`KEY`."""
+    """The recipe and the only half that a file's metadata names under :data:`KEY`.
+
+    Raises:
+        ValueError: It names none that there are.
+    """
     try:
         values = json.loads(text)
         half = values.pop("only")

@@ -20,16 +20,10 @@ _PESQ_RATE = 16000
 def coded(
     mimi: Mimi, clip: np.ndarray, counts: Sequence[int], other: Mimi | None = None
 ) -> list[dict[str, Any]]:
-    """A row for each number of codebooks, of ``clip [T]`` after this model.
+    """A row for each number of codebooks, of ``clip [T]`` at its rate after this model.
 
     With another model, also the share of its codes that are equal, and its waveform's SNR against
     this model's for the same codes.
-
-    Args:
-        mimi: The model.
-        clip: Samples in [-1, 1] at its rate.
-        counts: Numbers of codebooks.
-        other: A model of the same sizes.
     """
     rows = []
     most = max(counts)
@@ -49,7 +43,11 @@ def coded(
 
 
 def row_of(reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> dict[str, float]:
-    """The figures of two clips ``[T]``; PESQ and STOI where their packages are installed."""
+    """The figures of two clips ``[T]``; PESQ and STOI where their packages are installed.
+
+    Raises:
+        ValueError: The lengths differ, or ``reference`` is silent.
+    """
     row = {
         "SI-SDR, dB": metrics.si_sdr(reference, degraded),
         "log-mel, dB": metrics.log_mel_distance(reference, degraded, sample_rate),

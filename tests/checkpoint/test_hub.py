@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 from fake_hub import serving
+from paths import TINY
 
 from mimi_mlx.checkpoint import hub
 from mimi_mlx.model.config import MimiConfig
-from mimi_mlx.tiny import FOLDER as TINY
 
 CONFIG = (TINY / "config.json").read_bytes()
 MIMI = json.loads(CONFIG)

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from kyutai import to_kyutai
 from models import model, parameters
+from paths import TINY
 from safetensors.numpy import save_file
 
 from mimi_mlx import Mimi
 from mimi_mlx.checkpoint import hub
 from mimi_mlx.checkpoint.load import load
-from mimi_mlx.tiny import FOLDER as TINY
 
 
 def size(mimi: Mimi) -> int:
