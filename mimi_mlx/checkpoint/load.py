@@ -22,7 +22,7 @@ from .layouts import Source, Tensors, hub_names
 
 Parameters = Iterator[tuple[str, mx.array]]
 
-_CONVOLUTIONS = (CausalConv1d, CausalTapConv1d, CausalConvTranspose1d, Downsample, Upsample)
+Convolution = CausalConv1d | CausalTapConv1d | CausalConvTranspose1d | Downsample | Upsample
 
 # A codebook's sums are divided by its usage, at least this. Source: MimiEuclideanCodebook.
 _CODEBOOK_EPSILON = 1e-5
@@ -97,7 +97,7 @@ def _read(paths: Iterable[Path]) -> tuple[Tensors, dict[str, str]]:
 
 def _parameters(path: str, module: nn.Module, source: Source) -> Parameters:
     """The parameters of one module (not of those inside it) from a checkpoint's tensors."""
-    if isinstance(module, _CONVOLUTIONS):
+    if isinstance(module, Convolution):
         yield from _convolution(path, module, source)
     elif isinstance(module, TransformerLayer):
         yield from _transformer_layer(path, module, source)
@@ -108,7 +108,7 @@ def _parameters(path: str, module: nn.Module, source: Source) -> Parameters:
         yield from _quantizer(path, module, source)
 
 
-def _convolution(path: str, module: nn.Module, source: Source) -> Parameters:
+def _convolution(path: str, module: Convolution, source: Source) -> Parameters:
     """A checkpoint's weight is [out, in, kernel], or [in, out, kernel] of a transposed one."""
     weight = module.conv.weight
     if isinstance(module, CausalTapConv1d):

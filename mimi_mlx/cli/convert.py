@@ -42,11 +42,11 @@ def run(args: argparse.Namespace) -> None:
 def _judge(wanted: convert.Wanted, source: hub.Checkpoint, folder: Path) -> str:
     fidelity = quality.against_float32(wanted, source, folder)
     parts = []
-    if fidelity.first_codebook is not None:
+    shares = (fidelity.first_codebook, fidelity.first_8, fidelity.all_codebooks)
+    if percents := [f"{100 * share:.1f} %" for share in shares if share is not None]:
+        first, eight, every = percents
         parts.append(
-            f"equal codes {100 * fidelity.first_codebook:.1f} % in the first codebook, "
-            f"{100 * fidelity.first_8:.1f} % in the first 8, "
-            f"{100 * fidelity.all_codebooks:.1f} % in all"
+            f"equal codes {first} in the first codebook, {eight} in the first 8, {every} in all"
         )
     if fidelity.snr is not None:
         parts.append(
