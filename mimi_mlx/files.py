@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from safetensors import SafetensorError, safe_open
+
 PIPE = "-"
 """In place of a path: stdin or stdout."""
 
@@ -61,6 +63,22 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def open_safetensors(
+    path: str | os.PathLike, remedy: str, what: str = ".safetensors"
+) -> Iterator[safe_open]:
+    """The header of a file of tensors, whose length is checked; the tensors may be read inside.
+
+    Raises:
+        ValueError: The file is missing, damaged, or not ``what``, here or inside.
+    """
+    try:
+        with safe_open(path, "numpy") as file:
+            yield file
+    except (SafetensorError, RuntimeError, OSError) as error:  # MLX's are RuntimeErrors
+        raise ValueError(f"{path} cannot be read as {what} ({error}). {remedy}") from error
 
 
 def sha256(path: Path) -> str:

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -14,14 +14,10 @@ from typing import Any, NamedTuple
 import mlx.core as mx
 from mlx.utils import tree_flatten
 
-from .. import audio, files
-from ..evaluation.fidelity import Fidelity, compare
-from ..mimi import Mimi
+from .. import files
 from ..model.codec import Codec, Only
-from ..tiny import SPEECH
-from . import hub, model_card, precision
-from . import load as weights
-from . import mlx_format as converted
+from . import hub, mlx_format, model_card, precision
+from .load import load
 
 # Bytes for config.json, README.md and the file's header.
 _SPARE = 1_000_000
@@ -47,21 +43,34 @@ class Result(NamedTuple):
     bytes: int
     unquantised: list[str]
     """Layers that a quantising recipe left in its dtype."""
-    fidelity: Fidelity | None
-    """Against float32, if that was asked for."""
+    verdict: str | None
+    """What the judge said, if there was one."""
 
 
-def convert(wanted: Wanted, folder: Path, force: bool = False, verify: bool = False) -> Result:
+Judge = Callable[[Wanted, hub.Checkpoint, Path], str]
+"""Says how good a folder is that was made of a checkpoint, or raises an error."""
+
+
+def convert(
+    wanted: Wanted, folder: Path, force: bool = False, judge: Judge | None = None
+) -> Result:
     """Write the folder, whole or not at all.
+
+    Args:
+        wanted: What to convert, and to what.
+        folder: Where to.
+        force: Replace a folder that an earlier conversion wrote.
+        judge: Sees the folder complete, but under another name; if it raises an error, the folder
+            goes, and what had its name stays.
 
     Raises:
         ValueError: The source is no published checkpoint, the folder may not be written, the disk
-            is too full, or the result is not as close to float32 as it must be.
+            is too full, or the judge says so.
     """
     precision.check(wanted.recipe)
     found = _source(wanted)
     _check_folder(folder, found.files, force)
-    codec = _cut(weights.load(found.files, found.config, wanted.only), wanted)
+    codec = _cut(load(found.files, found.config, wanted.only), wanted)
     layers = list(precision.layers(codec, wanted.recipe))
     left = [path for path, _, bits in layers if not bits] if wanted.recipe.bits else []
     if wanted.recipe.bits and len(left) == len(layers):
@@ -71,16 +80,16 @@ def convert(wanted: Wanted, folder: Path, force: bool = False, verify: bool = Fa
         )
     precision.reduce(codec, wanted.recipe)
     mx.eval(codec.parameters())
-    size = sum(x.nbytes for _, x in tree_flatten(codec.parameters()))
+    size = sum(x.nbytes for x in dict(tree_flatten(codec.parameters())).values())
     _check_disk(folder, size)
     with _replacing_folder(folder) as beside:
         file = beside / "model.safetensors"
-        converted.save(file, codec, wanted.recipe, wanted.only)
+        mlx_format.save(file, codec, wanted.recipe, wanted.only)
         about = config(codec, wanted, found, file)
         (beside / "config.json").write_text(json.dumps(about, indent=1) + "\n")
         (beside / "README.md").write_text(model_card.text(about, wanted.repository or str(folder)))
-        fidelity = _verified(found, beside, wanted) if verify else None
-    return Result(size, left, fidelity)
+        verdict = judge(wanted, found, beside) if judge else None
+    return Result(size, left, verdict)
 
 
 def config(codec: Codec, wanted: Wanted, found: hub.Checkpoint, file: Path) -> dict[str, Any]:
@@ -109,7 +118,7 @@ def config(codec: Codec, wanted: Wanted, found: hub.Checkpoint, file: Path) -> d
 def _source(wanted: Wanted) -> hub.Checkpoint:
     """The published checkpoint, which is not itself converted."""
     found = hub.find(wanted.source, wanted.revision)
-    if converted.recipe(found.files) is None:
+    if mlx_format.recipe(found.files) is None:
         return found
     raise ValueError(
         f"{wanted.source} is converted already; a conversion starts from published weights, or its "
@@ -130,27 +139,9 @@ def _cut(codec: Codec, wanted: Wanted) -> Codec:
         )
     cut = Codec(replace(codec.config, num_quantizers=count), wanted.only)
     levels = ("quantizer.codebooks.columns", "quantizer.codebooks.biases")
-    cut.load_weights(
-        [(k, x[:count] if k in levels else x) for k, x in tree_flatten(codec.parameters())]
-    )
+    whole = dict(tree_flatten(codec.parameters()))
+    cut.load_weights([(k, x[:count] if k in levels else x) for k, x in whole.items()])
     return cut
-
-
-def _verified(source: hub.Checkpoint, folder: Path, wanted: Wanted) -> Fidelity:
-    """How close the folder's model is to float32; an error if it is not close enough."""
-    reference = Mimi(weights.load(source.files, source.config, wanted.only))
-    mimi = Mimi.from_pretrained(folder)
-    clip = audio.read(SPEECH, mimi.sample_rate)
-    found = compare(reference, mimi, [clip], wanted.only)
-    exact = wanted.recipe == precision.Recipe(group_size=wanted.recipe.group_size)
-    if found.snr is not None and found.snr < precision.WORST_SNR:
-        raise ValueError(
-            f"{wanted.source} as {wanted.recipe} is {found.snr:.1f} dB from float32; at least "
-            f"{precision.WORST_SNR:g} dB are asked for. Give --dtype float16, or float32."
-        )
-    if exact and (found.all_codebooks not in (None, 1.0)):
-        raise RuntimeError(f"codes of the float32 folder differ: {found}")
-    return found
 
 
 def check_id(repository: str) -> None:

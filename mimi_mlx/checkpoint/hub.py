@@ -4,16 +4,17 @@ Only files that hold Mimi are fetched, and nothing at all when they are in the H
 """
 
 import json
-import queue
 import re
 import textwrap
 import threading
 from collections.abc import Callable, Collection
+from concurrent import futures
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from .. import tiny
 from ..model.config import MimiConfig
+from .layouts import SECTIONS
 
 T = TypeVar("T")
 
@@ -27,18 +28,12 @@ _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 # Kyutai's language models bring their Mimi in a file of its own, of kyutai/mimi's sizes.
 _KYUTAI = re.compile(r"(tokenizer-\w+-checkpoint\d+|mimi-pytorch-.+)\.safetensors")
 
-# Where config.json describes the Mimi inside a larger model, and what its tensors begin with.
-SECTIONS = {"codec_config": "codec_model.", "audio_encoder_config": "audio_encoder."}
-
 # Any of these in the Hub's cache shows where the rest of a checkpoint would be.
 _LANDMARKS = (
     "config.json",
     "tokenizer-e351c8d8-checkpoint125.safetensors",
     "mimi-pytorch-e351c8d8@125.safetensors",
 )
-
-# Seconds for the Hub's first answer. A name server that is away would take longer to say so.
-_PATIENCE = 3.0
 
 
 class Checkpoint(NamedTuple):
@@ -48,7 +43,7 @@ class Checkpoint(NamedTuple):
     files: list[Path]
 
 
-def find(name: str | Path, revision: str | None = None) -> Checkpoint:
+def find(name: str | Path, revision: str | None = None, patience: float = 3.0) -> Checkpoint:
     """The checkpoint that ``name`` means, downloaded if need be.
 
     Args:
@@ -56,6 +51,8 @@ def find(name: str | Path, revision: str | None = None) -> Checkpoint:
             file on the Hub, ``hf://OWNER/NAME/FILE``.
             What exists on this disk comes before the Hub; the Hub's cache before a download.
         revision: A branch, tag or commit of a Hub id; None means its main branch.
+        patience: Seconds for the Hub's first answer. A name server that is away would take longer
+            to say so.
 
     Raises:
         ValueError: There is nothing of that name, it cannot be reached, or it holds no Mimi.
@@ -72,13 +69,14 @@ def find(name: str | Path, revision: str | None = None) -> Checkpoint:
         return _beside(path)
     name = str(name)
     if one := _HUB_FILE.fullmatch(name):
-        return _one_file(*one.groups(), revision)
+        return _one_file(_Repository(one[1], revision, patience), one[2])
     if not HUB_ID.fullmatch(name):
         raise ValueError(
             f"{name!r} is no folder or file here, and no Hub id (OWNER/NAME). Give kyutai/mimi, a "
             "folder, a .safetensors file, or tiny, the small model inside this package."
         )
-    return _cached(name, revision) or _download(name, revision)
+    repository = _Repository(name, revision, patience)
+    return _cached(repository) or _choose(name, repository.files(), repository.fetch)
 
 
 # On this disk
@@ -95,20 +93,6 @@ def _beside(file: Path) -> Checkpoint:
     beside = file.with_name("config.json")
     values, _ = _section(_json(beside)) if beside.is_file() else (None, "")
     return Checkpoint(_config(values or {}, beside), [file])
-
-
-def _cached(name: str, revision: str | None) -> Checkpoint | None:
-    """What the Hub's cache has of ``name``, when that is all that is needed of it."""
-    from huggingface_hub import try_to_load_from_cache
-
-    for landmark in _LANDMARKS:
-        found = try_to_load_from_cache(name, landmark, revision=revision)
-        if isinstance(found, str):
-            try:
-                return _in_folder(Path(found).parent)
-            except ValueError:
-                return None  # incomplete: the Hub knows what else there is, and what is wrong
-    return None
 
 
 # Which files
@@ -190,97 +174,112 @@ def _config(values: dict[str, Any], where: str | Path) -> MimiConfig:
 # On the Hub
 
 
-def _download(name: str, revision: str | None) -> Checkpoint:
-    return _choose(name, _names(name, revision), lambda file: _fetch(name, file, revision))
+class _Repository(NamedTuple):
+    """A repository on the Hub, of which some files may be in the Hub's cache."""
+
+    name: str
+    revision: str | None
+    patience: float
+    """Seconds for the Hub's first answer."""
+
+    def cached(self, file: str) -> Path | None:
+        """Where a file is in the Hub's cache, if it is."""
+        from huggingface_hub import try_to_load_from_cache
+
+        found = try_to_load_from_cache(self.name, file, revision=self.revision)
+        return Path(found) if isinstance(found, str) else None
+
+    def files(self) -> list[str]:
+        """The names of all files, asked of the Hub."""
+        from huggingface_hub import HfApi
+
+        def ask() -> list[str]:
+            info = HfApi().model_info(self.name, revision=self.revision, timeout=self.patience)
+            return [file.rfilename for file in info.siblings or []]
+
+        return self._reach(lambda: _within(self.patience, ask))
+
+    def fetch(self, file: str) -> Path:
+        """A file in the Hub's cache, downloaded if need be."""
+        from huggingface_hub import hf_hub_download
+
+        return self._reach(lambda: Path(hf_hub_download(self.name, file, revision=self.revision)))
+
+    def _reach(self, call: Callable[[], T]) -> T:
+        """``call()`` to the Hub; whatever goes wrong is one line that says what to do."""
+        from huggingface_hub import errors
+
+        name = self.name
+        try:
+            return call()
+        except errors.GatedRepoError as error:
+            raise ValueError(
+                f"{name} is gated: its terms must be accepted first. Do that at "
+                f"https://huggingface.co/{name}, then run: hf auth login"
+            ) from error
+        except errors.RepositoryNotFoundError as error:
+            raise ValueError(
+                f"{name} is no folder here and not on the Hub, or it is private; a Hub id is "
+                "OWNER/NAME, such as kyutai/mimi. Check the spelling, or run: hf auth login"
+            ) from error
+        except errors.RevisionNotFoundError as error:
+            raise ValueError(
+                f"{name} has no revision {self.revision!r}; it must be a branch, a tag or a "
+                f"commit. Choose one at https://huggingface.co/{name}/commits/main"
+            ) from error
+        except Exception as error:  # of whichever HTTP library huggingface_hub uses
+            reason = textwrap.shorten(str(error) or type(error).__name__, 200)
+            raise ValueError(
+                f"{name} is no folder here, is not complete in the Hub's cache, and cannot be "
+                f"fetched ({reason}). With a network run `{self._command()}`, or give a folder "
+                "that has it."
+            ) from error
+
+    def _command(self) -> str:
+        """The command that downloads what this package needs of it."""
+        files, revision = "", f" --revision {self.revision}" if self.revision else ""
+        if self.name == "kyutai/mimi":
+            files = " config.json model.safetensors"
+        elif self.name.startswith("kyutai/"):
+            files = ' --include "*e351c8d8*"'
+        return f"hf download {self.name}{files}{revision}"
 
 
-def _one_file(name: str, file: str, revision: str | None) -> Checkpoint:
+def _cached(repository: _Repository) -> Checkpoint | None:
+    """What the Hub's cache has of a repository, when that is all that is needed of it."""
+    landmark = next(filter(None, map(repository.cached, _LANDMARKS)), None)
+    try:
+        return _in_folder(landmark.parent) if landmark else None
+    except ValueError:
+        return None  # incomplete: the Hub knows what else there is, and what is wrong
+
+
+def _one_file(repository: _Repository, file: str) -> Checkpoint:
     """One file of weights; its config.json too, unless it is known to be of kyutai/mimi's sizes."""
-    from huggingface_hub import try_to_load_from_cache
-
     wanted = [file] if _KYUTAI.fullmatch(file) else ["config.json", file]
-    found = [try_to_load_from_cache(name, each, revision=revision) for each in wanted]
-    if not all(isinstance(path, str) for path in found):
+    found = [path for path in map(repository.cached, wanted) if path]
+    if len(found) < len(wanted):
         # Asked first: a download without a network tries again, aloud, for half a minute.
-        names = _names(name, revision)
+        names = repository.files()
         if missing := [each for each in wanted if each not in names]:
-            raise ValueError(f"{name} has no {', '.join(missing)} on the Hub. Correct the name.")
-        found = [_fetch(name, each, revision) for each in wanted]
-    return _beside(Path(found[-1]))
-
-
-def _names(name: str, revision: str | None) -> list[str]:
-    """The files of a repository."""
-    from huggingface_hub import HfApi
-
-    def ask() -> list[str]:
-        info = HfApi().model_info(name, revision=revision, timeout=_PATIENCE)
-        return [file.rfilename for file in info.siblings or []]
-
-    return _reach(name, revision, lambda: _within(_PATIENCE, ask))
-
-
-def _fetch(name: str, file: str, revision: str | None) -> Path:
-    from huggingface_hub import hf_hub_download
-
-    return Path(_reach(name, revision, lambda: hf_hub_download(name, file, revision=revision)))
+            raise ValueError(
+                f"{repository.name} has no {', '.join(missing)} on the Hub. Correct the name."
+            )
+        found = [repository.fetch(each) for each in wanted]
+    return _beside(found[-1])
 
 
 def _within(seconds: float, call: Callable[[], T]) -> T:
     """``call()``, given up after ``seconds``: resolving a host's name heeds no other limit."""
-    answer: queue.Queue = queue.Queue()
+    answer: futures.Future[T] = futures.Future()
 
     def run() -> None:
         try:
-            answer.put((call(), None))
+            answer.set_result(call())
         except Exception as error:
-            answer.put((None, error))
+            answer.set_exception(error)
 
     threading.Thread(target=run, daemon=True).start()
-    try:
-        value, error = answer.get(timeout=seconds)
-    except queue.Empty:
-        raise TimeoutError(f"no answer in {seconds:g} s") from None
-    if error is not None:
-        raise error
-    return value
-
-
-def _reach(name: str, revision: str | None, call: Callable[[], T]) -> T:
-    """``call()`` to the Hub; whatever goes wrong is one line that says what to do."""
-    from huggingface_hub import errors
-
-    try:
-        return call()
-    except errors.GatedRepoError as error:
-        raise ValueError(
-            f"{name} is gated: its terms must be accepted first. Do that at "
-            f"https://huggingface.co/{name}, then run: hf auth login"
-        ) from error
-    except errors.RepositoryNotFoundError as error:
-        raise ValueError(
-            f"{name} is no folder here and not on the Hub, or it is private; a Hub id is "
-            "OWNER/NAME, such as kyutai/mimi. Check the spelling, or run: hf auth login"
-        ) from error
-    except errors.RevisionNotFoundError as error:
-        raise ValueError(
-            f"{name} has no revision {revision!r}; it must be a branch, a tag or a commit. "
-            f"Choose one at https://huggingface.co/{name}/commits/main"
-        ) from error
-    except Exception as error:  # of whichever HTTP library huggingface_hub uses
-        reason = textwrap.shorten(str(error) or type(error).__name__, 200)
-        raise ValueError(
-            f"{name} is no folder here, is not complete in the Hub's cache, and cannot be fetched "
-            f"({reason}). With a network run `{_command(name, revision)}`, or give a folder that "
-            "has it."
-        ) from error
-
-
-def _command(name: str, revision: str | None) -> str:
-    """The command that downloads what this package needs of ``name``."""
-    files = ""
-    if name == "kyutai/mimi":
-        files = " config.json model.safetensors"
-    elif name.startswith("kyutai/"):
-        files = ' --include "*e351c8d8*"'
-    return f"hf download {name}{files}{f' --revision {revision}' if revision else ''}"
+    if not futures.wait([answer], seconds).done:
+        raise TimeoutError(f"no answer in {seconds:g} s")
+    return answer.result()

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import mlx.core as mx
 from mlx.utils import tree_flatten
-from safetensors import SafetensorError, safe_open
 
+from ..files import open_safetensors
 from ..model.codec import Codec, Only
 from ..model.config import MimiConfig
-from ..streaming import validation as check
 from . import precision
+from .layouts import Source
 
 KEY = "mimi_mlx"
 """Of the metadata: JSON with ``dtype``, ``bits``, ``group_size`` and ``only``."""
@@ -34,12 +34,16 @@ def save(path: Path, codec: Codec, recipe: precision.Recipe, only: Only) -> None
 
 
 def recipe(paths: Iterable[Path]) -> precision.Recipe | None:
-    """The recipe of files that :func:`save` wrote; None for all others."""
+    """The recipe of files that :func:`save` wrote; None for all others.
+
+    Raises:
+        ValueError: Such a file names no recipe that there is.
+    """
     for path in paths:
         try:
-            with safe_open(path, "numpy") as file:
+            with open_safetensors(path, "Download it again.") as file:
                 said = (file.metadata() or {}).get(KEY)
-        except (SafetensorError, OSError):
+        except ValueError:
             continue  # loading it says what is wrong
         if said is not None:
             return about(said, str(path))[0]
@@ -69,29 +73,16 @@ def load(
         raise ValueError(
             f"{where} was converted with --{half}-only; it has no {only}. Convert without that."
         )
-    expected = named_tensors(_blank(config, half, recipe))
-    check.tensors(paths, _misfits(tensors, expected))
+    source = Source(tensors, None)
+    for name, x in named_tensors(_blank(config, half, recipe)).items():
+        source.take(name, *x.shape, dtype=x.dtype)
+    source.finish(paths)
     codec = _blank(config, only or half, recipe)
-    codec.load_weights(
-        [(name, tensors[_NAMES.get(name, name)]) for name, _ in tree_flatten(codec.parameters())]
-    )
+    names = dict(tree_flatten(codec.parameters()))
+    codec.load_weights([(name, tensors[_NAMES.get(name, name)]) for name in names])
     precision.expand_on_cpu(codec)
     mx.eval(codec.parameters())
     return codec
-
-
-def _misfits(tensors: dict[str, mx.array], expected: dict[str, mx.array]) -> dict[str, list[str]]:
-    """What is wrong with tensors, by kind."""
-    both = [(name, tensors[name], expected[name]) for name in expected if name in tensors]
-    return {
-        "missing": [name for name in expected if name not in tensors],
-        "misshapen": [
-            f"{name} {x.dtype} {list(x.shape)} instead of {y.dtype} {list(y.shape)}"
-            for name, x, y in both
-            if (x.shape, x.dtype) != (y.shape, y.dtype)
-        ],
-        "unknown": [name for name in tensors if name not in expected],
-    }
 
 
 def _blank(config: MimiConfig, only: Only, recipe: precision.Recipe) -> Codec:
@@ -102,11 +93,16 @@ def _blank(config: MimiConfig, only: Only, recipe: precision.Recipe) -> Codec:
 
 def named_tensors(codec: Codec) -> dict[str, mx.array]:
     """A network's parameters by their names in the file."""
-    return {_NAMES.get(name, name): x for name, x in tree_flatten(codec.parameters())}
+    parameters = dict(tree_flatten(codec.parameters()))
+    return {_NAMES.get(name, name): x for name, x in parameters.items()}
 
 
 def about(text: str, where: str) -> tuple[precision.Recipe, Only]:
-    """The recipe and the only half that a file's metadata names under :data:`KEY`."""
+    """The recipe and the only half that a file's metadata names under :data:`KEY`.
+
+    Raises:
+        ValueError: It names none that there are.
+    """
     try:
         values = json.loads(text)
         half = values.pop("only")

@@ -4,9 +4,10 @@ import re
 from typing import Any
 
 _SNIPPETS = {
-    None: "codes = mimi.encode(pcm)  # int32 [1, {codebooks}, 13]\npcm = mimi.decode(codes)",
-    "encoder": "codes = mimi.encode(pcm)  # int32 [1, {codebooks}, 13]",
-    "decoder": "codes = np.zeros((1, {codebooks}, 13), int)  # yours\npcm = mimi.decode(codes)",
+    None: "codes = mimi.encode(pcm)  # int32 [1, {num_quantizers}, 13]\npcm = mimi.decode(codes)",
+    "encoder": "codes = mimi.encode(pcm)  # int32 [1, {num_quantizers}, 13]",
+    "decoder": "codes = np.zeros((1, {num_quantizers}, 13), int)  # yours\n"
+    "pcm = mimi.decode(codes)",
 }
 
 _CARD = """\
@@ -16,11 +17,11 @@ _CARD = """\
 
 # {title}
 
-{what}, converted from `{source}`{revision} by [mimi_mlx](https://pypi.org/project/mimi-mlx) \
-{version}.
+Mimi, the streaming neural audio codec of Kyutai, for MLX, converted from `{source}`{commit} by \
+[mimi_mlx](https://pypi.org/project/mimi-mlx) {version}.
 
 - Precision: {precision}. Codebooks, distances, norms and residual streams are float32.
-- {codebooks} codebooks; fingerprint {fingerprint}.{half}
+- {num_quantizers} codebooks; fingerprint {fingerprint}.{half}
 - Licence: {licence}
 
 ## Use
@@ -42,33 +43,30 @@ pcm = np.zeros(24000, np.float32)  # your speech: 24 kHz, one channel, in [-1, 1
 
 def text(config: dict[str, Any], name: str) -> str:
     """The card of a folder with this config.json; ``name`` is how it is loaded."""
+    from huggingface_hub import ModelCardData
+
     about = config["mimi_mlx"]
     base = re.fullmatch(r"(?:hf://)?([\w.-]+/[\w.-]+)(?:/.*\.safetensors)?", about["source"])
     origin = base[1] if base and about["revision"] else None  # with a commit: from the Hub
-    licence = "that of the source."
-    front = ["library_name: mlx"]
-    if origin and origin.startswith("kyutai/"):
-        front.append("license: cc-by-4.0")
-        licence = "CC-BY 4.0, as Kyutai's weights."
-    if origin:
-        front.append(f"base_model: {origin}")
-    front += ["pipeline_tag: audio-to-audio", "tags:", "- mlx", "- mimi", "- audio", "- codec"]
-    half = f" The {about['only']} alone." if about["only"] else ""
-    snippet = _SNIPPETS[about["only"]].format(codebooks=config["num_quantizers"])
+    is_kyutais = origin is not None and origin.startswith("kyutai/")
+    front = ModelCardData(
+        base_model=origin,
+        library_name="mlx",
+        license="cc-by-4.0" if is_kyutais else None,
+        pipeline_tag="audio-to-audio",
+        tags=["mlx", "mimi", "audio", "codec"],
+    )
     return _CARD.format(
-        front="\n".join(front),
+        **config,
+        **about,
+        front=front,
         title=name.rpartition("/")[2],
-        what="Mimi, the streaming neural audio codec of Kyutai, for MLX",
-        source=about["source"],
-        revision=f" at {about['revision']}" if about["revision"] else "",
-        version=about["version"],
+        commit=f" at {about['revision']}" if about["revision"] else "",
         precision=_precision(config),
-        codebooks=config["num_quantizers"],
-        fingerprint=about["fingerprint"],
-        half=half,
-        licence=licence,
+        half=f" The {about['only']} alone." if about["only"] else "",
+        licence="CC-BY 4.0, as Kyutai's weights." if is_kyutais else "that of the source.",
         name=name,
-        snippet=snippet,
+        snippet=_SNIPPETS[about["only"]].format(**config),
     )
 
 

@@ -4,7 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from ..checkpoint import convert, precision
+from ..checkpoint import convert, hub, precision
+from ..evaluation import quality
 
 
 def run(args: argparse.Namespace) -> None:
@@ -24,27 +25,28 @@ def run(args: argparse.Namespace) -> None:
         args.hf_path, recipe, args.revision, args.only, args.num_codebooks, args.upload_repo
     )
     folder = Path(args.mlx_path)
-    result = convert.convert(wanted, folder, args.force, args.verify)
+    result = convert.convert(wanted, folder, args.force, _judge if args.verify else None)
     _say(f"{folder}: {result.bytes / 1e6:.1f} MB, {recipe}")
     if result.unquantised:
         _say(
             f"not quantised, but {dtype}: {len(result.unquantised)} layers, no matmuls or of a "
             f"width that {recipe.group_size} does not divide"
         )
-    if result.fidelity:
-        _say("against float32: " + _figures(result.fidelity))
+    if result.verdict:
+        _say(f"against float32: {result.verdict}")
     if args.upload_repo:
         convert.upload(folder, args.upload_repo)
         _say(f"uploaded: https://huggingface.co/{args.upload_repo}")
 
 
-def _figures(fidelity: convert.Fidelity) -> str:
+def _judge(wanted: convert.Wanted, source: hub.Checkpoint, folder: Path) -> str:
+    fidelity = quality.against_float32(wanted, source, folder)
     parts = []
-    if fidelity.first_codebook is not None:
+    shares = (fidelity.first_codebook, fidelity.first_8, fidelity.all_codebooks)
+    if percents := [f"{100 * share:.1f} %" for share in shares if share is not None]:
+        first, eight, every = percents
         parts.append(
-            f"equal codes {100 * fidelity.first_codebook:.1f} % in the first codebook, "
-            f"{100 * fidelity.first_8:.1f} % in the first 8, "
-            f"{100 * fidelity.all_codebooks:.1f} % in all"
+            f"equal codes {first} in the first codebook, {eight} in the first 8, {every} in all"
         )
     if fidelity.snr is not None:
         parts.append(

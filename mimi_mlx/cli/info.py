@@ -8,16 +8,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import BinaryIO
 
-from safetensors import SafetensorError, safe_open
-
 from .. import codefile
 from ..audio import reader as soundin
-from ..checkpoint import hub
+from ..checkpoint import hub, layouts
 from ..checkpoint import load as weights
 from ..checkpoint import mlx_format as converted
 from ..codefile import arrays as codes_io
 from ..codefile.header import MAGIC
-from ..files import PIPE
+from ..files import PIPE, open_safetensors
 from ..model.config import MimiConfig
 from ..model.ops import device
 from ..model.ops import linux as blas
@@ -87,9 +85,9 @@ def _holds_codes(path: Path) -> bool:
     if path.suffix != ".safetensors":
         return False
     try:
-        with safe_open(path, "numpy") as file:
+        with open_safetensors(path, "Encode the clip again.") as file:
             return "codes" in file.keys()  # noqa: SIM118
-    except (SafetensorError, OSError):
+    except ValueError:
         return False  # loading it as a model says what is wrong
 
 
@@ -161,20 +159,17 @@ def _tensors(files: list[Path]) -> dict[str, str]:
     shapes: dict[str, list[int]] = {}
     about: dict[str, str] = {}
     for path in files:
-        with safe_open(path, "numpy") as file:
+        with open_safetensors(path, "Download it again.") as file:
             about |= file.metadata() or {}
             shapes |= {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
     if converted.KEY in about:
         recipe, half = converted.about(about[converted.KEY], str(files[0]))
         alone = f", the {half} alone" if half else ""
         return {"layout": f"converted: {recipe}{alone}", "tensors": str(len(shapes))}
-    within = [
-        prefix for prefix in hub.SECTIONS.values() if any(n.startswith(prefix) for n in shapes)
-    ]
-    shapes = {n: s for n, s in shapes.items() if n.startswith(tuple(within))} if within else shapes
-    layout = "kyutai" if any(".vq.layers." in name for name in shapes) else "hub"
+    layout, within = layouts.layout_of(shapes)
+    shapes = {name: s for name, s in shapes.items() if name.startswith(within)}
     count = sum(math.prod(s) for name, s in shapes.items() if not name.endswith(_COUNTERS))
     return {
-        "layout": f"{layout}, under {within[0]}*" if within else layout,
+        "layout": f"{layout}, under {within}*" if within else layout,
         "parameters": f"{count:,} in {len(shapes)} tensors",
     }

@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> None:
     clip = audio.read(args.input, mimi.sample_rate, args.mono)
     codes = np.array(mimi.encode(clip, args.num_codebooks))
     decoded = np.array(mimi.decode(codes, length=len(clip)))[0, 0]
-    coded = plot.Coded(
+    trip = plot.RoundTrip(
         Path(args.input).name,
         clip,
         decoded,
@@ -35,4 +35,4 @@ def run(args: argparse.Namespace) -> None:
         mimi.config.kbps(codes.shape[1]),
     )
     with replacing(args.output) as beside:
-        plot.draw(beside, coded)
+        plot.draw(beside, trip)

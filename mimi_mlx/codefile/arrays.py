@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from ..files import check_extension, replacing
+from ..files import check_extension, open_safetensors, replacing
 
 
 class CodedClip(NamedTuple):
@@ -100,14 +99,9 @@ def _write_safetensors(path: Path, clip: CodedClip) -> None:
 
 
 def _read_safetensors(path: Path) -> CodedClip:
-    try:
-        with safe_open(path, "numpy") as file:
-            names, known = list(file.keys()), file.metadata() or {}
-            codes = file.get_tensor("codes") if "codes" in names else None
-    except (SafetensorError, OSError) as error:
-        raise ValueError(
-            f"{path} cannot be read as .safetensors ({error}). Encode the clip again."
-        ) from error
+    with open_safetensors(path, "Encode the clip again.") as file:
+        names, known = list(file.keys()), file.metadata() or {}
+        codes = file.get_tensor("codes") if "codes" in names else None
     if codes is None:
         raise ValueError(
             f"{path} has no tensor named codes, but {', '.join(sorted(names)[:3]) or 'none'}. "

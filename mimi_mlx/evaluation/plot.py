@@ -7,6 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
 from . import metrics
@@ -16,11 +18,11 @@ _WINDOW, _STRIDE = 1024, 128
 
 _RANGE = 80  # dB below the loudest that are drawn
 
-_STYLE = {"fontsize": 8}
+_SIZE = 8  # of letters, in points
 _INK, _PALE = "#20344f", "#a9bdd6"
 
 
-class Coded(NamedTuple):
+class RoundTrip(NamedTuple):
     """A clip and what the codec made of it."""
 
     name: str
@@ -36,73 +38,73 @@ class Coded(NamedTuple):
     kbps: float
 
 
-def draw(path: Path, coded: Coded) -> None:
+def draw(path: Path, trip: RoundTrip) -> None:
     """Write the picture as PNG: 7 inches wide, as a page's text is, at 300 dots an inch."""
-    figure = Figure(figsize=(7, 7.6), dpi=300, layout="constrained")
-    figure.get_layout_engine().set(h_pad=0.06, hspace=0.03)
+    layout = ConstrainedLayoutEngine(h_pad=0.06, hspace=0.03)
+    figure = Figure(figsize=(7, 7.6), dpi=300, layout=layout)
     axes = figure.subplots(4, 1, height_ratios=(1.15, 1.15, 1, 0.8))
-    _spectrograms(figure, axes[:2], coded)
-    _codes(figure, axes[2], coded)
-    _use(axes[3], coded)
+    _spectrograms(figure, axes[:2], trip)
+    _codes(figure, axes[2], trip)
+    _use(axes[3], trip)
     for letter, each in zip("abcd", axes, strict=True):
         each.tick_params(labelsize=7)
-        each.set_title(f"({letter}) {each.get_title(loc='left')}", loc="left", **_STYLE)
+        each.set_title(f"({letter}) {each.get_title(loc='left')}", loc="left", fontsize=_SIZE)
     FigureCanvasAgg(figure).print_png(str(path))
 
 
-def _spectrograms(figure: Figure, axes: np.ndarray, coded: Coded) -> None:
+def _spectrograms(figure: Figure, axes: np.ndarray, trip: RoundTrip) -> None:
     both = [
         20 * np.log10(np.maximum(metrics.spectrum(x, _WINDOW, _STRIDE), 1e-9))
-        for x in (coded.clip, coded.decoded)
+        for x in (trip.clip, trip.decoded)
     ]
     top = max(x.max() for x in both)
-    seconds = len(coded.clip) / coded.sample_rate
+    seconds = len(trip.clip) / trip.sample_rate
     titles = (
-        f"Original: {coded.name}",
-        f"Decoded from {len(coded.codes)} codebooks, {coded.kbps:.3g} kbps",
+        f"Original: {trip.name}",
+        f"Decoded from {len(trip.codes)} codebooks, {trip.kbps:.3g} kbps",
     )
     for each, values, title in zip(axes, both, titles, strict=True):
-        image = each.imshow(
+        each.imshow(
             values.T,
             origin="lower",
             aspect="auto",
-            extent=(0, len(values) * _STRIDE / coded.sample_rate, 0, coded.sample_rate / 2000),
+            extent=(0, len(values) * _STRIDE / trip.sample_rate, 0, trip.sample_rate / 2000),
             cmap="magma",
             vmin=top - _RANGE,
             vmax=top,
             interpolation="bilinear",
         )
         each.set_xlim(0, seconds)
-        each.set_ylabel("Frequency, kHz", **_STYLE)
+        each.set_ylabel("Frequency, kHz", fontsize=_SIZE)
         each.set_title(title, loc="left")
         each.tick_params(labelbottom=False)
-    _bar(figure, image, list(axes), "Magnitude, dB")
+    _bar(figure, axes[0].images[0], list(axes), "Magnitude, dB")
 
 
-def _codes(figure: Figure, axes: Axes, coded: Coded) -> None:
-    count, frames = coded.codes.shape
+def _codes(figure: Figure, axes: Axes, trip: RoundTrip) -> None:
+    count, frames = trip.codes.shape
     image = axes.imshow(
-        coded.codes,
+        trip.codes,
         aspect="auto",
-        extent=(0, frames * coded.frame_size / coded.sample_rate, count + 0.5, 0.5),
+        extent=(0, frames * trip.frame_size / trip.sample_rate, count + 0.5, 0.5),
         cmap="cividis",
         vmin=0,
-        vmax=coded.codebook_size - 1,
+        vmax=trip.codebook_size - 1,
         interpolation="nearest",
     )
-    axes.set_xlim(0, len(coded.clip) / coded.sample_rate)
+    axes.set_xlim(0, len(trip.clip) / trip.sample_rate)
     axes.yaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
     axes.set_ylim(count + 0.5, 0.5)
-    axes.set_xlabel("Time, s", **_STYLE)
-    axes.set_ylabel("Codebook", **_STYLE)
+    axes.set_xlabel("Time, s", fontsize=_SIZE)
+    axes.set_ylabel("Codebook", fontsize=_SIZE)
     axes.set_title(f"Codes: {frames} frames of {count}; codebook 1 is semantic", loc="left")
     _bar(figure, image, [axes], "Entry")
 
 
-def _use(axes: Axes, coded: Coded) -> None:
+def _use(axes: Axes, trip: RoundTrip) -> None:
     """Distinct entries and perplexity of each codebook: how many it uses, and how evenly."""
-    count, frames = coded.codes.shape
-    shares = [np.unique(row, return_counts=True)[1] / frames for row in coded.codes]
+    count, frames = trip.codes.shape
+    shares = [np.unique(row, return_counts=True)[1] / frames for row in trip.codes]
     numbers = np.arange(1, count + 1)
     axes.bar(numbers, [len(s) for s in shares], 0.72, color=_PALE, label="distinct entries")
     perplexity = [np.exp(-np.sum(s * np.log(s))) for s in shares]
@@ -111,15 +113,15 @@ def _use(axes: Axes, coded: Coded) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(16, integer=True, min_n_ticks=1))
     axes.set_xlim(0.4, count + 0.6)
     axes.set_ylim(0, 1.3 * frames)
-    axes.set_xlabel("Codebook", **_STYLE)
-    axes.set_ylabel("Entries", **_STYLE)
-    axes.set_title(f"Use of each codebook's {coded.codebook_size} entries", loc="left")
+    axes.set_xlabel("Codebook", fontsize=_SIZE)
+    axes.set_ylabel("Entries", fontsize=_SIZE)
+    axes.set_title(f"Use of each codebook's {trip.codebook_size} entries", loc="left")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(fontsize=7, frameon=False, ncols=3, loc="upper right")
 
 
-def _bar(figure: Figure, image, axes: list[Axes], label: str) -> None:
+def _bar(figure: Figure, image: AxesImage, axes: list[Axes], label: str) -> None:
     bar = figure.colorbar(image, ax=axes, pad=0.01, aspect=12 * len(axes), fraction=0.05)
-    bar.set_label(label, **_STYLE)
+    bar.set_label(label, fontsize=_SIZE)
     bar.ax.tick_params(labelsize=7)
     bar.outline.set_linewidth(0.5)

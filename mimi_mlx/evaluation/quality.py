@@ -1,12 +1,17 @@
-"""How close audio is to its original: every figure that ``mimi-mlx eval`` knows, in one row."""
+"""How close audio is to its original, and a model of reduced precision to its own in float32."""
 
 import importlib.util
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from .. import audio
+from ..checkpoint import convert, hub, precision
+from ..checkpoint.load import load
 from ..mimi import Mimi
+from ..tiny import SPEECH
 from . import metrics
 
 # Rates in Hz that PESQ is defined at; wide band.
@@ -16,14 +21,15 @@ _PESQ_RATE = 16000
 def coded(
     mimi: Mimi, clip: np.ndarray, counts: Sequence[int], other: Mimi | None = None
 ) -> list[dict[str, Any]]:
-    """A row for each number of codebooks, of ``clip [T]`` after this model.
+    """A row for each number of codebooks, of ``clip [T]`` at its rate after this model.
 
     With another model, also the share of its codes that are equal, and its waveform's SNR against
     this model's for the same codes.
     """
     rows = []
-    whole = np.array(mimi.encode(clip, max(counts)))
-    theirs = None if other is None else np.array(other.encode(clip, max(counts)))
+    most = max(counts)
+    whole = np.array(mimi.encode(clip, most))
+    theirs = whole if other is None else np.array(other.encode(clip, most))
     for count in counts:
         codes = whole[:, :count]
         decoded = np.array(mimi.decode(codes, length=len(clip)))[0, 0]
@@ -38,7 +44,11 @@ def coded(
 
 
 def row_of(reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> dict[str, float]:
-    """The figures of two clips ``[T]``; PESQ and STOI where their packages are installed."""
+    """The figures of two clips ``[T]``; PESQ and STOI where their packages are installed.
+
+    Raises:
+        ValueError: The lengths differ, or ``reference`` is silent.
+    """
     row = {
         "SI-SDR, dB": metrics.si_sdr(reference, degraded),
         "log-mel, dB": metrics.log_mel_distance(reference, degraded, sample_rate),
@@ -57,7 +67,77 @@ def _pesq(reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> floa
     """Wide-band PESQ (ITU-T P.862.2); NaN where it finds no utterance."""
     import pesq
 
-    from ..audio import resample
+    wide = [
+        audio.resample(x.astype(np.float32), sample_rate, _PESQ_RATE) for x in (reference, degraded)
+    ]
+    found = pesq.pesq(_PESQ_RATE, *wide, mode="wb", on_error=pesq.PesqError.RETURN_VALUES)
+    return float(found)
 
-    pair = (resample(x.astype(np.float32), sample_rate, _PESQ_RATE) for x in (reference, degraded))
-    return float(pesq.pesq(_PESQ_RATE, *pair, "wb", on_error=pesq.PesqError.RETURN_VALUES))
+
+class Fidelity(NamedTuple):
+    """Shares of equal codes; and, of the same codes, how close the waveforms are.
+
+    A figure is None where a model lacks the half that it is of.
+    """
+
+    first_codebook: float | None
+    first_8: float | None
+    all_codebooks: float | None
+    snr: float | None
+    """dB, of the worst clip."""
+    log_mel: float | None
+    """dB, mean of the clips."""
+
+
+def compare(
+    reference: Mimi, other: Mimi, clips: Sequence[np.ndarray], half: str | None = None
+) -> Fidelity:
+    """Compare on clips ``[T]``.
+
+    Args:
+        reference: In float32.
+        other: The same model reduced, perhaps with fewer codebooks.
+        clips: Samples at the models' rate.
+        half: The one half that both have; None if they are whole.
+    """
+    count = other.num_codebooks
+    shares, snrs, distances = [], [], []
+    for clip in clips:
+        if half != "decoder":
+            codes = np.array(reference.encode(clip, count))
+            shares.append(metrics.code_agreement(codes, np.array(other.encode(clip))))
+        else:  # any codes will do: these are of no clip
+            draw = np.random.default_rng(0)
+            codes = draw.integers(0, other.codebook_size, (1, count, len(clip) // other.frame_size))
+        if half != "encoder":
+            expected, found = (np.array(m.decode(codes))[0, 0] for m in (reference, other))
+            snrs.append(metrics.snr(expected, found))
+            distances.append(metrics.log_mel_distance(expected, found, other.sample_rate))
+
+    def share(books: int) -> float | None:
+        return float(np.mean(shares, axis=0)[:books].mean()) if shares else None
+
+    log_mel = float(np.mean(distances)) if distances else None
+    return Fidelity(share(1), share(8), share(count), min(snrs, default=None), log_mel)
+
+
+def against_float32(wanted: convert.Wanted, source: hub.Checkpoint, folder: Path) -> Fidelity:
+    """How close the model in a folder is to what it was converted from, on the embedded speech.
+
+    Raises:
+        ValueError: It is not close enough.
+        RuntimeError: It is float32 too, and has other codes.
+    """
+    reference = Mimi(load(source.files, source.config, wanted.only))
+    mimi = Mimi.from_pretrained(folder)
+    clip = audio.read(SPEECH, mimi.sample_rate)
+    found = compare(reference, mimi, [clip], wanted.only)
+    exact = wanted.recipe == precision.Recipe(group_size=wanted.recipe.group_size)
+    if found.snr is not None and found.snr < precision.WORST_SNR:
+        raise ValueError(
+            f"{wanted.source} as {wanted.recipe} is {found.snr:.1f} dB from float32; at least "
+            f"{precision.WORST_SNR:g} dB are asked for. Give --dtype float16, or float32."
+        )
+    if exact and (found.all_codebooks not in (None, 1.0)):
+        raise RuntimeError(f"codes of the float32 folder differ: {found}")
+    return found

@@ -4,7 +4,7 @@ import collections
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +14,49 @@ import numpy as np
 from ..mimi import Mimi
 from ..model.config import LATENTS_PER_FRAME
 
-_COMPARED = 100  # frames at the end that must equal those of a stream that started later
 _SETTLED = 1000  # frames after which memory is no longer expected to grow
 TIMED = 1000  # steps at each end whose times are compared
-_PROGRESS = 10.0  # seconds between two lines of progress
+
+Voice = Callable[[Mimi, int], np.ndarray]
+Outputs = tuple[np.ndarray, np.ndarray, float, float]
+"""Of one frame: codes, samples, and the seconds that each took."""
+
+
+def voice(mimi: Mimi, index: int) -> np.ndarray:
+    """One frame of an endless voice: gliding harmonics, syllables and breath. ``[frame_size]``."""
+    size = mimi.frame_size
+    t = (index * size + np.arange(size)) / mimi.sample_rate
+    phase = 2 * np.pi * 130 * t + 50 * np.sin(2 * np.pi * 0.61 * t)
+    harmonics = sum(np.sin(k * phase) / k for k in range(1, 9))
+    loudness = 0.5 + 0.5 * np.sin(2 * np.pi * 2.3 * t) * np.sin(2 * np.pi * 0.17 * t)
+    breath = np.random.default_rng(index).standard_normal(size)
+    return (0.1 * harmonics * loudness + 0.01 * breath).astype(np.float32)
 
 
 def run(
-    mimi: Mimi, hours: float, num_codebooks: int, report: Callable[[str], Any] = print
+    mimi: Mimi,
+    hours: float,
+    num_codebooks: int,
+    report: Callable[[str], Any] = print,
+    voice: Voice = voice,
+    compared: int = 100,
+    warmup: int | None = None,
+    every: float = 10.0,
 ) -> dict[str, Any]:
     """Encode and decode ``hours`` of synthetic speech frame by frame, and say what was seen.
 
-    At the end, or after Ctrl-C, the last 100 frames are made again by streams that start
-    ``warmup_seconds`` before them: 30 s, or all that a state remembers if that is more.
+    At the end, or after Ctrl-C, the last frames are made again by streams that start ``warmup``
+    frames before them.
 
     Args:
         mimi: The model, with both halves.
         hours: Hours of audio, more than 0.
         num_codebooks: K.
         report: Takes each line of progress.
+        voice: Gives the frame of an index, ``[frame_size]``.
+        compared: How many frames are made again.
+        warmup: None means 30 s, or all that a state remembers if that is more.
+        every: Seconds between two lines of progress.
 
     Returns:
         ``frames``, ``interrupted``; ``memory_mb`` of the process and ``memory_growth_mb`` since
@@ -40,76 +64,70 @@ def run(
         the ``first`` and the ``last`` 1000 steps; ``codes_equal``, whether the last frames' codes
         are those of the later streams; ``waveform_error``, the greatest difference of their
         samples over the RMS.
+
+    Raises:
+        ValueError: ``hours`` are less than a frame.
     """
     frames = round(hours * 3600 * mimi.frame_rate)
     if frames < 1:
         raise ValueError(f"hours is {hours}; a soak takes at least one frame. Give more than 0.")
-    codec = _Codec(mimi, num_codebooks)
-    seen = _Seen(min(_SETTLED, frames // 2), report)
+    seen = _Seen(compared, min(_SETTLED, frames // 2), report, every)
     interrupted = False
     try:
-        for outputs in codec.frames(range(frames)):
+        for outputs in _both_ways(mimi, num_codebooks, voice, range(frames)):
             seen.add(outputs)
     except KeyboardInterrupt:
         interrupted = True
     figures = seen.figures()
-    warmup = _warmup(mimi)
-    start = max(0, seen.count - _COMPARED - warmup)
-    later = _Seen(0, report=lambda line: None)
-    for outputs in _Codec(mimi, num_codebooks).frames(range(start, seen.count)):
-        later.add(outputs)
+    warmup = _warmup(mimi) if warmup is None else warmup
+    indices = range(max(0, seen.count - compared - warmup), seen.count)
+    later = collections.deque(_both_ways(mimi, num_codebooks, voice, indices), compared)
     return {
         "frames": seen.count,
         "interrupted": interrupted,
         **figures,
         "warmup_seconds": warmup / mimi.frame_rate,
-        **_compare(seen, later),
+        **_compare(seen.recent, later),
     }
 
 
-class _Codec:
-    """An encoder's and a decoder's stream, one behind the other."""
-
-    def __init__(self, mimi: Mimi, num_codebooks: int):
-        self._mimi = mimi
-        self._encoder = mimi.encoder_stream(num_codebooks=num_codebooks)
-        self._decoder = mimi.decoder_stream()
-
-    def frames(self, indices: Iterable[int]) -> Iterable[tuple]:
-        """Each frame's codes and samples, and the seconds that each took."""
-        for index in indices:
-            samples = _voice(self._mimi, index)
-            start = time.perf_counter()
-            codes = self._encoder.push(samples)
-            middle = time.perf_counter()
-            pcm = self._decoder.push(codes)
-            end = time.perf_counter()
-            yield np.array(codes), np.array(pcm), middle - start, end - middle
+def _both_ways(
+    mimi: Mimi, num_codebooks: int, voice: Voice, indices: Iterable[int]
+) -> Iterator[Outputs]:
+    """Frames through an encoder's and a decoder's stream, one behind the other."""
+    encoder, decoder = mimi.encoder_stream(num_codebooks=num_codebooks), mimi.decoder_stream()
+    for index in indices:
+        samples = voice(mimi, index)
+        start = time.perf_counter()
+        codes = encoder.push(samples)
+        middle = time.perf_counter()
+        pcm = decoder.push(codes)
+        end = time.perf_counter()
+        yield np.array(codes), np.array(pcm), middle - start, end - middle
 
 
 class _Seen:
     """What a run showed so far, in memory that does not grow."""
 
-    def __init__(self, settled: int, report: Callable[[str], Any]):
+    def __init__(self, compared: int, settled: int, report: Callable[[str], Any], every: float):
         self.count = 0
-        self.recent: collections.deque = collections.deque(maxlen=_COMPARED)
+        self.recent: collections.deque[Outputs] = collections.deque(maxlen=compared)
         self._first = np.ones((TIMED, 2))  # seconds to encode and to decode
         self._last = np.ones((TIMED, 2))
         self._settled = settled
         self._memory = 0
-        self._report = report
+        self._report, self._every = report, every
         self._started = self._reported = time.perf_counter()
 
-    def add(self, outputs: tuple) -> None:
-        """Take one frame's codes, samples and two times."""
-        codes, pcm, *seconds = outputs
-        self.recent.append((codes, pcm))
-        self._last[self.count % TIMED] = seconds
+    def add(self, outputs: Outputs) -> None:
+        """Take one frame's."""
+        self.recent.append(outputs)
+        self._last[self.count % TIMED] = outputs[2:]
         if self.count < TIMED:
-            self._first[self.count] = seconds
+            self._first[self.count] = outputs[2:]
         self.count += 1
         settled = self.count == self._settled
-        if settled or time.perf_counter() - self._reported > _PROGRESS:
+        if settled or time.perf_counter() - self._reported > self._every:
             self._reported = time.perf_counter()
             self._report(self._line())
         if settled:  # NumPy has loaded what a line of progress needs
@@ -142,9 +160,9 @@ class _Seen:
         return found
 
 
-def _compare(seen: _Seen, later: _Seen) -> dict[str, Any]:
-    codes, pcm = zip(*seen.recent, strict=True)
-    later_codes, later_pcm = zip(*list(later.recent)[-len(codes) :], strict=True)
+def _compare(seen: Iterable[Outputs], later: Iterable[Outputs]) -> dict[str, Any]:
+    codes, pcm, *_ = zip(*seen, strict=True)
+    later_codes, later_pcm, *_ = zip(*later, strict=True)
     difference = np.abs(np.array(pcm) - np.array(later_pcm)).max()
     rms = np.sqrt(np.mean(np.square(pcm, dtype=np.float64)))
     return {
@@ -161,17 +179,6 @@ def _warmup(mimi: Mimi) -> int:
     latents = config.num_hidden_layers * (config.sliding_window - 1)
     half = latents / LATENTS_PER_FRAME + mimi.frame_rate
     return round(max(30 * mimi.frame_rate, 2 * half))
-
-
-def _voice(mimi: Mimi, index: int) -> np.ndarray:
-    """One frame of an endless voice: gliding harmonics, syllables and breath. ``[frame_size]``."""
-    size = mimi.frame_size
-    t = (index * size + np.arange(size)) / mimi.sample_rate
-    phase = 2 * np.pi * 130 * t + 50 * np.sin(2 * np.pi * 0.61 * t)
-    harmonics = sum(np.sin(k * phase) / k for k in range(1, 9))
-    loudness = 0.5 + 0.5 * np.sin(2 * np.pi * 2.3 * t) * np.sin(2 * np.pi * 0.17 * t)
-    breath = np.random.default_rng(index).standard_normal(size)
-    return (0.1 * harmonics * loudness + 0.01 * breath).astype(np.float32)
 
 
 def resident_bytes() -> int:

@@ -9,13 +9,11 @@ import mlx.core as mx
 import numpy as np
 
 from .. import audio, files
-from ..checkpoint import mlx_format as converted
-from ..checkpoint import precision
+from ..checkpoint import mlx_format, precision
 from ..mimi import Mimi
 from ..model.ops import device as device_of
 from ..tiny import RECORDED, SPEECH
-from . import bench, fidelity, metrics
-from . import numerics as arithmetic
+from . import bench, metrics, numerics, quality
 
 # RMS of a difference over RMS of what is right, float32.
 _STAGE_ERROR = 1e-4
@@ -74,7 +72,7 @@ def run(mimi: Mimi, recipe: precision.Recipe | None, device: mx.DeviceType | Non
 def checksum(paths: list[Path]) -> Iterator[Check]:
     """A converted file against the sum that convert wrote beside it."""
     for path in paths:
-        if said := converted.checksum(path):
+        if said := mlx_format.checksum(path):
             found = files.sha256(path)
             must = f"{said[:16]}..., as config.json says"
             yield Check(f"SHA-256 of {path.name}", f"{found[:16]}...", must, found == said)
@@ -93,7 +91,7 @@ def recorded(tiny: Mimi, clip: np.ndarray) -> Iterator[Check]:
 def products(mimi: Mimi) -> Iterator[Check]:
     """Whether the device computes products of float32 in fewer bits, and the codec all the same."""
     with mimi.on_device():
-        measured = list(arithmetic.errors())
+        measured = list(numerics.errors())
     for name, own, codec in measured:
         check = _error(name, codec, _PRODUCT_ERROR)
         figure = f"{check.figure}, MLX's own {own:.1e}"
@@ -109,7 +107,7 @@ def in_recipe(
 ) -> Iterator[Check]:
     """The embedded model in the recipe of the model that is verified."""
     other = bench.as_converted("tiny", recipe, device)
-    found = fidelity.compare(tiny, other, [clip])
+    found = quality.compare(tiny, other, [clip])
     assert found.first_codebook is not None and found.snr is not None  # both halves are there
     yield _share(f"first codebook, tiny in {recipe}", found.first_codebook, _FIRST_CODES)
     yield Check(

@@ -5,9 +5,8 @@ from typing import Any, NamedTuple
 
 import mlx.core as mx
 from mlx.utils import tree_flatten, tree_map_with_path
-from safetensors import SafetensorError, safe_open
 
-from ..files import replacing
+from ..files import open_safetensors, replacing
 
 _FORMAT = "mimi_mlx.stream"
 _VERSION = "1"
@@ -81,9 +80,9 @@ def read(path: str | os.PathLike) -> SavedStream:
     Raises:
         ValueError: There is no such file, it is damaged, or it is not a saved stream.
     """
-    try:
-        with safe_open(path, "numpy") as file:  # reads the header and checks the file's length
-            facts = file.metadata() or {}
+    remedy = "Give a file that a stream's save() wrote, whole."
+    with open_safetensors(path, remedy, "a saved stream") as file:
+        facts = file.metadata() or {}
         if facts.get("format") != _FORMAT or facts.get("version") != _VERSION:
             found = f"{facts.get('format', 'no format')!r} {facts.get('version', '')}".strip()
             raise ValueError(
@@ -92,11 +91,6 @@ def read(path: str | os.PathLike) -> SavedStream:
             )
         tensors = mx.load(str(path), format="safetensors")
         assert isinstance(tensors, dict)
-    except (SafetensorError, RuntimeError, OSError) as error:
-        raise ValueError(
-            f"{path} cannot be read as a saved stream ({error}). Give a file that a stream's "
-            "save() wrote, whole."
-        ) from error
     return SavedStream(
         facts["half"],
         facts["fingerprint"],

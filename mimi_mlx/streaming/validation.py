@@ -1,7 +1,6 @@
 """What is checked at the door: every error names the value, the rule and the remedy."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import mlx.core as mx
 import numpy as np
@@ -182,22 +181,3 @@ def lengths(lengths: Sequence[int], rows: int, most: int) -> list[int]:
             "Give the number of samples of each row."
         )
     return [int(n) for n in found]
-
-
-def tensors(paths: Iterable[Path], wrong: Mapping[str, list[str]]) -> None:
-    """Nothing is wrong with a checkpoint's tensors, of which ``wrong`` lists names by kind.
-
-    Raises:
-        ValueError: Something is.
-    """
-    listed = [_listed(kind, sorted(names)) for kind, names in wrong.items() if names]
-    if listed:
-        raise ValueError(
-            f"{', '.join(str(path) for path in paths)} does not fit its configuration: "
-            f"{'; '.join(listed)}. Give the config.json that belongs to these weights."
-        )
-
-
-def _listed(kind: str, names: list[str]) -> str:
-    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
-    return f"{len(names)} {kind} ({', '.join(names[:4])}{more})"

@@ -17,7 +17,7 @@ sys.path[:0] = [str(Path(__file__).parents[1] / "reference")]
 
 from mimi_mlx import Mimi, MimiConfig  # noqa: E402
 from mimi_mlx.checkpoint import hub, precision  # noqa: E402 - before MLX, for its BLAS
-from mimi_mlx.checkpoint import load as weights  # noqa: E402
+from mimi_mlx.checkpoint.load import load  # noqa: E402
 
 # isort: split
 import mlx.core as mx  # noqa: E402
@@ -27,7 +27,7 @@ from mlx.utils import tree_flatten  # noqa: E402
 from recording import Clip  # noqa: E402
 from safetensors.numpy import save_file  # noqa: E402
 
-from mimi_mlx.evaluation.fidelity import compare  # noqa: E402
+from mimi_mlx.evaluation.quality import compare  # noqa: E402
 from mimi_mlx.model.codec import Codec  # noqa: E402
 
 RECIPES = [
@@ -112,11 +112,11 @@ def kind_of(path: str, codec: Codec) -> str:
 def loader(model: str, folder: Path) -> Callable[[], Codec]:
     if model == "tiny":
         config, files = hub.find("tiny")
-        return lambda: weights.load(files, config)
+        return lambda: load(files, config)
     file = folder / "model.safetensors"
     save_file(seeded.tensors(seeded.FULL, seeded.SEED, seeded.SCALES), file)
     config = MimiConfig.from_dict(seeded.FULL)
-    return lambda: weights.load([file], config)
+    return lambda: load([file], config)
 
 
 def step_ms(mimi: Mimi) -> float:

@@ -19,7 +19,8 @@ from safetensors.numpy import load_file, save_file
 
 from mimi_mlx import Mimi, cli
 from mimi_mlx.checkpoint import convert, mlx_format, precision
-from mimi_mlx.checkpoint import load as weights
+from mimi_mlx.checkpoint.load import load
+from mimi_mlx.evaluation import quality
 from mimi_mlx.model.ops import device
 
 FILE = "model.safetensors"
@@ -51,7 +52,7 @@ def test_float32_is_the_same_model_under_its_own_names(run, tiny, tmp_path):
     ]
     stored = load_file(tmp_path / "out" / "model.safetensors")
     mimi = Mimi.from_pretrained("out")
-    unpacked = mlx_format.named_tensors(weights.load([TINY / FILE], tiny.config))
+    unpacked = mlx_format.named_tensors(load([TINY / FILE], tiny.config))
     assert stored.keys() == unpacked.keys()
     assert parameters(mimi).keys() == parameters(tiny).keys()
     for name, array in unpacked.items():
@@ -74,7 +75,7 @@ def reduced(*recipe: object) -> Mimi:
 @pytest.mark.parametrize("recipe", RECIPES, ids=str)
 def test_recipes_keep_what_they_promise(tiny, speech, recipe):
     first, snr = RECIPES[recipe]
-    found = convert.compare(tiny, reduced(*recipe), [speech("kathleen-1")[:24000]])
+    found = quality.compare(tiny, reduced(*recipe), [speech("kathleen-1")[:24000]])
     assert found.first_codebook >= first and found.snr >= snr and found.log_mel < 0.2
     assert found.first_codebook >= found.first_8 >= found.all_codebooks
 

@@ -8,11 +8,9 @@ from pathlib import Path
 
 import pytest
 from fake_hub import COMMIT, serving
-from paths import TINY
+from paths import ROOT, TINY
 
 from mimi_mlx import Mimi
-
-ROOT = Path(__file__).parents[2]
 
 
 def run(folder: Path, endpoint: str, source: str, *more: str) -> subprocess.CompletedProcess:

@@ -1,106 +1,284 @@
-"""The real checkpoint against the figures that transformers publishes: run with ``-m hub``.
+"""From names to files: on disk, in the Hub's cache, on a Hub, and when there is no network."""
 
-Source: transformers' tests/models/mimi/test_modeling_mimi.py, ``MimiIntegrationTest``.
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from fake_hub import serving
+from paths import TINY
+
+from mimi_mlx.checkpoint import hub
+from mimi_mlx.model.config import MimiConfig
+
+CONFIG = (TINY / "config.json").read_bytes()
+MIMI = json.loads(CONFIG)
+KYUTAI = "tokenizer-e351c8d8-checkpoint125.safetensors"
+LANGUAGE_MODEL = "transformers-00001-of-00002.safetensors"
+STT = "mimi-pytorch-e351c8d8@125.safetensors"
+
+
+def as_bytes(value: object) -> bytes:
+    return json.dumps(value).encode()
+
+
+def fill(folder: Path, files: dict[str, bytes]) -> Path:
+    folder.mkdir(parents=True)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+# What the published repositories look like, with other content.
+CSM = {
+    "config.json": as_bytes(
+        {
+            "model_type": "csm",
+            "codec_config": MIMI,
+            "transformers_weights": "transformers.safetensors.index.json",
+        }
+    ),
+    "model.safetensors": b"another layout",
+    "transformers.safetensors.index.json": as_bytes(
+        {
+            "weight_map": {
+                "backbone_model.norm.weight": LANGUAGE_MODEL,
+                "codec_model.upsample.conv.weight": "transformers-00002-of-00002.safetensors",
+            }
+        }
+    ),
+    LANGUAGE_MODEL: b"language model",
+    "transformers-00002-of-00002.safetensors": b"weights",
+}
+MOSHI = {
+    "config.json": as_bytes({"model_type": "moshi", "audio_encoder_config": MIMI}),
+    "model.safetensors.index.json": as_bytes(
+        {
+            "weight_map": {
+                "audio_encoder.upsample.conv.weight": "model-1.safetensors",
+                "audio_encoder.downsample.conv.weight": "model-2.safetensors",
+                "decoder.norm.weight": "model-3.safetensors",
+            }
+        }
+    ),
+    **{f"model-{i}.safetensors": bytes([i]) for i in (1, 2, 3)},
+}
+REPOSITORIES = {
+    "kyutai/mimi": {
+        "config.json": CONFIG,
+        "model.safetensors": b"weights",
+        "preprocessor_config.json": b"{}",
+        "README.md": b"",
+    },
+    "kyutai/moshiko-mlx-q4": {
+        "model.q4.safetensors": b"language model",
+        KYUTAI: b"weights",
+        "tokenizer_spm_32k_3.model": b"text",
+    },
+    "kyutai/stt-1b-en_fr": {
+        "config.json": as_bytes({"model_type": "stt", "mimi_name": STT}),
+        "model.safetensors": b"language model",
+        STT: b"weights",
+    },
+    "sesame/csm-1b": CSM,
+    "someone/moshi": MOSHI,
+    "someone/gated": {"config.json": CONFIG, "model.safetensors": b"weights"},
+    "someone/llama": {
+        "config.json": as_bytes({"model_type": "llama"}),
+        "model.safetensors": b"language model",
+    },
+}
+# The weights that are chosen, and the codebooks of the configuration that goes with them.
+GOOD = {
+    "kyutai/mimi": [["model.safetensors"], 16],
+    "kyutai/moshiko-mlx-q4": [[KYUTAI], 32],
+    "kyutai/stt-1b-en_fr": [[STT], 32],
+    "sesame/csm-1b": [["transformers-00002-of-00002.safetensors"], 16],
+    "someone/moshi": [["model-1.safetensors", "model-2.safetensors"], 16],
+}
+FETCHED = {
+    "kyutai/mimi": ["config.json", "model.safetensors"],
+    "kyutai/moshiko-mlx-q4": [KYUTAI],
+    "kyutai/stt-1b-en_fr": ["config.json", STT],
+    "sesame/csm-1b": [name for name in CSM if name not in ("model.safetensors", LANGUAGE_MODEL)],
+    "someone/moshi": [name for name in MOSHI if name != "model-3.safetensors"],
+    "someone/llama": ["config.json"],
+}
+WRONG = {
+    "someone/gated": "is gated: .* hf auth login",
+    "someone/llama": "config.json is for 'llama'",
+    "kyutai/mimmi": "not on the Hub, or it is private; .* Check the spelling",
+}
+
+_FIND = """
+import json, sys, time
+from mimi_mlx.checkpoint import hub
+found = {}
+for name in sys.argv[1:]:
+    start = time.monotonic()
+    try:
+        config, files = hub.find(*name.split("@"))
+        assert all(file.is_file() for file in files)
+        found[name] = [file.name for file in files], config.num_quantizers
+    except ValueError as error:
+        found[name] = str(error), time.monotonic() - start
+print(json.dumps(found))
 """
 
-import contextlib
-import io
-import socket
-import threading
-from pathlib import Path
-from urllib.parse import urlsplit
 
-import numpy as np
-import pytest
-import soundfile
-import soxr
-from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
-
-from mimi_mlx import Mimi
-
-pytestmark = pytest.mark.hub
-
-# The repository of each file, and whether it is one of datasets.
-WEIGHTS = ("kyutai/mimi", "model.safetensors", "model")
-LIBRISPEECH = (
-    "hf-internal-testing/librispeech_asr_dummy",
-    "clean/validation-00000-of-00001.parquet",
-    "dataset",
-)
-OBAMA = ("hf-internal-testing/dummy-audio-samples", "obama_first_45_secs.mp3", "dataset")
+def find(names, endpoint: str, home: Path, **more: str) -> dict[str, list]:
+    """hub.find in a fresh process, where huggingface_hub reads its settings."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGINGFACE"))}
+    env |= {"HF_ENDPOINT": endpoint, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", **more}
+    done = subprocess.run(
+        [sys.executable, "-c", _FIND, *names], env=env, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
-def reachable() -> bool:
-    """Whether the Hub answers within 2 s, the name server included."""
-    answered = threading.Event()
-
-    def connect() -> None:
-        host = urlsplit(constants.ENDPOINT)
-        with contextlib.suppress(OSError):
-            socket.create_connection((host.hostname, host.port or 443), timeout=2).close()
-            answered.set()
-
-    thread = threading.Thread(target=connect, daemon=True)
-    thread.start()
-    thread.join(timeout=2)
-    return answered.is_set()
+def closed_port() -> str:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{free.getsockname()[1]}"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def asked_for_and_there(request):
-    if "hub" not in request.config.option.markexpr:
-        pytest.skip("needs the real checkpoint: run with -m hub")
-    files = (WEIGHTS, LIBRISPEECH, OBAMA)
-    cached = (isinstance(try_to_load_from_cache(r, f, repo_type=t), str) for r, f, t in files)
-    if not all(cached) and not reachable():
-        pytest.skip("needs a network, or the files in the Hub's cache")
+def test_from_the_hub_and_then_from_the_cache(tmp_path):
+    with serving(REPOSITORIES, gated="someone/gated") as (endpoint, fetched):
+        revisions = ["kyutai/mimi@main", "kyutai/mimi@no-such-branch"]
+        found = find([*GOOD, *WRONG, *revisions], endpoint, tmp_path)
+    assert {name: found[name] for name in GOOD} == GOOD
+    assert found["kyutai/mimi@main"][0] == ["model.safetensors"]
+    assert "has no revision 'no-such-branch'" in found["kyutai/mimi@no-such-branch"][0]
+    for name, rule in WRONG.items():
+        assert re.search(f"{name}.*{rule}", found[name][0])
+        assert "\n" not in found[name][0]
+    needed = [f"{name}/{file}" for name, files in FETCHED.items() for file in files]
+    assert sorted(fetched) == sorted(needed)
+    again = find([*GOOD, *WRONG], closed_port(), tmp_path)
+    assert {name: again[name] for name in GOOD} == GOOD
+    for name in WRONG:
+        assert "cannot be fetched" in again[name][0]
 
 
-@pytest.fixture(scope="module")
-def mimi() -> Mimi:
-    return Mimi.from_pretrained("kyutai/mimi")
+def test_a_half_filled_cache_is_filled_up(tmp_path):
+    with serving({"a/b": {"config.json": CONFIG}}) as (endpoint, _):
+        assert "has no model.safetensors" in find(["a/b"], endpoint, tmp_path)["a/b"][0]
+    whole = {"a/b": {"config.json": CONFIG, "model.safetensors": b"weights"}}
+    with serving(whole) as (endpoint, _):
+        assert find(["a/b"], endpoint, tmp_path)["a/b"] == [["model.safetensors"], 16]
 
 
-def download(file: tuple[str, str, str]) -> Path:
-    repository, name, kind = file
-    return Path(hf_hub_download(repository, name, repo_type=kind))
+def test_no_network_is_one_line_at_once_and_says_how_to_get_it(tmp_path):
+    names = ["kyutai/mimi", "kyutai/moshiko-mlx-q4", "a/b", "a/b@v1"]
+    found = find(names, closed_port(), tmp_path)
+    for name, (message, seconds) in found.items():
+        assert name.split("@")[0] in message and "\n" not in message
+        assert "or give a folder" in message
+        assert seconds < 5
+    assert "`hf download kyutai/mimi config.json model.safetensors`" in found["kyutai/mimi"][0]
+    assert '`hf download kyutai/moshiko-mlx-q4 --include "*e351c8d8*"`' in found[names[1]][0]
+    assert "`hf download a/b`" in found["a/b"][0]
+    assert "`hf download a/b --revision v1`" in found["a/b@v1"][0]
+    offline = find(["kyutai/mimi"], closed_port(), tmp_path, HF_HUB_OFFLINE="1")
+    assert "HF_HUB_OFFLINE" in offline["kyutai/mimi"][0]
 
 
-def read(file) -> np.ndarray:
-    """One channel of float32 samples ``[T]`` at 24 kHz."""
-    samples, rate = soundfile.read(file, dtype="float32", always_2d=True)
-    return soxr.resample(samples.mean(axis=1), rate, 24000).astype(np.float32)
+def test_a_silent_server_is_given_up(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        endpoint = f"http://127.0.0.1:{mute.getsockname()[1]}"
+        message, seconds = find(["kyutai/mimi"], endpoint, tmp_path)["kyutai/mimi"]
+    assert "cannot be fetched" in message and seconds < 5
 
 
-def librispeech() -> np.ndarray:
-    """The last clip of the validation split."""
-    parquet = pytest.importorskip("pyarrow.parquet")
-    table = parquet.read_table(download(LIBRISPEECH), columns=["audio"])
-    return read(io.BytesIO(table["audio"][-1].as_py()["bytes"]))
+def test_a_silent_name_server_is_given_up(monkeypatch):
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: time.sleep(60))
+    start = time.monotonic()
+    with pytest.raises(ValueError, match=r"cannot be fetched \(no answer in 0.2 s\)"):
+        hub.find("nobody/nothing-at-all", patience=0.2)
+    assert time.monotonic() - start < 3
 
 
-def obama() -> np.ndarray:
-    """45 s, far past the window of 10 s."""
-    return read(download(OBAMA))
+def test_tiny_is_only_ever_tiny(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert hub.find("tiny").files == [TINY / "model.safetensors"]
+    fill(tmp_path / "tiny", {"config.json": CONFIG, "model.safetensors": b""})
+    assert hub.find("tiny").files == [TINY / "model.safetensors"]
+    assert hub.find("./tiny").files == [Path("tiny/model.safetensors")]
+    with pytest.raises(ValueError, match="only a Hub id has revisions"):
+        hub.find("tiny", revision="main")
 
 
-def rmse(a: np.ndarray, b: np.ndarray) -> float:
-    """As the figures were measured: between waveforms of norm one."""
-    return float(np.sqrt(np.mean((a / np.linalg.norm(a) - b / np.linalg.norm(b)) ** 2)))
+def test_folders_as_they_are_published(tmp_path):
+    for name, (files, codebooks) in GOOD.items():
+        folder = fill(tmp_path / name, REPOSITORIES[name])
+        config, found = hub.find(folder)
+        assert found == [folder / file for file in files]
+        assert config.num_quantizers == codebooks
+
+
+def test_what_is_on_disk_comes_before_the_hub(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fill(tmp_path / "kyutai/mimi", REPOSITORIES["kyutai/mimi"])
+    assert hub.find("kyutai/mimi").files == [Path("kyutai/mimi/model.safetensors")]
+
+
+def test_a_file_uses_mimis_config_beside_it_and_no_other(tmp_path):
+    file = fill(tmp_path / "a", {"x.safetensors": b""}) / "x.safetensors"
+    assert hub.find(file) == (MimiConfig(), [file])
+    (tmp_path / "a/config.json").write_bytes(as_bytes({"model_type": "llama", "hidden_size": 7}))
+    assert hub.find(str(file)).config == MimiConfig()
+    (tmp_path / "a/config.json").write_bytes(CONFIG)
+    assert hub.find(file).config.num_quantizers == 16
+    (tmp_path / "a/config.json").write_bytes(CSM["config.json"])
+    assert hub.find(file).config.num_quantizers == 16
+
+
+def without(files: dict[str, bytes], name: str) -> dict[str, bytes]:
+    return {key: value for key, value in files.items() if key != name}
 
 
 @pytest.mark.parametrize(
-    ("clip", "count", "codes_sum", "error"),
+    ("files", "rule"),
     [
-        (librispeech, 8, 426176, 0.0018785292),
-        (librispeech, 32, 1795819, 0.0012330565),
-        (obama, 8, 4621433, 0.00067151),
-        (obama, 32, 18446927, 0.00049521),
+        ({}, "config.json does not exist"),
+        ({"model.safetensors": b""}, "config.json does not exist"),
+        ({"config.json": CONFIG}, "has no model.safetensors"),
+        ({"config.json": b"{", "model.safetensors": b""}, "is not JSON"),
+        ({"config.json": b"\xff", "model.safetensors": b""}, "is not JSON"),
+        ({"config.json": b"[]", "model.safetensors": b""}, "is not a JSON object"),
+        ({"config.json": as_bytes({**MIMI, "num_filters": "a"})}, "num_filters"),
+        ({"config.json": as_bytes({**MIMI, "upsampling_ratios": 3})}, "config.json|int"),
+        ({"config.json": as_bytes({"model_type": "qwen3_tts_tokenizer_12hz"})}, "'qwen3_tts"),
+        (without(MOSHI, "model-2.safetensors"), "has no model-2.safetensors"),
+        ({**MOSHI, "model.safetensors.index.json": b"{}"}, "has no weight_map"),
+        ({KYUTAI: b"", STT: b""}, "has 2 Mimis"),
     ],
 )
-def test_published_sums_and_errors(mimi, clip, count, codes_sum, error):
-    pcm = clip()
-    codes = mimi.encode(pcm, num_codebooks=count)
-    assert int(np.array(codes, np.int64).sum()) == pytest.approx(codes_sum, rel=3e-3)
-    decoded = np.array(mimi.decode(codes, length=len(pcm)))[0, 0]
-    assert rmse(pcm, decoded) == pytest.approx(error, abs=1e-5)
+def test_folders_that_hold_no_mimi(tmp_path, files, rule):
+    folder = fill(tmp_path / "a", files)
+    with pytest.raises(ValueError, match=rule) as caught:
+        hub.find(folder)
+    assert str(folder) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["no-such", "./no/such", "/no/such", "a/b/c", "a/b.safetensors", "a--b/c", "../a", "é/a"],
+)
+def test_paths_that_do_not_exist_are_not_sought_on_the_hub(name, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.HfApi", lambda: pytest.fail("asked the Hub"))
+    with pytest.raises(ValueError, match="is no folder or file here, and no Hub id") as caught:
+        hub.find(name)
+    assert repr(name) in str(caught.value)
+
+
+def test_other_files_are_refused(tmp_path):
+    (tmp_path / "model.bin").touch()
+    with pytest.raises(ValueError, match=r"model\.bin is no \.safetensors file"):
+        hub.find(tmp_path / "model.bin")

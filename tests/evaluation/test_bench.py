@@ -8,10 +8,9 @@ import pytest
 
 from mimi_mlx import cli
 from mimi_mlx.checkpoint import hub
-from mimi_mlx.checkpoint import load as weights
+from mimi_mlx.checkpoint.load import load
 from mimi_mlx.cli import bench as command
-from mimi_mlx.evaluation import bench
-from mimi_mlx.evaluation import kernel_count as kernels
+from mimi_mlx.evaluation import bench, kernel_count
 
 
 @pytest.fixture
@@ -56,10 +55,10 @@ def test_reduced_weights(quick, capsys, tiny, monkeypatch):
 def test_kernels_are_a_gpus(tiny):
     """Whatever this machine made of the weights."""
     config, files = hub.find("tiny")
-    plain = weights.load(files, config)
+    plain = load(files, config)
     found = bench.kernel_counts(tiny, 2)
     for half in ("encoder", "decoder"):
-        assert found[half]["total"] == kernels.count(plain, half, 2).total
+        assert found[half]["total"] == kernel_count.count(plain, half, 2).total
 
 
 def test_weights_that_a_step_reads(tiny):

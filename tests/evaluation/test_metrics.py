@@ -41,6 +41,32 @@ def test_si_sdr_refuses_silence_and_other_lengths():
         metrics.si_sdr(np.ones((1, 3)), np.ones((1, 3)))
 
 
+def test_snr_is_a_ratio_of_powers():
+    draw = np.random.default_rng(1)
+    clip, noise = draw.normal(size=(2, 24000))
+    noise *= np.linalg.norm(clip) / np.linalg.norm(noise)
+    for expected in (-10.0, 0.0, 30.0):
+        assert metrics.snr(clip, clip + noise * 10 ** (-expected / 20)) == pytest.approx(expected)
+    assert metrics.snr(clip, clip) == np.inf
+    assert metrics.snr(clip, clip / 2) == pytest.approx(20 * np.log10(2))
+    assert metrics.relative_error(clip.reshape(2, -1), clip / 2) == pytest.approx(0.5)
+    with pytest.raises(ValueError, match="silent"):
+        metrics.snr(0 * clip, clip)
+
+
+def test_stft_distance_of_a_gain_is_known(speech):
+    clip = 0.3 * np.random.default_rng(2).normal(size=24000)  # no bin is silent
+    assert metrics.stft_distance(clip, clip) == 0
+    # convergence |1 - g|, log magnitude |log g|
+    assert metrics.stft_distance(clip, clip / 2) == pytest.approx(0.5 + np.log(2), rel=1e-3)
+    voice = speech("kathleen-1")
+    noise = np.random.default_rng(3).normal(size=voice.shape)
+    near, far = (metrics.stft_distance(voice, voice + x * noise) for x in (0.001, 0.01))
+    assert 0 < near < far
+    with pytest.raises(ValueError, match="silent"):
+        metrics.stft_distance(0 * clip, clip)
+
+
 def test_log_mel_distance_of_half_the_amplitude_is_6_db(speech):
     # Noise reaches every band, well above the floor: each changes by 20 log10(2) = 6.02 dB.
     noise = np.random.default_rng(0).standard_normal(RATE)

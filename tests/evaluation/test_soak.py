@@ -1,5 +1,6 @@
 """A long run, frame by frame: time, memory and sound stay as they were."""
 
+import functools
 import json
 import mmap
 import os
@@ -13,10 +14,6 @@ from soaking import FRAMES_AN_HOUR, TOLERANCE, assert_nothing_drifted
 
 from mimi_mlx import Mimi
 from mimi_mlx.evaluation import soak
-
-# In each half 2 layers x 31 positions are 31 frames; convolutions add a few.
-WARMUP = 80
-
 
 LONG = """
 import json
@@ -54,41 +51,37 @@ def test_twenty_thousand_frames():
     assert seen["traces"] == 2, "one trace for all encoder steps, one for all decoder steps"
 
 
-@pytest.fixture
-def short(monkeypatch):
-    """A later stream starts 80 frames before the last 30, which are compared."""
-    monkeypatch.setattr(soak, "_warmup", lambda mimi: WARMUP)
-    monkeypatch.setattr(soak, "_COMPARED", 30)
+# A later stream starts 80 frames before the last 30, which are compared. In each half 2 layers x 31
+# positions are 31 frames; convolutions add a few.
+short = functools.partial(soak.run, warmup=80, compared=30)
 
 
-def test_a_short_run_says_what_it_saw(tiny, short, monkeypatch):
-    monkeypatch.setattr(soak, "_PROGRESS", 0.2)
+def test_a_short_run_says_what_it_saw(tiny):
     lines = []
-    seen = soak.run(tiny, 130 / FRAMES_AN_HOUR, num_codebooks=8, report=lines.append)
+    seen = short(tiny, 130 / FRAMES_AN_HOUR, num_codebooks=8, report=lines.append, every=0.2)
     assert seen["frames"] == 130
     assert_nothing_drifted(seen)
     assert lines and all("frames in" in line and "memory" in line for line in lines)
 
 
-def test_ctrl_c_ends_it_with_the_figures_so_far(tiny, short, monkeypatch):
-    monkeypatch.setattr(soak, "_voice", interrupted_at(120, soak._voice))
-    seen = soak.run(tiny, 1, num_codebooks=4)
+def test_ctrl_c_ends_it_with_the_figures_so_far(tiny):
+    seen = short(tiny, 1, num_codebooks=4, voice=interrupted_at(120))
     assert seen["interrupted"] and seen["frames"] == 120
     assert_nothing_drifted(seen)
 
 
-def interrupted_at(frame: int, voice):
+def interrupted_at(frame: int) -> soak.Voice:
     calls = iter(range(10**9))
 
     def call(mimi, index):
         if next(calls) == frame:
             raise KeyboardInterrupt
-        return voice(mimi, index)
+        return soak.voice(mimi, index)
 
     return call
 
 
-def test_a_model_that_drifts_is_found_out(short, monkeypatch):
+def test_a_model_that_drifts_is_found_out(monkeypatch):
     """Keys that turn a little too far for each position: nobody hears it at first."""
     tiny = Mimi.from_pretrained("tiny")
     transformer = tiny.codec.decoder_transformer
@@ -100,22 +93,20 @@ def test_a_model_that_drifts_is_found_out(short, monkeypatch):
         return at._replace(rotation=at.rotation._replace(cos=at.rotation.cos * later))
 
     monkeypatch.setattr(type(transformer), "positions", drifting)
-    seen = soak.run(tiny, 130 / FRAMES_AN_HOUR, num_codebooks=8)
+    seen = short(tiny, 130 / FRAMES_AN_HOUR, num_codebooks=8)
     assert seen["waveform_error"] > TOLERANCE
 
 
-def test_a_process_that_grows_is_found_out(tiny, monkeypatch):
+def test_a_process_that_grows_is_found_out(tiny):
     hoard = []
-    frames = soak._Codec.frames
 
-    def growing(self, indices):
-        for outputs in frames(self, indices):
-            hoard.append(mmap.mmap(-1, 1 << 22))  # not of memory that other tests gave back
-            hoard[-1].write(b"1" * (1 << 22))
-            yield outputs
+    def growing(mimi, index):
+        hoard.append(mmap.mmap(-1, 1 << 22))  # not of memory that other tests gave back
+        hoard[-1].write(b"1" * (1 << 22))
+        return soak.voice(mimi, index)
 
-    monkeypatch.setattr(soak._Codec, "frames", growing)
-    assert soak.run(tiny, 40 / FRAMES_AN_HOUR, num_codebooks=1)["memory_growth_mb"] > 60
+    seen = soak.run(tiny, 40 / FRAMES_AN_HOUR, num_codebooks=1, voice=growing)
+    assert seen["memory_growth_mb"] > 60
 
 
 @pytest.mark.parametrize("hours", [0, -1, 1e-9])
@@ -124,9 +115,9 @@ def test_no_time_at_all(tiny, hours):
         soak.run(tiny, hours, num_codebooks=8)
 
 
-def test_the_command_ends_with_what_was_seen(short, monkeypatch, run):
-    monkeypatch.setattr(soak, "_voice", interrupted_at(20, soak._voice))
-    monkeypatch.setattr(soak, "_PROGRESS", 0)
+def test_the_command_ends_with_what_was_seen(monkeypatch, run):
+    ending = functools.partial(short, voice=interrupted_at(20), every=0)
+    monkeypatch.setattr(soak, "run", ending)
     code, out, err = run("bench", "--model", "tiny", "--soak", "1", "--num-codebooks", "1")
     assert code == 0 and "19 frames in" in err
     assert "| encode, p10 |" in out and "| decode, p95 |" in out

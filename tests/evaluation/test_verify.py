@@ -11,7 +11,7 @@ from paths import SPEECH, TINY
 
 from mimi_mlx import Mimi, cli
 from mimi_mlx.checkpoint import convert, precision
-from mimi_mlx.evaluation import fidelity, verify
+from mimi_mlx.evaluation import quality, verify
 from mimi_mlx.model import conv
 
 pytestmark = pytest.mark.usefixtures("not_paced")
@@ -81,9 +81,9 @@ def test_a_recipe_reduces_all_that_convert_does(tiny, tmp_path, monkeypatch, rec
 
     def compare(reference, other, clips):
         compared.append(other)
-        return fidelity.Fidelity(1.0, 1.0, 1.0, 99.0, 0.0)
+        return quality.Fidelity(1.0, 1.0, 1.0, 99.0, 0.0)
 
-    monkeypatch.setattr(verify.fidelity, "compare", compare)
+    monkeypatch.setattr(verify.quality, "compare", compare)
     assert len(list(verify.in_recipe(tiny, recipe, np.zeros(0), None))) == 2
     convert.convert(convert.Wanted("tiny", recipe), tmp_path / "out")
     wanted, found = parameters(Mimi.from_pretrained(tmp_path / "out")), parameters(*compared)

@@ -87,12 +87,11 @@ def test_interleaved_streams(full, pcm, codes):
         assert_same_waveform(np.concatenate(said[i], axis=-1), waves[i])
 
 
-def test_frame_by_frame_nothing_drifts(tmp_path, monkeypatch):
+def test_frame_by_frame_nothing_drifts(tmp_path):
     """Every size but the window's, which is 10 positions here so that a run outlives it."""
     mimi = load(seeded.FULL | {"sliding_window": 10}, tmp_path)
     # In each half 8 layers x 9 positions are 36 frames; convolutions add a few.
-    monkeypatch.setattr(soak, "_warmup", lambda mimi: 90)
-    assert_nothing_drifted(soak.run(mimi, 200 / FRAMES_AN_HOUR, num_codebooks=K))
+    assert_nothing_drifted(soak.run(mimi, 200 / FRAMES_AN_HOUR, num_codebooks=K, warmup=90))
 
 
 def test_one_streams_state_is_at_most_nine_megabytes(full, pcm, codes):

@@ -7,12 +7,10 @@ import mlx.core as mx
 import numpy as np
 import pytest
 from mlx.utils import tree_flatten
-from models import unpacked_tiny
-from safetensors.numpy import save_file
+from models import model, unpacked_tiny
 from streams import FRAME
 
 from mimi_mlx import Mimi
-from mimi_mlx.checkpoint import load as weights
 from mimi_mlx.checkpoint import precision
 from mimi_mlx.checkpoint.hub import find
 
@@ -109,7 +107,7 @@ def test_another_models_stream_is_refused(encoder, tiny, tiny_tensors, tmp_path)
     encoder.save(tmp_path / "call.safetensors")
     name = "quantizer.acoustic_residual_vector_quantizer.layers.14.codebook.embed_sum"
     tiny_tensors[name] = tiny_tensors[name] * np.float32(1.01)
-    other = load(tiny_tensors, tmp_path)
+    other = model(tiny_tensors, tiny.config, tmp_path)
     message = f"fingerprint {tiny.fingerprint}; this model's is {other.fingerprint}"
     with pytest.raises(ValueError, match=message):
         other.load_stream(tmp_path / "call.safetensors")
@@ -126,11 +124,6 @@ def test_a_stream_goes_on_in_the_model_in_another_precision(encoder, tiny, tmp_p
     ):
         assert mine.dtype == its.dtype
         assert mx.array_equal(mine, its)
-
-
-def load(tensors: dict[str, np.ndarray], folder) -> Mimi:
-    save_file(tensors, folder / "model.safetensors")
-    return Mimi(weights.load([folder / "model.safetensors"], find("tiny").config))
 
 
 def test_files_that_are_no_saved_stream(encoder, tiny, tmp_path):

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from kyutai import to_kyutai
 from models import model, parameters
+from paths import TINY
 from safetensors.numpy import save_file
 
 from mimi_mlx import Mimi
 from mimi_mlx.checkpoint import hub
-from mimi_mlx.checkpoint import load as weights
-from mimi_mlx.tiny import FOLDER as TINY
+from mimi_mlx.checkpoint.load import load
 
 
 def size(mimi: Mimi) -> int:
@@ -31,7 +31,7 @@ def refused(tensors: dict[str, np.ndarray], folder: Path, config=None) -> str:
     path = folder / "model.safetensors"
     save_file(tensors, path)
     with pytest.raises(ValueError) as caught:
-        weights.load([path], config or hub.find("tiny").config)
+        load([path], config or hub.find("tiny").config)
     message = str(caught.value)
     assert str(path) in message and "\n" not in message
     return message
@@ -155,7 +155,7 @@ def test_damaged_files_are_one_line(tmp_path):
     for content in (b"", whole[:4], whole[:1000], whole[:-1], whole + b"x", b"\xff" * 64):
         path.write_bytes(content)
         with pytest.raises(ValueError, match="cannot be read as") as caught:
-            weights.load([path], config)
+            load([path], config)
         assert str(path) in str(caught.value) and "\n" not in str(caught.value)
     with pytest.raises(ValueError, match="cannot be read as"):
-        weights.load([tmp_path / "gone.safetensors"], config)
+        load([tmp_path / "gone.safetensors"], config)

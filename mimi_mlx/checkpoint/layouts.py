@@ -1,0 +1,154 @@
+"""What each published layout calls its tensors.
+
+A checkpoint's names become the Hub's (kyutai/mimi's, as transformers saves them). What is missing,
+misshapen or left over ends in one error that names it.
+"""
+
+import re
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+import mlx.core as mx
+
+from ..model.config import MimiConfig
+
+Tensors = dict[str, mx.array]
+
+SECTIONS = {"codec_config": "codec_model.", "audio_encoder_config": "audio_encoder."}
+"""Where config.json describes the Mimi inside a larger checkpoint, and what its tensors begin with:
+Sesame's CSM, Hugging Face's Moshi."""
+
+# What relatives of Mimi, with other decoders and without its codes, call their tensors.
+_FOREIGN = {
+    "pocket-tts": r"(flow_lm|mimi)\.",
+    "the Qwen3-TTS tokenizer": r"(decoder\.pre_transformer|encoder\.encoder)\.",
+}
+
+# Kyutai's names, and the Hub's for the same tensors.
+_KYUTAI = [
+    (r"^(encoder|decoder)\.model\.", r"\1.layers."),
+    (r"^(downsample|upsample)\.(conv|convtr)\.", r"\1."),
+    (r"\.(conv|convtr)\.\1\.(weight|bias)$", r".conv.\2"),
+    (r"_transformer\.transformer\.layers\.", "_transformer.layers."),
+    (r"\.norm1\.", ".input_layernorm."),
+    (r"\.norm2\.", ".post_attention_layernorm."),
+    (r"\.linear(\d)\.", r".mlp.fc\1."),
+    (r"\.layer_scale_1\.", ".self_attn_layer_scale."),
+    (r"\.layer_scale_2\.", ".mlp_layer_scale."),
+    (r"\.self_attn\.out_proj\.", ".self_attn.o_proj."),
+    (r"^quantizer\.rvq_first\.", "quantizer.semantic_residual_vector_quantizer."),
+    (r"^quantizer\.rvq_rest\.", "quantizer.acoustic_residual_vector_quantizer."),
+    (r"\.vq\.layers\.", ".layers."),
+    (r"\._codebook\.embedding_sum$", ".codebook.embed_sum"),
+    (r"\._codebook\._?(\w+)$", r".codebook.\1"),
+]
+
+
+def layout_of(names: Collection[str]) -> tuple[str, str]:
+    """Whose names a checkpoint's tensors have, and what those of the Mimi inside it begin with."""
+    prefix = next((p for p in SECTIONS.values() if any(n.startswith(p) for n in names)), "")
+    is_kyutais = any(n.startswith(prefix) and ".vq.layers." in n for n in names)
+    return "kyutai" if is_kyutais else "hub", prefix
+
+
+def hub_names(tensors: Tensors, config: MimiConfig, paths: Iterable[Path]) -> Tensors:
+    """The Mimi among the ``tensors`` of files, under the Hub's names.
+
+    Raises:
+        ValueError: There is none.
+    """
+    layout, prefix = layout_of(tensors)
+    tensors = {k.removeprefix(prefix): x for k, x in tensors.items() if k.startswith(prefix)}
+    for relative, pattern in _FOREIGN.items():
+        if any(re.match(pattern, name) for name in tensors):
+            raise ValueError(
+                f"{_listed(paths)} holds {relative}, whose decoder is another and which has no "
+                "codes of Mimi's. Give Mimi's own weights, such as kyutai/mimi."
+            )
+    if layout == "kyutai":
+        tensors = _from_kyutai(tensors, config)
+    if not any("_residual_vector_quantizer.layers." in name for name in tensors):
+        raise ValueError(
+            f"{_listed(paths)} holds no Mimi: none of its {len(tensors)} tensors is a codebook. "
+            "Give kyutai/mimi's model.safetensors, or a tokenizer-*.safetensors of Kyutai's."
+        )
+    return tensors
+
+
+class Source:
+    """Tensors to take from by name and shape; what goes wrong is gathered into one error."""
+
+    def __init__(self, tensors: Tensors, only: str | None):
+        self._tensors = dict(tensors)
+        self._missing: list[str] = []
+        self._misshapen: list[str] = []
+        unused = {
+            None: r"$^",
+            "encoder": r"decoder|upsample",
+            "decoder": r"encoder|downsample",
+        }[only]
+        self._dropped = re.compile(rf"{unused}|.*\.codebook\.initialized$")
+
+    def take(self, name: str, *shape: int, dtype: mx.Dtype | None = None) -> mx.array:
+        """A tensor that must be there and have this shape and type; any floating one by default.
+
+        Of the default the result is float32.
+        """
+        tensor = self._tensors.pop(name, None)
+        if tensor is None:
+            self._missing.append(name)
+        elif tensor.shape != shape:
+            self._misshapen.append(f"{name} {list(tensor.shape)} instead of {list(shape)}")
+        elif not mx.issubdtype(tensor.dtype, dtype or mx.floating):
+            must = dtype or "floating point"
+            self._misshapen.append(f"{name} is {tensor.dtype} instead of {must}")
+        else:
+            return tensor.astype(dtype or mx.float32)
+        return mx.zeros(shape, dtype or mx.float32)
+
+    def finish(self, paths: Iterable[Path]) -> None:
+        """Nothing was missing or misshapen, and nothing is left.
+
+        Raises:
+            ValueError: Something was, or is.
+        """
+        left = [name for name in self._tensors if not self._dropped.match(name)]
+        wrong = {"missing": self._missing, "misshapen": self._misshapen, "unknown": left}
+        found = []
+        for kind, names in wrong.items():
+            more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+            if names:
+                found.append(f"{len(names)} {kind} ({', '.join(sorted(names)[:4])}{more})")
+        if found:
+            raise ValueError(
+                f"{_listed(paths)} does not fit its configuration: {'; '.join(found)}. "
+                "Give the config.json that belongs to these weights."
+            )
+
+
+def _listed(paths: Iterable[Path]) -> str:
+    return ", ".join(map(str, paths))
+
+
+def _from_kyutai(tensors: Tensors, config: MimiConfig) -> Tensors:
+    assert config.head_dim is not None
+    renamed: Tensors = {}
+    fused = (3 * config.num_attention_heads * config.head_dim, config.hidden_size)
+    for name, tensor in tensors.items():
+        for pattern, replacement in _KYUTAI:
+            name = re.sub(pattern, replacement, name)
+        if name.endswith(".self_attn.in_proj_weight") and tensor.shape == fused:
+            base = name.removesuffix("in_proj_weight")
+            q, k, v = mx.split(tensor, 3)
+            renamed[base + "q_proj.weight"] = _half_split(q, config)
+            renamed[base + "k_proj.weight"] = _half_split(k, config)
+            renamed[base + "v_proj.weight"] = v
+        else:
+            renamed[name] = tensor
+    return renamed
+
+
+def _half_split(weight: mx.array, config: MimiConfig) -> mx.array:
+    """Rows of a query or key projection, from interleaved pairs to one half after the other."""
+    pairs = weight.reshape(config.num_attention_heads, -1, 2, weight.shape[-1])
+    return pairs.swapaxes(1, 2).reshape(weight.shape)
