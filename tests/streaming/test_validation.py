@@ -90,8 +90,14 @@ def test_a_batch_without_rows(tiny, batch_size):
 
 @pytest.mark.parametrize("count", [0, 17, 2.5, True])
 def test_codebooks_that_the_model_has_not(tiny, count):
-    with pytest.raises(ValueError, match=rf"num_codebooks is {count}; .* 1 to 16\. Choose"):
-        tiny.encoder_stream(num_codebooks=count)
+    state = tiny.init_encoder_state()
+    for call in (
+        lambda: tiny.encoder_stream(num_codebooks=count),
+        lambda: tiny.encode(NOISE, count),
+        lambda: tiny.encode_step(mx.array(NOISE), state, count),
+    ):
+        with pytest.raises(ValueError, match=rf"num_codebooks is {count}; .* 1 to 16\. Choose"):
+            call()
 
 
 @pytest.mark.parametrize("mask", [[True], [1, 0], [[True, False]], [True, False, True]])
