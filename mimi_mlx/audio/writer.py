@@ -66,7 +66,8 @@ class PipeWriter:
         put(self._file, samples.astype("<f4").tobytes() if self._wide else _to_16_bits(samples))
 
 
-Writer = FileWriter | PipeWriter
+SoundWriter = FileWriter | PipeWriter
+"""Where sound goes."""
 
 
 def check_format(path: str | Path) -> None:

@@ -10,7 +10,7 @@ from typing import BinaryIO
 import numpy as np
 
 from .. import codefile
-from ..audio.reader import Reader as SoundReader
+from ..audio.reader import SoundReader
 from ..codefile import arrays as codes_io
 from ..files import PIPE, check_extension, check_output, put, replacing, stdin, stdout
 from ..mimi import Mimi

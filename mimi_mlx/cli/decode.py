@@ -4,7 +4,7 @@ import argparse
 
 import numpy as np
 
-from ..audio import reader as soundin
+from ..audio import resampler
 from ..audio import writer as soundout
 from ..mimi import Mimi
 from . import code_io as codes_ends
@@ -54,7 +54,7 @@ class Held:
         self._waiting = np.zeros(0, np.float32)
         self._given = 0
 
-    def begin(self, sink: soundout.Writer) -> None:
+    def begin(self, sink: soundout.SoundWriter) -> None:
         """Where samples go."""
         self._sink = sink
 
@@ -86,7 +86,7 @@ def _decode(
     """Decode all of a source, so many frames at once, in constant memory; the count of frames."""
     stream = mimi.decoder_stream()
     frames = 0
-    for codes in soundin.pieces(source, at_once):
+    for codes in resampler.pieces(source, at_once):
         held.push(np.array(stream.push(codes))[0, 0], mimi.frame_size)
         frames += codes.shape[1]
         progress.advance(codes.shape[1] / mimi.frame_rate)

@@ -10,7 +10,8 @@ import mlx.core as mx
 import numpy as np
 from tqdm import tqdm
 
-from ..audio.reader import Reader, pieces, resampled
+from ..audio.reader import SoundReader
+from ..audio.resampler import pieces, resampled
 from ..files import PIPE
 from ..mimi import Mimi
 from .code_io import Sink
@@ -36,7 +37,7 @@ def device(name: str | None) -> mx.DeviceType | None:
     return getattr(mx, name)
 
 
-def seconds(source: Reader) -> float | None:
+def seconds(source: SoundReader) -> float | None:
     """Seconds of audio that a source says it has, if it does."""
     return None if source.samples is None else source.samples / source.sample_rate
 
@@ -93,7 +94,7 @@ class Progress:
 
 def encode(
     mimi: Mimi,
-    source: Reader,
+    source: SoundReader,
     num_codebooks: int,
     at_once: int,
     sink: Sink,

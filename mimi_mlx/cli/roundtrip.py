@@ -5,6 +5,7 @@ import argparse
 import numpy as np
 
 from ..audio import reader as soundin
+from ..audio import resampler
 from ..audio import writer as soundout
 from ..mimi import Mimi
 from ..streaming import validation as check
@@ -30,18 +31,18 @@ def run(args: argparse.Namespace) -> None:
 
 def _roundtrip(
     mimi: Mimi,
-    source: soundin.Reader,
+    source: soundin.SoundReader,
     num_codebooks: int,
     at_once: int,
-    sink: soundout.Writer,
+    sink: soundout.SoundWriter,
     progress: work.Progress,
 ) -> int:
     """There and back, so many frames at once, in constant memory; the count of frames."""
     encoder, decoder = mimi.encoder_stream(num_codebooks=num_codebooks), mimi.decoder_stream()
-    back = soundin.Resampler(mimi.sample_rate, source.sample_rate)
+    back = resampler.Resampler(mimi.sample_rate, source.sample_rate)
     samples = 0
-    blocks = soundin.resampled(source, mimi.sample_rate)
-    for pcm in soundin.pieces(blocks, at_once * mimi.frame_size):
+    blocks = resampler.resampled(source, mimi.sample_rate)
+    for pcm in resampler.pieces(blocks, at_once * mimi.frame_size):
         decoded = np.array(decoder.push(encoder.push(pcm)))[0, 0]
         sink.write(back.push(decoded))
         samples += len(pcm)

@@ -63,7 +63,7 @@ def check_sound_output(path: str, force: bool) -> None:
 
 
 @contextlib.contextmanager
-def reading(args: argparse.Namespace) -> Iterator[soundin.Reader]:
+def reading(args: argparse.Namespace) -> Iterator[soundin.SoundReader]:
     """The blocks of ``args.input``."""
     with contextlib.ExitStack() as stack:
         if args.input != PIPE:
@@ -85,7 +85,7 @@ def buffered_stdin() -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def writing(path: str, raw: str | None, sample_rate: int) -> Iterator[soundout.Writer]:
+def writing(path: str, raw: str | None, sample_rate: int) -> Iterator[soundout.SoundWriter]:
     """What takes the blocks of an output; ``raw`` is the kind of samples in a pipe."""
     if path != PIPE:
         with soundout.writing(path, sample_rate) as file:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..audio import reader as soundin
+from ..audio.reader import FileReader
+from ..audio.resampler import pieces, resampled
 
 # Seconds that it may lag behind the clock; after a longer stall it goes on from there.
 _LAG = 0.4
@@ -37,10 +38,8 @@ class FileSource:
         clock: Callable[[], float],
         fast: bool = False,
     ):
-        self._file = soundin.FileReader(path, mono)
-        self._frames: Iterator[np.ndarray] = soundin.pieces(
-            soundin.resampled(self._file, sample_rate), frame_size
-        )
+        self._file = FileReader(path, mono)
+        self._frames: Iterator[np.ndarray] = pieces(resampled(self._file, sample_rate), frame_size)
         self._seconds = frame_size / sample_rate
         self._clock, self._fast = clock, fast
         self._due: float | None = None  # when the next frame is whole
