@@ -12,7 +12,7 @@ import numpy as np
 from .. import codefile
 from ..audio.reader import SoundReader
 from ..codefile import arrays as codes_io
-from ..files import PIPE, check_extension, check_output, put, replacing, stdin, stdout
+from ..files import PIPE, check_extension, check_output, replacing, stdin, stdout
 from ..mimi import Mimi
 
 _OWN = ".mimi"
@@ -148,8 +148,8 @@ class _Live:
 class MimiSink:
     """Writes a .mimi file or pipe as codes come."""
 
-    def __init__(self, writer: codefile.Writer, pipe: "_Gathering | None" = None):
-        self._writer, self._pipe = writer, pipe
+    def __init__(self, writer: codefile.Writer):
+        self._writer = writer
 
     def write(self, codes: np.ndarray) -> None:
         """Take the next codes ``[1, K, F]``."""
@@ -157,10 +157,7 @@ class MimiSink:
 
     def finish(self, codes: np.ndarray, source: SoundReader, samples: int) -> None:
         """Take the last codes, of a clip that has so many samples at the model's rate."""
-        # In a pipe the ragged last frame and the end, which says how long it is, go out at once.
-        with self._pipe.gather() if self._pipe else contextlib.nullcontext():
-            self._writer.write(codes)
-            self._writer.close(samples)
+        self._writer.close(samples, codes)
 
 
 class ClipSink:
@@ -204,35 +201,9 @@ def writing(
     head = header(mimi, args.model, num_codebooks, source_rate)
     if args.output == PIPE:
         with stdout() as file:
-            pipe = _Gathering(file)
-            yield MimiSink(codefile.Writer(pipe, head, block_frames=1), pipe)
+            yield MimiSink(codefile.Writer(file, head, block_frames=1))
     elif Path(args.output).suffix.lower() == _OWN:
         with replacing(args.output) as beside, codefile.Writer(beside, head) as writer:
             yield MimiSink(writer)
     else:
         yield ClipSink(args, mimi)
-
-
-class _Gathering:
-    """A pipe to write to, which can put several writes into one."""
-
-    def __init__(self, pipe: BinaryIO):
-        self._pipe = pipe
-        self._gathered: bytearray | None = None
-
-    def write(self, data: bytes) -> int:
-        if self._gathered is None:
-            put(self._pipe, data)
-        else:
-            self._gathered += data
-        return len(data)
-
-    def flush(self) -> None:
-        pass  # nothing waits, except on purpose
-
-    @contextlib.contextmanager
-    def gather(self) -> Iterator[None]:
-        self._gathered = bytearray()
-        yield
-        put(self._pipe, bytes(self._gathered))
-        self._gathered = None

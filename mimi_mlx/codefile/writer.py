@@ -1,8 +1,9 @@
 """Writing .mimi files: whole ones at once, growing ones block by block."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from ..files import put
 from . import bitpack, records
 from . import header as headers
 from .header import Header
-from .reader import File, Reader
+from .reader import FilePath, Reader
 
 # Frames in a block unless said otherwise: 10 s. Records then add 2 % to 8 codebooks.
 BLOCK_FRAMES = 125
@@ -56,7 +57,7 @@ class Writer:
 
     def __init__(
         self,
-        file: File,
+        file: FilePath | BinaryIO,
         header: Header,
         append: bool = False,
         block_frames: int = BLOCK_FRAMES,
@@ -71,10 +72,13 @@ class Writer:
         self.frames = 0
         """Frames so far, in the file and waiting to be."""
         head = headers.pack(self._header)
-        goes_on = append and os.path.exists(file) and os.path.getsize(file) > 0
-        mode = "r+b" if goes_on else "wb"
-        # Unbuffered: what the system took is all that was written, also after an error.
-        self._file = open(file, mode, buffering=0) if self._owned else file  # noqa: SIM115
+        goes_on = False
+        if isinstance(file, (str, os.PathLike)):
+            goes_on = append and os.path.exists(file) and os.path.getsize(file) > 0
+            # Unbuffered: what the system took is all that was written, also after an error.
+            self._file: BinaryIO = open(file, "r+b" if goes_on else "wb", buffering=0)  # noqa: SIM115
+        else:
+            self._file = file
         try:
             if goes_on:
                 self._resume(str(file))
@@ -103,39 +107,35 @@ class Writer:
             ValueError: They are not integers from 0 to ``2 ** bits_per_code - 1`` of the header's
                 K codebooks, or the file is closed or full.
         """
-        if self._closed:
-            raise ValueError("write after close: this file has ended. Open it with append=True.")
-        codes = _check_codes(codes, self._header)
-        if self.frames + codes.shape[1] > records.MAX_FRAMES:
-            raise ValueError(
-                f"{self.frames + codes.shape[1]} frames; a file holds {records.MAX_FRAMES}. "
-                "Begin another."
-            )
-        self._pending += bitpack.pack(codes, self._header.bits_per_code)
-        self.frames += codes.shape[1]
-        waiting = len(self._pending) // self._header.frame_bytes
-        self._emit(waiting - waiting % self._block_frames)
+        self._take(codes)
+        for block in self._blocks(self._waiting - self._waiting % self._block_frames):
+            put(self._file, block)
 
     def flush(self) -> None:
         """Hand all frames to the system now, as a block of their own."""
-        self._emit(len(self._pending) // self._header.frame_bytes)
+        for block in self._blocks(self._waiting):
+            put(self._file, block)
 
-    def close(self, samples: int | None = None) -> None:
+    def close(self, samples: int | None = None, last: Any = None) -> None:
         """Write what waits and the end, and the counts into the header of a file at a path.
 
         Args:
             samples: Of the clip, whose last frame may be only partly filled; None means whole
                 frames.
+            last: Frames to :meth:`write` before that. They and the end, which says how full the
+                last is, are handed to the system in one piece.
 
         Raises:
-            ValueError: The frames do not hold so many samples.
+            ValueError: The frames do not hold so many samples, or are not as :meth:`write` wants.
         """
         if self._closed:
             return
+        if last is not None:
+            self._take(last)
         samples = _check_samples(samples, self.frames, self._header)
         try:
-            self.flush()
-            put(self._file, records.pack_end(self.frames, samples, self._previous))
+            blocks = b"".join(self._blocks(self._waiting))
+            put(self._file, blocks + records.pack_end(self.frames, samples, self._previous))
             if self._owned and self._file.seekable():
                 self._file.seek(0)
                 put(self._file, headers.with_counts(self._head, self.frames, samples))
@@ -166,6 +166,7 @@ class Writer:
                 )
         self._file.seek(0)
         self._head = headers.with_counts(self._file.read(headers.SIZE), None, None)
+        assert reader.chain is not None  # its header is good
         self._previous = reader.chain
         self.frames = reader.position
         # In this order a kill in between leaves a file with all its frames.
@@ -174,14 +175,32 @@ class Writer:
         self._file.truncate(reader.good_end)
         self._file.seek(reader.good_end)
 
-    def _emit(self, frames: int) -> None:
-        """Write the first ``frames`` of those that wait."""
-        size = frames * self._header.frame_bytes
-        first = self.frames - len(self._pending) // self._header.frame_bytes
+    def _take(self, codes: Any) -> None:
+        """Let frames wait to be written."""
+        if self._closed:
+            raise ValueError("write after close: this file has ended. Open it with append=True.")
+        codes = _check_codes(codes, self._header)
+        if self.frames + codes.shape[1] > records.MAX_FRAMES:
+            raise ValueError(
+                f"{self.frames + codes.shape[1]} frames; a file holds {records.MAX_FRAMES}. "
+                "Begin another."
+            )
+        self._pending += bitpack.pack(codes, self._header.bits_per_code)
+        self.frames += codes.shape[1]
+
+    @property
+    def _waiting(self) -> int:
+        """Frames that wait."""
+        return len(self._pending) // self._header.frame_bytes
+
+    def _blocks(self, frames: int) -> Iterator[bytes]:
+        """The first ``frames`` of those that wait, as blocks: each is written before the next."""
+        data = bytes(self._pending[: frames * self._header.frame_bytes])
+        first = self.frames - self._waiting
         for block in records.pack_blocks(
-            bytes(self._pending[:size]), self._header, first, self._block_frames, self._previous
+            data, self._header, first, self._block_frames, self._previous
         ):
-            put(self._file, block)
+            yield block
             self._previous = headers.seal(block[: records.SIZE])
             del self._pending[: len(block) - records.SIZE]
 

@@ -17,6 +17,7 @@ from paths import SPEECH
 from mimi_mlx import audio, codefile
 from mimi_mlx.cli import code_io as codes_ends
 from mimi_mlx.cli import sound_io as sound_ends
+from mimi_mlx.codefile import writer
 
 CLIP = SPEECH / "kathleen-1.flac"  # 40134 samples: 21 frames, the last one ragged
 TINY = ("--model", "tiny")
@@ -97,7 +98,7 @@ def test_a_ragged_frame_and_the_end_that_says_so_go_out_at_once(piped, monkeypat
         sizes.append(len(data))
         file.write(data)
 
-    monkeypatch.setattr(codes_ends, "put", put)
+    monkeypatch.setattr(writer, "put", put)
     good(piped(samples16(), "encode", *RAW, "-", "-o", "-"))
     assert sizes == [64 + 16, *[28 + 11] * 20, 28 + 11 + 28]
 
