@@ -6,7 +6,7 @@ Blocks are float32 ``[T]``, one channel, in [-1, 1].
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 import soundfile
@@ -30,13 +30,13 @@ class FileReader:
             ``mono``; while it is read, it is cut off, or has samples that are NaN or infinite.
     """
 
-    def __init__(self, file: str | Path | BinaryIO, mono: bool = False):
+    def __init__(self, file: str | Path | IO[bytes], mono: bool = False):
         self.name = "stdin"
         if isinstance(file, (str, Path)):
             self.name = str(file)
             _check_file(Path(file))
         try:
-            self._file = soundfile.SoundFile(file)
+            self._file = soundfile.SoundFile(file)  # type: ignore[arg-type]  # any file that can seek
         except (soundfile.SoundFileError, TypeError) as error:  # TypeError: a headerless format
             raise self._unreadable(error) from error
         self.about = f"{self._file.format_info}, {self._file.subtype_info}"
@@ -108,7 +108,7 @@ class RawReader:
     samples: int | None = None
     """Nobody knows how many there will be."""
 
-    def __init__(self, file: BinaryIO, kind: str, sample_rate: int):
+    def __init__(self, file: IO[bytes], kind: str, sample_rate: int):
         self._file = file
         self._type = np.dtype(RAW_FORMATS[kind])
         self.sample_rate = sample_rate

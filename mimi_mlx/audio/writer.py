@@ -7,7 +7,7 @@ import contextlib
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 import soundfile
@@ -54,7 +54,7 @@ class PipeWriter:
         sample_rate: In Hz.
     """
 
-    def __init__(self, file: BinaryIO, kind: str | None, sample_rate: int):
+    def __init__(self, file: IO[bytes], kind: str | None, sample_rate: int):
         self._file = file
         self._wide = kind == "f32le"
         if kind is None:

@@ -1,19 +1,26 @@
-"""The clips of a folder: each is looked up, and encoded in its batch, in any thread."""
+"""The clips of a folder: each is looked up, and encoded in its batch, in one of some threads."""
 
 import hashlib
+import os
 import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from .. import audio, codefile
-from ..audio import reader as soundin
+from ..audio.reader import FileReader
 from ..files import replacing
 from ..mimi import Mimi
+from ..model.ops import linux
 from ..streaming import offline
-from . import code_io as codes_ends
-from . import progress as work
+from . import transcode
+from .progress import Progress
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class Clip(NamedTuple):
@@ -45,7 +52,7 @@ class GivenUp(Exception):
     """Raised where work goes on that was given up."""
 
 
-class Encoder:
+class BatchEncoder:
     """Encodes batches of clips; it keeps nothing, so any number of threads may.
 
     Args:
@@ -55,6 +62,7 @@ class Encoder:
         force: Overwrite other codes.
         progress: Is told of audio that is done.
         given_up: When it is set, :meth:`encode` ends soon, in ``GivenUp``.
+        at_once: Frames at once of a clip that is alone in its batch.
     """
 
     def __init__(
@@ -63,18 +71,19 @@ class Encoder:
         num_codebooks: int,
         mono: bool,
         force: bool,
-        progress: work.Progress,
+        progress: Progress,
         given_up: threading.Event,
+        at_once: int = transcode.BLOCK,
     ):
         self._mimi, self._num_codebooks = mimi, num_codebooks
         self._mono, self._force = mono, force
-        self._progress, self._given_up = progress, given_up
+        self._progress, self._given_up, self._at_once = progress, given_up, at_once
 
     def encode(self, batch: list[Clip]) -> list[Outcome]:
         """Encode what is missing of a batch."""
         there = [self._there(clip) for clip in batch]
         missing = [clip for clip, found in zip(batch, there, strict=True) if found is None]
-        outcomes = [found for found in there if found is not None]
+        outcomes: list[Outcome] = [found for found in there if found is not None]
         if missing and len(batch) == 1:
             return [self._encode_alone(batch[0])]
         if missing:
@@ -146,12 +155,12 @@ class Encoder:
         clip.target.parent.mkdir(parents=True, exist_ok=True)
         try:
             with (
-                soundin.FileReader(clip.source, self._mono) as source,
+                FileReader(clip.source, self._mono) as source,
                 replacing(clip.target) as beside,
                 codefile.Writer(beside, clip.header) as writer,
             ):
-                sink, count = codes_ends.MimiSink(writer), self._num_codebooks
-                work.encode(self._mimi, source, count, work.BLOCK, sink, self._advance)
+                count, at_once = self._num_codebooks, self._at_once
+                transcode.encode(self._mimi, source, count, at_once, writer, self._advance)
         except ValueError as error:
             return error
         return _done(clip, codefile.read(clip.target).codes[0], found=False)
@@ -168,3 +177,38 @@ class Encoder:
 def _done(clip: Clip, codes: np.ndarray, found: bool) -> Done:
     digest = hashlib.sha256(codes.astype("<i4").tobytes()).hexdigest()
     return Done(clip, codes.shape[1], digest, found)
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def in_threads(
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    jobs: int,
+    given_up: threading.Event,
+    note: Callable[[Result], None],
+) -> None:
+    """Call ``function`` with each item in so many threads, and ``note`` in this one.
+
+    The first error of either, or a signal, ends it: ``given_up`` is set, which ``function`` must
+    heed, no more items are begun, and the error is raised when all threads are done. One job, or
+    one item, needs no other thread.
+    """
+    items = list(items)
+    if min(jobs, len(items)) <= 1:
+        for item in items:
+            note(function(item))
+        return
+    with linux.one_thread(), ThreadPoolExecutor(jobs) as pool:
+        try:
+            for done in as_completed([pool.submit(function, item) for item in items]):
+                note(done.result())
+        except BaseException:
+            given_up.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise

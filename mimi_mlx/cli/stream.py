@@ -11,6 +11,16 @@ from ..live.devices.interface import Audio
 from ..live.devices.portaudio import PortAudio
 from ..live.screen import Screen, summary
 from ..streaming.worker import MimiWorker
+from . import options, stream_arguments
+
+MORE = stream_arguments.MORE
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Define what it takes."""
+    stream_arguments.add_arguments(parser)
+    options.num_codebooks(parser)
+    options.model(parser)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-_MORE = (
+MORE = (
     "Microphone to codes to speaker, until Ctrl-C. With --send the codes go to another machine "
     "over UDP, with --listen they come from one, with both it is a call. That is without any "
     "encryption, for this machine and trusted networks only. There is no echo cancellation: use "
@@ -14,15 +14,13 @@ _MORE = (
 _LATENCY = 20.0 if sys.platform == "darwin" else 40.0
 
 
-def stream(command) -> argparse.ArgumentParser:
-    """The parser of ``stream``, without what it shares with other commands."""
-    parser = command("stream", "stream", "Hear yourself, live, through the codec.", _MORE)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What ``stream`` does not share with other commands."""
     _add_devices(parser.add_argument)
     _add_files(parser.add_argument)
     _add_network(parser.add_argument)
     parser.add_argument("--duration", type=float, metavar="SECONDS", help="stop after so long")
     parser.add_argument("--json", action="store_true", help="print the figures at the end as JSON")
-    return parser
 
 
 def _add_devices(add) -> None:

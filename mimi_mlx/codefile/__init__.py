@@ -4,14 +4,13 @@ docs/mimi-format.md specifies the format. Shapes: K codebooks, F frames.
 """
 
 import os
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..files import put, replacing
 from .header import Header
-from .reader import FilePath, Reader
-from .scanner import Readable
+from .reader import File, Reader
 from .writer import Writer, pack
 
 __all__ = ["CodeFile", "Header", "Reader", "Writer", "read", "write"]
@@ -29,7 +28,7 @@ class CodeFile(NamedTuple):
     """What is wrong with the file, in one line; None if it is whole."""
 
 
-def read(file: FilePath | Readable, num_codebooks: int | None = None) -> CodeFile:
+def read(file: File, num_codebooks: int | None = None) -> CodeFile:
     """Read all of a .mimi file, whole or damaged; arguments and errors are :class:`Reader`'s."""
     with Reader(file, num_codebooks) as reader:
         none = np.zeros((reader.num_codebooks, 0), np.int32)
@@ -37,9 +36,7 @@ def read(file: FilePath | Readable, num_codebooks: int | None = None) -> CodeFil
         return CodeFile(codes[None], reader.samples, reader.header, reader.damage)
 
 
-def write(
-    file: FilePath | BinaryIO, codes: Any, header: Header, samples: int | None = None
-) -> None:
+def write(file: File, codes: Any, header: Header, samples: int | None = None) -> None:
     """Write the codes of a clip; at a path there is then the whole file, or what was before.
 
     Args:

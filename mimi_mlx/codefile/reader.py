@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 
@@ -10,9 +10,9 @@ from . import bitpack
 from . import header as headers
 from .header import Header
 from .records import SIZE, Block, End
-from .scanner import Readable, Scanner
+from .scanner import Scanner
 
-FilePath = str | os.PathLike[str]
+File = str | os.PathLike[str] | IO[bytes]
 
 
 class Reader:
@@ -23,7 +23,7 @@ class Reader:
     it gives, and holds one block of at most 64 KiB, whatever the file promises.
 
     Args:
-        file: A path, or a binary file such as a pipe, of which only ``read`` is called.
+        file: A path, or a binary file such as a pipe.
         num_codebooks: Read only the first K codebooks; None means all that the file holds.
 
     Raises:
@@ -36,8 +36,8 @@ class Reader:
     num_codebooks: int
     """The K of what iterating gives."""
 
-    def __init__(self, file: FilePath | Readable, num_codebooks: int | None = None):
-        self._own: BinaryIO | None = None
+    def __init__(self, file: File, num_codebooks: int | None = None):
+        self._own: IO[bytes] | None = None
         if isinstance(file, (str, os.PathLike)):
             self._name = str(file)
             file = self._own = _open(file)
@@ -228,7 +228,7 @@ def check_count(asked: int | None, held: int, name: str) -> int:
     return held if asked is None else int(asked)
 
 
-def _open(path: FilePath) -> BinaryIO:
+def _open(path: str | os.PathLike[str]) -> IO[bytes]:
     try:
         return open(path, "rb")
     except OSError as error:

@@ -1,23 +1,15 @@
 """Finding the good records in a stream of bytes, whatever lies between them."""
 
 import zlib
-from typing import Protocol
+from typing import IO
 
 from .records import SIZE, SYNC, Block, End, unpack
-
-
-class Readable(Protocol):
-    """A binary file, or whatever gives bytes as one does."""
-
-    def read(self, size: int, /) -> bytes:
-        """At most ``size`` bytes; none where the file ends for now."""
-        ...
 
 
 class Scanner:
     """Reads a stream that it never seeks in, and holds a record and its payload at most."""
 
-    def __init__(self, file: Readable):
+    def __init__(self, file: IO[bytes]):
         self._file = file
         self._buffer = bytearray()
         self.kind: tuple[int, int] | None = None

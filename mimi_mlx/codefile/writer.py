@@ -1,9 +1,10 @@
 """Writing .mimi files: whole ones at once, growing ones block by block."""
 
+import io
 import os
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 
@@ -11,28 +12,13 @@ from ..files import put
 from . import bitpack, records
 from . import header as headers
 from .header import Header
-from .reader import FilePath, Reader
+from .reader import File, Reader
 
 # Frames in a block unless said otherwise: 10 s. Records then add 2 % to 8 codebooks.
 BLOCK_FRAMES = 125
 
 # What must be the same in codes that are appended.
 _KIND = ("num_codebooks", "bits_per_code", "sample_rate", "frame_size", "fingerprint")
-
-
-def pack(codes: Any, header: Header, samples: int | None) -> bytes:
-    """A whole .mimi file of codes ``[1, K, F]`` or ``[K, F]``; see :func:`codefile.write`."""
-    codes = _check_codes(codes, header)
-    frames = codes.shape[1]
-    samples = _check_samples(samples, frames, header)
-    head = headers.pack(replace(header, frames=frames, samples=samples))
-    previous = headers.identity(head[: headers.SIZE])
-    packed = bitpack.pack(codes, header.bits_per_code)
-    blocks = [head]
-    for block in records.pack_blocks(packed, header, 0, BLOCK_FRAMES, previous):
-        blocks.append(block)
-        previous = headers.seal(block[: records.SIZE])
-    return b"".join([*blocks, records.pack_end(frames, samples, previous)])
 
 
 class Writer:
@@ -57,7 +43,7 @@ class Writer:
 
     def __init__(
         self,
-        file: FilePath | BinaryIO,
+        file: File,
         header: Header,
         append: bool = False,
         block_frames: int = BLOCK_FRAMES,
@@ -69,6 +55,7 @@ class Writer:
         self._header = replace(header, frames=None, samples=None)
         self._pending = bytearray()  # packed frames of the next block
         self._closed = False
+        self._head = b""
         self.frames = 0
         """Frames so far, in the file and waiting to be."""
         head = headers.pack(self._header)
@@ -76,7 +63,7 @@ class Writer:
         if isinstance(file, (str, os.PathLike)):
             goes_on = append and os.path.exists(file) and os.path.getsize(file) > 0
             # Unbuffered: what the system took is all that was written, also after an error.
-            self._file: BinaryIO = open(file, "r+b" if goes_on else "wb", buffering=0)  # noqa: SIM115
+            self._file: IO[bytes] = open(file, "r+b" if goes_on else "wb", buffering=0)  # noqa: SIM115
         else:
             self._file = file
         try:
@@ -136,15 +123,16 @@ class Writer:
         try:
             blocks = b"".join(self._blocks(self._waiting))
             put(self._file, blocks + records.pack_end(self.frames, samples, self._previous))
+            self._head = headers.with_counts(self._head, self.frames, samples)
             if self._owned and self._file.seekable():
                 self._file.seek(0)
-                put(self._file, headers.with_counts(self._head, self.frames, samples))
+                put(self._file, self._head)
         finally:
             self._release()
 
     def _begin(self, head: bytes) -> None:
         self._head = head[: headers.SIZE]
-        self._previous = headers.identity(self._head)
+        self._previous: int = headers.identity(self._head)
         put(self._file, head)
 
     def _resume(self, name: str) -> None:
@@ -208,6 +196,14 @@ class Writer:
         self._closed = True
         if self._owned:
             self._file.close()
+
+
+def pack(codes: Any, header: Header, samples: int | None) -> bytes:
+    """A whole .mimi file of codes ``[1, K, F]`` or ``[K, F]``; see :func:`codefile.write`."""
+    file = io.BytesIO()
+    writer = Writer(file, header)
+    writer.close(samples, codes)
+    return writer._head + file.getvalue()[headers.SIZE :]
 
 
 def _check_block_frames(block_frames: int, header: Header) -> int:

@@ -22,7 +22,7 @@ CLIP = SPEECH / "kathleen-1.flac"  # 40134 samples: 21 frames, the last one ragg
 
 
 def run(audio: FakeAudio, *args: object) -> None:
-    args = cli._parser().parse_args(["stream", "--model", "tiny", *map(str, args)])
+    args = cli.parse(["stream", "--model", "tiny", *map(str, args)])
     stream._check(args)
     stream.stream(args, audio, FakeWorker(audio))
 
