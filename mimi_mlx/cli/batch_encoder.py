@@ -1,5 +1,6 @@
 """The clips of a folder: each is looked up, and encoded in its batch, in one of some threads."""
 
+import dataclasses
 import hashlib
 import os
 import threading
@@ -52,32 +53,22 @@ class GivenUp(Exception):
     """Raised where work goes on that was given up."""
 
 
+@dataclasses.dataclass(frozen=True)
 class BatchEncoder:
-    """Encodes batches of clips; it keeps nothing, so any number of threads may.
+    """Encodes batches of clips; it keeps nothing, so any number of threads may."""
 
-    Args:
-        mimi: The model.
-        num_codebooks: K of the codes.
-        mono: Mix several channels down.
-        force: Overwrite other codes.
-        progress: Is told of audio that is done.
-        given_up: When it is set, :meth:`encode` ends soon, in ``GivenUp``.
-        at_once: Frames at once of a clip that is alone in its batch.
-    """
-
-    def __init__(
-        self,
-        mimi: Mimi,
-        num_codebooks: int,
-        mono: bool,
-        force: bool,
-        progress: Progress,
-        given_up: threading.Event,
-        at_once: int = transcode.BLOCK,
-    ):
-        self._mimi, self._num_codebooks = mimi, num_codebooks
-        self._mono, self._force = mono, force
-        self._progress, self._given_up, self._at_once = progress, given_up, at_once
+    mimi: Mimi
+    num_codebooks: int
+    mono: bool
+    """Mix several channels down."""
+    force: bool
+    """Overwrite other codes."""
+    progress: Progress
+    """Is told of audio that is done."""
+    given_up: threading.Event
+    """When it is set, :meth:`encode` ends soon, in ``GivenUp``."""
+    at_once: int = transcode.BLOCK
+    """Frames at once of a clip that is alone in its batch."""
 
     def encode(self, batch: list[Clip]) -> list[Outcome]:
         """Encode what is missing of a batch."""
@@ -88,7 +79,7 @@ class BatchEncoder:
             return [self._encode_alone(batch[0])]
         if missing:
             outcomes += self._encode_together(batch, missing)
-        self._advance(sum(clip.samples for clip in batch) / self._mimi.sample_rate)
+        self._advance(sum(clip.samples for clip in batch) / self.mimi.sample_rate)
         return outcomes
 
     def _there(self, clip: Clip) -> Outcome | None:
@@ -109,7 +100,7 @@ class BatchEncoder:
         return _done(clip, there.codes[0], found=True)
 
     def _other(self, clip: Clip, what: str) -> ValueError | None:
-        if self._force:
+        if self.force:
             return None
         return ValueError(
             f"{clip.target} holds other codes than those of {clip.source} ({what}); "
@@ -122,7 +113,7 @@ class BatchEncoder:
         rows, sounds = [], []
         for clip in batch:
             try:
-                sounds.append(audio.read(clip.source, self._mimi.sample_rate, self._mono))
+                sounds.append(audio.read(clip.source, self.mimi.sample_rate, self.mono))
                 rows.append(clip)
             except ValueError as error:
                 outcomes.append(error)
@@ -131,7 +122,7 @@ class BatchEncoder:
         for clip, sound, codes in zip(rows, sounds, self._codes(sounds), strict=True):
             if clip in missing:
                 clip.target.parent.mkdir(parents=True, exist_ok=True)
-                codes = codes[:, : -(-len(sound) // self._mimi.frame_size)]
+                codes = codes[:, : -(-len(sound) // self.mimi.frame_size)]
                 codefile.write(clip.target, codes, clip.header, len(sound))
                 outcomes.append(_done(clip, codes, found=False))
         return outcomes
@@ -141,36 +132,36 @@ class BatchEncoder:
 
         def step(pcm, state):
             self._go_on()
-            return self._mimi.encode_step(pcm, state, self._num_codebooks)
+            return self.mimi.encode_step(pcm, state, self.num_codebooks)
 
         lengths = [len(sound) for sound in sounds]
         pcm = np.zeros((len(sounds), 1, max(lengths)), np.float32)
         for row, sound in zip(pcm, sounds, strict=True):
             row[0, : len(sound)] = sound
-        state = self._mimi.init_encoder_state(len(sounds))
-        return np.array(offline.ragged(step, pcm, lengths, state, self._mimi.frame_size))
+        state = self.mimi.init_encoder_state(len(sounds))
+        return np.array(offline.ragged(step, pcm, lengths, state, self.mimi.frame_size))
 
     def _encode_alone(self, clip: Clip) -> Outcome:
         """Encode a clip as it is read, in constant memory."""
         clip.target.parent.mkdir(parents=True, exist_ok=True)
         try:
             with (
-                FileReader(clip.source, self._mono) as source,
+                FileReader(clip.source, self.mono) as source,
                 replacing(clip.target) as beside,
                 codefile.Writer(beside, clip.header) as writer,
             ):
-                count, at_once = self._num_codebooks, self._at_once
-                transcode.encode(self._mimi, source, count, at_once, writer, self._advance)
+                count, at_once = self.num_codebooks, self.at_once
+                transcode.encode(self.mimi, source, count, at_once, writer, self._advance)
         except ValueError as error:
             return error
         return _done(clip, codefile.read(clip.target).codes[0], found=False)
 
     def _advance(self, seconds: float) -> None:
         self._go_on()
-        self._progress.advance(seconds)
+        self.progress.advance(seconds)
 
     def _go_on(self) -> None:
-        if self._given_up.is_set():
+        if self.given_up.is_set():
             raise GivenUp
 
 

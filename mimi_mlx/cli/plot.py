@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> None:
     clip = audio.read(args.input, mimi.sample_rate, args.mono)
     codes = np.array(mimi.encode(clip, args.num_codebooks))
     decoded = np.array(mimi.decode(codes, length=len(clip)))[0, 0]
-    coded = plot.Coded(
+    coded = plot.CodedClip(
         Path(args.input).name,
         clip,
         decoded,

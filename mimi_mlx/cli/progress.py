@@ -4,8 +4,6 @@ import sys
 import threading
 import time
 
-from tqdm import tqdm
-
 from ..files import PIPE
 from ..mimi import Mimi
 
@@ -25,6 +23,8 @@ class Progress:
         self._lock = threading.Lock()
 
     def __enter__(self) -> "Progress":
+        from tqdm import tqdm  # slow to import, and --help needs none
+
         self._bar = tqdm(
             total=self._seconds,
             desc=self._what,
@@ -62,6 +62,8 @@ class Progress:
 
 def say(line: str) -> None:
     """One line on stderr, above the bar if there is one."""
+    from tqdm import tqdm
+
     with tqdm.external_write_mode(file=sys.stderr):
         print(line, file=sys.stderr)
 

@@ -51,7 +51,7 @@ def write(path: str | Path, clip: CodeFile) -> None:
     Raises:
         ValueError: The extension is not known.
     """
-    check_format(path)
+    check_extension(path, FORMATS, "codes are kept in")
     header = clip.header
     known = {
         "samples": clip.samples,
@@ -77,7 +77,7 @@ def read(path: str | Path, num_codebooks: int | None = None) -> CodeFile:
             one clip, or holds fewer codebooks.
     """
     path = Path(path)
-    check_format(path)
+    check_extension(path, FORMATS, "codes are kept in")
     if not path.is_file():
         raise ValueError(f"{path} is no file; codes come from one. Check the path.")
     kind = path.suffix.lower()
@@ -103,15 +103,6 @@ def read(path: str | Path, num_codebooks: int | None = None) -> CodeFile:
     whole = codes.shape[2] * header.frame_size
     samples = whole if header.samples is None else header.samples
     return CodeFile(codes[:, :count].astype(np.int32), samples, header, None)
-
-
-def check_format(path: str | Path) -> None:
-    """The extension of ``path`` is one of a format for codes.
-
-    Raises:
-        ValueError: It is not.
-    """
-    check_extension(path, FORMATS, "codes are kept in")
 
 
 def _numbers(path: Path, facts: Facts) -> dict[str, int]:

@@ -20,7 +20,7 @@ _STYLE = {"fontsize": 8}
 _INK, _PALE = "#20344f", "#a9bdd6"
 
 
-class Coded(NamedTuple):
+class CodedClip(NamedTuple):
     """A clip and what the codec made of it."""
 
     name: str
@@ -36,7 +36,7 @@ class Coded(NamedTuple):
     kbps: float
 
 
-def draw(path: Path, coded: Coded) -> None:
+def draw(path: Path, coded: CodedClip) -> None:
     """Write the picture as PNG: 7 inches wide, as a page's text is, at 300 dots an inch."""
     figure = Figure(figsize=(7, 7.6), dpi=300, layout="constrained")
     figure.get_layout_engine().set(h_pad=0.06, hspace=0.03)
@@ -50,7 +50,7 @@ def draw(path: Path, coded: Coded) -> None:
     FigureCanvasAgg(figure).print_png(str(path))
 
 
-def _spectrograms(figure: Figure, axes: np.ndarray, coded: Coded) -> None:
+def _spectrograms(figure: Figure, axes: np.ndarray, coded: CodedClip) -> None:
     both = [
         20 * np.log10(np.maximum(metrics.spectrum(x, _WINDOW, _STRIDE), 1e-9))
         for x in (coded.clip, coded.decoded)
@@ -79,7 +79,7 @@ def _spectrograms(figure: Figure, axes: np.ndarray, coded: Coded) -> None:
     _bar(figure, image, list(axes), "Magnitude, dB")
 
 
-def _codes(figure: Figure, axes: Axes, coded: Coded) -> None:
+def _codes(figure: Figure, axes: Axes, coded: CodedClip) -> None:
     count, frames = coded.codes.shape
     image = axes.imshow(
         coded.codes,
@@ -99,7 +99,7 @@ def _codes(figure: Figure, axes: Axes, coded: Coded) -> None:
     _bar(figure, image, [axes], "Entry")
 
 
-def _use(axes: Axes, coded: Coded) -> None:
+def _use(axes: Axes, coded: CodedClip) -> None:
     """Distinct entries and perplexity of each codebook: how many it uses, and how evenly."""
     count, frames = coded.codes.shape
     shares = [np.unique(row, return_counts=True)[1] / frames for row in coded.codes]

@@ -2,19 +2,21 @@
 
 import io
 
-from mimi_mlx.cli import progress
+import tqdm
+
+from mimi_mlx.cli.progress import Progress
 
 
 def test_the_bar_shows_seconds_speed_and_time_left(monkeypatch):
     terminal = io.StringIO()
     terminal.isatty = lambda: True
-    real = progress.tqdm
+    real = tqdm.tqdm
     monkeypatch.setattr(
-        progress,
+        tqdm,
         "tqdm",
         lambda **options: real(**options | {"file": terminal, "delay": 0, "mininterval": 0}),
     )
-    with progress.Progress("encode", 60.0) as bar:
+    with Progress("encode", 60.0) as bar:
         for _ in range(3):
             bar.advance(10)
     assert "encode  50%" in terminal.getvalue() and "30 of 60 s of audio, " in terminal.getvalue()
