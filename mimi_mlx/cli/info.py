@@ -84,7 +84,9 @@ def _mimi(file: Path | IO[bytes], size: int) -> dict[str, str]:
 def _codes(name: str, size: int, reader: code_io.CodeReader) -> dict[str, str]:
     """What is known of codes, of a .mimi file or of arrays."""
     own = isinstance(reader, codefile.Reader)
-    values = [f"{codes.min()} to {codes.max()}" for codes in reader]  # and all is read
+    values = ""
+    for codes in reader:  # arrays are one block
+        values = f"{codes.min()} to {codes.max()}"
     head, count = reader.header, reader.num_codebooks
     # Arrays do not say how long a frame is: then as long as of every published Mimi.
     rate = (head.sample_rate if own else codefile.Header.sample_rate) / head.frame_size
@@ -97,7 +99,7 @@ def _codes(name: str, size: int, reader: code_io.CodeReader) -> dict[str, str]:
     lines = {
         "codes": name,
         "shape": f"[1, {count}, {reader.frames}]: {count} codebooks, {reader.frames} frames",
-        "values": "" if own else values[0],
+        "values": "" if own else values,
         "seconds": seconds,
         "bitrate": f"{kbps:.4g} kbps, at {bits} bits a code and {rate:g} frames a second",
         "size": f"{size} bytes",

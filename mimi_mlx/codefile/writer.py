@@ -55,7 +55,7 @@ class Writer:
         self._header = replace(header, frames=None, samples=None)
         self._pending = bytearray()  # packed frames of the next block
         self._closed = False
-        self._head = b""
+        self._head = b""  # the first 64 bytes of the file
         self.frames = 0
         """Frames so far, in the file and waiting to be."""
         head = headers.pack(self._header)
