@@ -11,8 +11,7 @@ from paths import SPEECH
 
 from mimi_mlx import audio
 from mimi_mlx.checkpoint import convert, precision
-from mimi_mlx.evaluation import metrics
-from mimi_mlx.evaluation import quality as evaluate
+from mimi_mlx.evaluation import metrics, quality
 
 CLIP = SPEECH / "kathleen-1.flac"
 
@@ -82,9 +81,9 @@ def test_two_models(run, tmp_path):
 
 
 def test_without_the_metrics_extra_there_are_fewer_columns(speech, monkeypatch):
-    monkeypatch.setattr(evaluate.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(quality.importlib.util, "find_spec", lambda name: None)
     clip = speech("kathleen-1")
-    assert list(evaluate.row_of(clip, clip, 24000)) == ["SI-SDR, dB", "log-mel, dB", "STFT"]
+    assert list(quality.row_of(clip, clip, 24000)) == ["SI-SDR, dB", "log-mel, dB", "STFT"]
 
 
 @pytest.mark.parametrize(
