@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from safetensors import SafetensorError, safe_open
 
@@ -108,17 +108,17 @@ def _runs(process: int) -> bool:
     return True
 
 
-def stdin() -> BinaryIO:
+def stdin() -> IO[bytes]:
     """Standard input as bytes, unbuffered: a read gives what there is, and waits only for some."""
     return open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
 
 
-def stdout() -> BinaryIO:
+def stdout() -> IO[bytes]:
     """Standard output as bytes, unbuffered: a write may take only some of what it is given."""
     return open(sys.stdout.fileno(), "wb", buffering=0, closefd=False)
 
 
-def put(file: BinaryIO, data: bytes) -> None:
+def put(file: IO[bytes], data: bytes) -> None:
     """Hand all bytes to the system; an unbuffered file may take them in several pieces."""
     rest = memoryview(data)
     while rest:

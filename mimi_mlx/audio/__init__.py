@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .reader import FileReader, Resampler
+from .reader import FileReader
+from .resampler import Resampler
 from .writer import FORMATS, check_format, writing
 
 __all__ = ["FORMATS", "Sound", "check_format", "load", "read", "resample", "write"]

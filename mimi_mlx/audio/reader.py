@@ -1,16 +1,15 @@
-"""Sound in: files and pipes, read and resampled in blocks, in constant memory.
+"""Sound in: files and pipes, read in blocks, in constant memory.
 
 Blocks are float32 ``[T]``, one channel, in [-1, 1].
 """
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 import soundfile
-import soxr
 
 # Samples without a header, by what ffmpeg calls them: the type of one.
 RAW_FORMATS = {"s16le": "<i2", "f32le": "<f4"}
@@ -31,19 +30,19 @@ class FileReader:
             ``mono``; while it is read, it is cut off, or has samples that are NaN or infinite.
     """
 
-    def __init__(self, file: str | Path | BinaryIO, mono: bool = False):
-        named = isinstance(file, (str, Path))
-        self.name = str(file) if named else "stdin"
-        if named:
+    def __init__(self, file: str | Path | IO[bytes], mono: bool = False):
+        self.name = "stdin"
+        if isinstance(file, (str, Path)):
+            self.name = str(file)
             _check_file(Path(file))
         try:
-            self._file = soundfile.SoundFile(file)
+            self._file = soundfile.SoundFile(file)  # type: ignore[arg-type]  # any file that can seek
         except (soundfile.SoundFileError, TypeError) as error:  # TypeError: a headerless format
             raise self._unreadable(error) from error
         self.about = f"{self._file.format_info}, {self._file.subtype_info}"
         self.sample_rate = self._file.samplerate
         self.channels = self._file.channels
-        self.samples: int | None = self._file.frames
+        self.samples: int = self._file.frames
         """Samples that the file says it has."""
         self.given = 0
         """Samples read so far."""
@@ -109,7 +108,7 @@ class RawReader:
     samples: int | None = None
     """Nobody knows how many there will be."""
 
-    def __init__(self, file: BinaryIO, kind: str, sample_rate: int):
+    def __init__(self, file: IO[bytes], kind: str, sample_rate: int):
         self._file = file
         self._type = np.dtype(RAW_FORMATS[kind])
         self.sample_rate = sample_rate
@@ -144,76 +143,8 @@ class RawReader:
             )
 
 
-Reader = FileReader | RawReader
-
-
-class Resampler:
-    """Changes the rate of sound in blocks, with soxr's best filter ("VHQ").
-
-    The result does not depend on the cutting. Samples come out up to 0.1 s late, and at the same
-    rate at once.
-    """
-
-    def __init__(self, source_rate: int, sample_rate: int):
-        self._rates = source_rate, sample_rate
-        self._stream = None
-        if source_rate != sample_rate:
-            self._stream = soxr.ResampleStream(
-                source_rate, sample_rate, 1, dtype="float32", quality="VHQ"
-            )
-        self._taken = self._given = 0
-
-    def push(self, samples: np.ndarray) -> np.ndarray:
-        """Take the next samples ``[T]`` at the source's rate, give those that are ready."""
-        self._taken += len(samples)
-        if self._stream:
-            samples = self._stream.resample_chunk(np.ascontiguousarray(samples, np.float32))
-        self._given += len(samples)
-        return samples
-
-    def flush(self, length: int | None = None) -> np.ndarray:
-        """End the clip: the rest of ``length`` samples.
-
-        None means ``ceil(T * sample_rate / source_rate)``, which covers all of the source. What
-        is past the source's end is silence.
-        """
-        source, rate = self._rates
-        if length is None:
-            length = -(-self._taken * rate // source)
-        rest = np.zeros(0, np.float32)
-        if self._stream:
-            # Silence after the end makes soxr give a sample or two more than are needed.
-            end = np.zeros(-(-2 * source // rate), np.float32)
-            rest = self._stream.resample_chunk(end, last=True)
-        missing = max(0, length - self._given)
-        return np.pad(rest[:missing], (0, max(0, missing - len(rest))))
-
-
-def resampled(source: Reader, sample_rate: int) -> Iterator[np.ndarray]:
-    """The blocks of a source at another rate."""
-    resampler = Resampler(source.sample_rate, sample_rate)
-    for block in source:
-        yield resampler.push(block)
-    yield resampler.flush()
-
-
-def pieces(blocks: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
-    """The same ``[..., T]``, cut along time into pieces of exactly ``size`` and a shorter rest.
-
-    A piece comes as soon as it is whole. However the blocks were cut, the pieces are the same.
-    """
-    waiting: list[np.ndarray] = []
-    length = 0
-    for block in blocks:
-        waiting.append(block)
-        length += block.shape[-1]
-        if length >= size:
-            whole = np.concatenate(waiting, axis=-1)
-            end = length // size * size
-            yield from (whole[..., start : start + size] for start in range(0, end, size))
-            waiting, length = [whole[..., end:]], length - end
-    if length:
-        yield np.concatenate(waiting, axis=-1)
+SoundReader = FileReader | RawReader
+"""Where sound comes from."""
 
 
 def _check_file(path: Path) -> None:

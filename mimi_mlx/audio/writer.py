@@ -7,7 +7,7 @@ import contextlib
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 import soundfile
@@ -54,7 +54,7 @@ class PipeWriter:
         sample_rate: In Hz.
     """
 
-    def __init__(self, file: BinaryIO, kind: str | None, sample_rate: int):
+    def __init__(self, file: IO[bytes], kind: str | None, sample_rate: int):
         self._file = file
         self._wide = kind == "f32le"
         if kind is None:
@@ -66,7 +66,8 @@ class PipeWriter:
         put(self._file, samples.astype("<f4").tobytes() if self._wide else _to_16_bits(samples))
 
 
-Writer = FileWriter | PipeWriter
+SoundWriter = FileWriter | PipeWriter
+"""Where sound goes."""
 
 
 def check_format(path: str | Path) -> None:

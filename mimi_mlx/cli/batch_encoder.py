@@ -1,18 +1,26 @@
-"""The clips of a folder: each is looked up, and encoded in its batch, in any thread."""
+"""The clips of a folder: each is looked up, and encoded in its batch, in one of some threads."""
 
+import dataclasses
 import hashlib
+import os
 import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from .. import audio, codefile
-from ..audio import reader as soundin
+from ..audio.reader import FileReader
 from ..files import replacing
 from ..mimi import Mimi
-from . import code_io as codes_ends
-from . import progress as work
+from ..model.ops import linux
+from . import transcode
+from .progress import Progress
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class Clip(NamedTuple):
@@ -44,41 +52,33 @@ class GivenUp(Exception):
     """Raised where work goes on that was given up."""
 
 
-class Encoder:
-    """Encodes batches of clips; it keeps nothing, so any number of threads may.
+@dataclasses.dataclass(frozen=True)
+class BatchEncoder:
+    """Encodes batches of clips; it keeps nothing, so any number of threads may."""
 
-    Args:
-        mimi: The model.
-        num_codebooks: K of the codes.
-        mono: Mix several channels down.
-        force: Overwrite other codes.
-        progress: Is told of audio that is done.
-        given_up: When it is set, :meth:`encode` ends soon, in ``GivenUp``.
-    """
-
-    def __init__(
-        self,
-        mimi: Mimi,
-        num_codebooks: int,
-        mono: bool,
-        force: bool,
-        progress: work.Progress,
-        given_up: threading.Event,
-    ):
-        self._mimi, self._num_codebooks = mimi, num_codebooks
-        self._mono, self._force = mono, force
-        self._progress, self._given_up = progress, given_up
+    mimi: Mimi
+    num_codebooks: int
+    mono: bool
+    """Mix several channels down."""
+    force: bool
+    """Overwrite other codes."""
+    progress: Progress
+    """Is told of audio that is done."""
+    given_up: threading.Event
+    """When it is set, :meth:`encode` ends soon, in ``GivenUp``."""
+    at_once: int = transcode.BLOCK
+    """Frames at once of a clip that is alone in its batch."""
 
     def encode(self, batch: list[Clip]) -> list[Outcome]:
         """Encode what is missing of a batch."""
         there = [self._there(clip) for clip in batch]
         missing = [clip for clip, found in zip(batch, there, strict=True) if found is None]
-        outcomes = [found for found in there if found is not None]
+        outcomes: list[Outcome] = [found for found in there if found is not None]
         if missing and len(batch) == 1:
             return [self._encode_alone(batch[0])]
         if missing:
             outcomes += self._encode_together(batch, missing)
-        self._advance(sum(clip.samples for clip in batch) / self._mimi.sample_rate)
+        self._advance(sum(clip.samples for clip in batch) / self.mimi.sample_rate)
         return outcomes
 
     def _there(self, clip: Clip) -> Outcome | None:
@@ -99,7 +99,7 @@ class Encoder:
         return _done(clip, there.codes[0], found=True)
 
     def _other(self, clip: Clip, what: str) -> ValueError | None:
-        if self._force:
+        if self.force:
             return None
         return ValueError(
             f"{clip.target} holds other codes than those of {clip.source} ({what}); "
@@ -112,7 +112,7 @@ class Encoder:
         rows, sounds = [], []
         for clip in batch:
             try:
-                sounds.append(audio.read(clip.source, self._mimi.sample_rate, self._mono))
+                sounds.append(audio.read(clip.source, self.mimi.sample_rate, self.mono))
                 rows.append(clip)
             except ValueError as error:
                 outcomes.append(error)
@@ -121,7 +121,7 @@ class Encoder:
         for clip, sound, codes in zip(rows, sounds, self._codes(sounds), strict=True):
             if clip in missing:
                 clip.target.parent.mkdir(parents=True, exist_ok=True)
-                codes = codes[:, : -(-len(sound) // self._mimi.frame_size)]
+                codes = codes[:, : -(-len(sound) // self.mimi.frame_size)]
                 codefile.write(clip.target, codes, clip.header, len(sound))
                 outcomes.append(_done(clip, codes, found=False))
         return outcomes
@@ -132,8 +132,8 @@ class Encoder:
         pcm = np.zeros((len(sounds), 1, max(lengths)), np.float32)
         for row, sound in zip(pcm, sounds, strict=True):
             row[0, : len(sound)] = sound
-        runner = self._mimi.runner
-        half = runner.encoder(self._num_codebooks)
+        runner = self.mimi.runner
+        half = runner.encoder(self.num_codebooks)
         return np.array(runner.ragged(half, pcm, lengths, before_step=self._go_on))
 
     def _encode_alone(self, clip: Clip) -> Outcome:
@@ -141,25 +141,60 @@ class Encoder:
         clip.target.parent.mkdir(parents=True, exist_ok=True)
         try:
             with (
-                soundin.FileReader(clip.source, self._mono) as source,
+                FileReader(clip.source, self.mono) as source,
                 replacing(clip.target) as beside,
                 codefile.Writer(beside, clip.header) as writer,
             ):
-                sink, count = codes_ends.MimiSink(writer), self._num_codebooks
-                work.encode(self._mimi, source, count, work.BLOCK, sink, self._advance)
+                count, at_once = self.num_codebooks, self.at_once
+                transcode.encode(self.mimi, source, count, at_once, writer, self._advance)
         except ValueError as error:
             return error
         return _done(clip, codefile.read(clip.target).codes[0], found=False)
 
     def _advance(self, seconds: float) -> None:
         self._go_on()
-        self._progress.advance(seconds)
+        self.progress.advance(seconds)
 
     def _go_on(self) -> None:
-        if self._given_up.is_set():
+        if self.given_up.is_set():
             raise GivenUp
 
 
 def _done(clip: Clip, codes: np.ndarray, found: bool) -> Done:
     digest = hashlib.sha256(codes.astype("<i4").tobytes()).hexdigest()
     return Done(clip, codes.shape[1], digest, found)
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def in_threads(
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    jobs: int,
+    given_up: threading.Event,
+    note: Callable[[Result], None],
+) -> None:
+    """Call ``function`` with each item in so many threads, and ``note`` in this one.
+
+    The first error of either, or a signal, ends it: ``given_up`` is set, which ``function`` must
+    heed, no more items are begun, and the error is raised when all threads are done. One job, or
+    one item, needs no other thread.
+    """
+    items = list(items)
+    if min(jobs, len(items)) <= 1:
+        for item in items:
+            note(function(item))
+        return
+    with linux.one_blas_thread(), ThreadPoolExecutor(jobs) as pool:
+        try:
+            for done in as_completed([pool.submit(function, item) for item in items]):
+                note(done.result())
+        except BaseException:
+            given_up.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise

@@ -12,10 +12,34 @@ from ..checkpoint import precision
 from ..evaluation import bench, soak
 from ..mimi import Mimi
 from ..model.ops.device import named
-from ..streaming import validation as check
+from ..streaming import validation
+from . import options
+from .progress import say
+
+MORE = "Tables on stdout as Markdown, with the floor that memory sets; progress on stderr."
 
 _WAYS = ("encode", "decode")
 _PARTS = ("first", "last")  # of a soak
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Define what it takes."""
+    options.device(parser, "where to run (MLX's default)")
+    parser.add_argument(
+        "--dtype",
+        choices=("float32", "float16", "bfloat16"),
+        help="reduce the weights as convert does (a CPU then computes in float32)",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    parser.add_argument(
+        "--soak",
+        type=float,
+        metavar="HOURS",
+        help="instead, code so many hours of audio frame by frame, and see whether time, memory "
+        "or sound drift",
+    )
+    options.num_codebooks(parser)
+    options.model(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -25,13 +49,13 @@ def run(args: argparse.Namespace) -> None:
         mimi = bench.as_converted(args.model, precision.Recipe(args.dtype), device)
     else:
         mimi = Mimi.from_pretrained(args.model, device=device)
-    count = check.num_codebooks(min(args.num_codebooks, mimi.num_codebooks), mimi.config)
+    count = validation.num_codebooks(min(args.num_codebooks, mimi.num_codebooks), mimi.config)
     if args.soak:
-        found, say = soak.run(mimi, args.soak, count, report=_say), soaked
+        found, lines = soak.run(mimi, args.soak, count, report=say), soaked
     else:
         model = f"{args.model} as {args.dtype}" if args.dtype else args.model
-        found, say = measure(mimi, model, count), tables
-    print(json.dumps(found, indent=1) if args.json else "\n".join(say(found)))
+        found, lines = measure(mimi, model, count), tables
+    print(json.dumps(found, indent=1) if args.json else "\n".join(lines(found)))
 
 
 def measure(mimi: Mimi, model: str, count: int) -> dict[str, Any]:
@@ -44,10 +68,10 @@ def measure(mimi: Mimi, model: str, count: int) -> dict[str, Any]:
         ("paced", bench.paced),
         ("stages", bench.stages),
     ):
-        _say(f"{name} ...")
+        say(f"{name} ...")
         found[name] = call(mimi, count)
     found["peak memory, MB"] = {"MLX": mx.get_peak_memory() / 1e6, "process": _peak_rss() / 1e6}
-    _say("batch of 16 ...")
+    say("batch of 16 ...")
     found["batch of 16, frames of one"] = bench.batch(mimi, count, 16)
     found["read rate, GB/s"] = bench.read_rate(mimi) / 1e9
     found["weights a step, MB"] = {
@@ -148,7 +172,3 @@ def _peak_rss() -> int:
     """Bytes of the most memory that this process had."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)

@@ -2,17 +2,19 @@
 
 import argparse
 import contextlib
+import dataclasses
+import io
 import select
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 
-from .. import codefile
-from ..audio.reader import Reader as SoundReader
-from ..codefile import arrays as codes_io
-from ..files import PIPE, check_extension, check_output, put, replacing, stdin, stdout
+from .. import codefile, files
+from ..audio.reader import SoundReader
+from ..codefile import arrays
+from ..files import PIPE, stdin, stdout
 from ..mimi import Mimi
 
 _OWN = ".mimi"
@@ -21,218 +23,124 @@ _OWN = ".mimi"
 _PATIENCE = 0.05
 
 
-def check_format(path: str) -> None:
-    """``path`` is the pipe, or its extension that of a format for codes.
+class ClipReader:
+    """The codes of a clip that was read at once, as :class:`codefile.Reader` gives them."""
 
-    Raises:
-        ValueError: It is not.
-    """
-    if path != PIPE:
-        check_extension(path, (_OWN, *codes_io.FORMATS), "codes are kept in")
+    damage: str | None = None
 
-
-def check_codes_output(path: str, force: bool) -> None:
-    """An output can be written, and in this format.
-
-    Raises:
-        ValueError: It cannot.
-    """
-    check_format(path)
-    check_output(path, force)
-
-
-class MimiSource:
-    """The codes of a .mimi file or pipe, as they come."""
-
-    def __init__(self, args: argparse.Namespace, file: str | BinaryIO):
-        self._reader = codefile.Reader(file, args.num_codebooks)
-        header = self._reader.header
-        self.num_codebooks = self._reader.num_codebooks
-        self.fingerprint, self.model = header.fingerprint, header.metadata.get("model")
-        self.expected = header.frames
-        """Frames that the file says it has, if it does."""
-
-    def __enter__(self) -> "MimiSource":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._reader.close()
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        return iter(self._reader)
-
-    def check_frames(self, mimi: Mimi) -> None:
-        """The frames are those of a model, whatever its codebooks."""
-        self._reader.header.check_model(mimi, force=True)
-
-    @property
-    def samples(self) -> int:
-        """Samples of the clip; known at its end."""
-        return self._reader.samples
-
-    @property
-    def damage(self) -> str | None:
-        """What is wrong with it, in one line; known at its end."""
-        return self._reader.damage
-
-
-class ClipSource:
-    """The codes of a clip in a file of another format."""
-
-    damage = None
-
-    def __init__(self, args: argparse.Namespace):
-        clip = codes_io.read(args.input)
-        held, asked = clip.codes.shape[1], args.num_codebooks
-        if asked is not None and not 1 <= asked <= held:
-            raise ValueError(
-                f"num_codebooks is {asked}; {args.input} holds {held}. Choose 1 to {held}."
-            )
-        self._name = args.input
-        self._codes = clip.codes[0, :asked]  # [K, F]
-        self.num_codebooks, self.expected = self._codes.shape
-        self.fingerprint, self.model, self.samples = clip.fingerprint, clip.model, clip.samples
-
-    def __enter__(self) -> "ClipSource":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        pass
+    def __init__(self, clip: codefile.CodeFile):
+        self._codes = clip.codes[0]
+        self.header, self.samples = clip.header, clip.samples
+        self.num_codebooks, self.frames = self._codes.shape
 
     def __iter__(self) -> Iterator[np.ndarray]:
         yield self._codes
 
-    def check_frames(self, mimi: Mimi) -> None:
-        """The samples that the clip is said to have fit its frames."""
-        whole = self.expected * mimi.frame_size
-        self.samples = whole if self.samples is None else self.samples
-        if not whole - mimi.frame_size < self.samples <= whole:
-            raise ValueError(
-                f"{self._name} says {self.samples} samples, but {self.expected} frames hold more "
-                f"than {whole - mimi.frame_size} and at most {whole}. Encode the clip again."
-            )
 
+class ClipWriter:
+    """Takes codes as :class:`codefile.Writer` does, for a format that is written at once."""
 
-Source = MimiSource | ClipSource
-
-
-@contextlib.contextmanager
-def reading(args: argparse.Namespace, idle: Callable[[], None]) -> Iterator[Source]:
-    """The codes of ``args.input``, ``[K, F]``; ``idle`` is called when a pipe has to wait."""
-    check_format(args.input)
-    with contextlib.ExitStack() as stack:
-        if args.input == PIPE:
-            pipe = stack.enter_context(stdin())
-            source = MimiSource(args, _Live(pipe, idle))
-        elif Path(args.input).suffix.lower() == _OWN:
-            source = MimiSource(args, args.input)
-        else:
-            source = ClipSource(args)
-        yield stack.enter_context(source)
-
-
-class _Live:
-    """A pipe to read from, which says when it must wait."""
-
-    name = "stdin"
-
-    def __init__(self, pipe: BinaryIO, idle: Callable[[], None]):
-        self._pipe, self._idle = pipe, idle
-
-    def read(self, size: int) -> bytes:
-        if not select.select([self._pipe], [], [], _PATIENCE)[0]:
-            self._idle()
-        return self._pipe.read(size)
-
-
-class MimiSink:
-    """Writes a .mimi file or pipe as codes come."""
-
-    def __init__(self, writer: codefile.Writer, pipe: "_Gathering | None" = None):
-        self._writer, self._pipe = writer, pipe
-
-    def write(self, codes: np.ndarray) -> None:
-        """Take the next codes ``[1, K, F]``."""
-        self._writer.write(codes)
-
-    def finish(self, codes: np.ndarray, source: SoundReader, samples: int) -> None:
-        """Take the last codes, of a clip that has so many samples at the model's rate."""
-        # In a pipe the ragged last frame and the end, which says how long it is, go out at once.
-        with self._pipe.gather() if self._pipe else contextlib.nullcontext():
-            self._writer.write(codes)
-            self._writer.close(samples)
-
-
-class ClipSink:
-    """Collects codes for a format that is written at once: they are small."""
-
-    def __init__(self, args: argparse.Namespace, mimi: Mimi):
-        self._args, self._mimi = args, mimi
+    def __init__(self, path: str, header: codefile.Header, source: SoundReader):
+        self._path, self._header, self._source = path, header, source
         self._codes: list[np.ndarray] = []
 
     def write(self, codes: np.ndarray) -> None:
         """Take the next codes ``[1, K, F]``."""
         self._codes.append(codes)
 
-    def finish(self, codes: np.ndarray, source: SoundReader, samples: int) -> None:
-        """Take the last codes, of a clip that has so many samples at the model's rate."""
-        clip = codes_io.CodedClip(
-            np.concatenate([*self._codes, codes], axis=-1),
-            samples=samples,
-            sample_rate=self._mimi.sample_rate,
-            source_rate=source.sample_rate,
-            source_samples=source.given,
-            fingerprint=self._mimi.fingerprint,
-            model=self._args.model,
+    def close(self, samples: int, last: np.ndarray) -> None:
+        """Take the last codes, and write all: of a clip of so many samples at the model's rate."""
+        metadata = {**self._header.metadata, "source_samples": self._source.given}
+        header = dataclasses.replace(self._header, metadata=metadata)
+        codes = np.concatenate([*self._codes, last], axis=-1)
+        arrays.write(self._path, codefile.CodeFile(codes, samples, header, None))
+
+
+CodeReader = codefile.Reader | ClipReader
+"""Where codes ``[K, F]`` come from."""
+
+CodeWriter = codefile.Writer | ClipWriter
+"""Where codes ``[1, K, F]`` go."""
+
+
+def check_output(path: str, force: bool) -> None:
+    """An output can be written, and in this format.
+
+    Raises:
+        ValueError: It cannot.
+    """
+    _check_format(path)
+    files.check_output(path, force)
+
+
+def is_own(path: str | Path) -> bool:
+    """Whether a path is that of a .mimi file."""
+    return Path(path).suffix.lower() == _OWN
+
+
+@contextlib.contextmanager
+def reading(args: argparse.Namespace, idle: Callable[[], None]) -> Iterator[CodeReader]:
+    """The codes of ``args.input``; ``idle`` is called when a pipe has to wait."""
+    _check_format(args.input)
+    if args.input == PIPE:
+        with stdin() as pipe:
+            yield codefile.Reader(_LivePipe(pipe, idle), args.num_codebooks)
+    elif is_own(args.input):
+        with codefile.Reader(args.input, args.num_codebooks) as reader:
+            yield reader
+    else:
+        yield ClipReader(arrays.read(args.input, args.num_codebooks))
+
+
+def check_frames(reader: CodeReader, name: str, mimi: Mimi) -> None:
+    """The frames are those of a model, whatever its codebooks.
+
+    Raises:
+        ValueError: They are not, or hold other samples than are said to be in them.
+    """
+    if isinstance(reader, codefile.Reader):
+        reader.header.check_model(mimi, force=True)
+        return
+    # Arrays do not say how long a frame is.
+    least, whole = ((reader.frames - n) * mimi.frame_size for n in (1, 0))
+    reader.samples = whole if reader.header.samples is None else reader.samples
+    if not least < reader.samples <= whole:
+        raise ValueError(
+            f"{name} says {reader.samples} samples, but {reader.frames} frames hold more than "
+            f"{least} and at most {whole}. Encode the clip again."
         )
-        codes_io.write(self._args.output, clip)
-
-
-Sink = MimiSink | ClipSink
-
-
-def header(mimi: Mimi, model: str, num_codebooks: int, source_rate: int) -> codefile.Header:
-    """What a .mimi file says of codes that a model makes."""
-    return codefile.Header.for_model(mimi, num_codebooks, source_rate, {"model": model})
 
 
 @contextlib.contextmanager
 def writing(
-    args: argparse.Namespace, mimi: Mimi, num_codebooks: int, source_rate: int
-) -> Iterator[Sink]:
+    args: argparse.Namespace, mimi: Mimi, num_codebooks: int, source: SoundReader
+) -> Iterator[CodeWriter]:
     """What takes the codes of ``args.output``; after an error there is no file."""
-    head = header(mimi, args.model, num_codebooks, source_rate)
+    about = {"model": args.model}
+    header = codefile.Header.for_model(mimi, num_codebooks, source.sample_rate, about)
     if args.output == PIPE:
-        with stdout() as file:
-            pipe = _Gathering(file)
-            yield MimiSink(codefile.Writer(pipe, head, block_frames=1), pipe)
-    elif Path(args.output).suffix.lower() == _OWN:
-        with replacing(args.output) as beside, codefile.Writer(beside, head) as writer:
-            yield MimiSink(writer)
+        with stdout() as pipe:
+            yield codefile.Writer(pipe, header, block_frames=1)
+    elif is_own(args.output):
+        with files.replacing(args.output) as beside, codefile.Writer(beside, header) as writer:
+            yield writer
     else:
-        yield ClipSink(args, mimi)
+        yield ClipWriter(args.output, header, source)
 
 
-class _Gathering:
-    """A pipe to write to, which can put several writes into one."""
+def _check_format(path: str) -> None:
+    if path != PIPE:
+        files.check_extension(path, (_OWN, *arrays.FORMATS), "codes are kept in")
 
-    def __init__(self, pipe: BinaryIO):
-        self._pipe = pipe
-        self._gathered: bytearray | None = None
 
-    def write(self, data: bytes) -> int:
-        if self._gathered is None:
-            put(self._pipe, data)
-        else:
-            self._gathered += data
-        return len(data)
+class _LivePipe(io.FileIO):
+    """A pipe to read from, which says when it must wait."""
 
-    def flush(self) -> None:
-        pass  # nothing waits, except on purpose
+    def __init__(self, pipe: IO[bytes], idle: Callable[[], None]):
+        super().__init__(pipe.fileno(), closefd=False)
+        self.name, self._idle = "stdin", idle
 
-    @contextlib.contextmanager
-    def gather(self) -> Iterator[None]:
-        self._gathered = bytearray()
-        yield
-        put(self._pipe, bytes(self._gathered))
-        self._gathered = None
+    def read(self, size: int | None = -1, /) -> bytes:
+        if not select.select([self], [], [], _PATIENCE)[0]:
+            self._idle()
+        return super().read(size)

@@ -1,11 +1,53 @@
 """``mimi-mlx convert``: published weights to a folder for mimi_mlx, smaller if asked."""
 
 import argparse
-import sys
 from pathlib import Path
 
 from ..checkpoint import convert, hub, precision
 from ..evaluation import quality
+from . import options
+from .progress import say
+
+MORE = (
+    "Writes config.json, model.safetensors and README.md, whole or not at all. Codebooks, "
+    "distances, norms and residual streams stay float32 in every recipe."
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Define what it takes."""
+    add, sources = parser.add_argument, f"{options.MODELS}, or hf://OWNER/NAME/FILE"
+    add("--hf-path", required=True, metavar="SOURCE", help=sources)
+    add("--mlx-path", default="mlx_model", metavar="DIR", help="the folder to write (mlx_model)")
+    add(
+        "--dtype",
+        choices=list(precision.DTYPES),
+        help="of convolutions and linears (float32; with -q float16)",
+    )
+    add("-q", "--quantize", action="store_true", help="quantise what is a matmul")
+    add(
+        "--q-bits",
+        type=int,
+        choices=sorted(precision.CONVOLUTION_BITS),
+        help="of the transformers' linears (8); convolutions take 8 in either case",
+    )
+    add(
+        "--q-group-size", type=int, choices=precision.GROUP_SIZES, help="one scale for so many (64)"
+    )
+    add("--revision", help="a branch, tag or commit of a Hub id")
+    add("--upload-repo", metavar="OWNER/NAME", help="upload the folder to the Hub")
+    half = parser.add_mutually_exclusive_group()
+    for name, other in (("encoder", "decoder"), ("decoder", "encoder")):
+        half.add_argument(
+            f"--{name}-only",
+            dest="only",
+            action="store_const",
+            const=name,
+            help=f"leave out what only the {other} needs",
+        )
+    add("--num-codebooks", type=int, metavar="N", help="keep the first N codebooks")
+    add("--verify", action="store_true", help="load what was written, compare it with float32")
+    options.force(parser, "a converted folder that exists", "replace")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -26,35 +68,31 @@ def run(args: argparse.Namespace) -> None:
     )
     folder = Path(args.mlx_path)
     result = convert.convert(wanted, folder, args.force, _judge if args.verify else None)
-    _say(f"{folder}: {result.bytes / 1e6:.1f} MB, {recipe}")
+    say(f"{folder}: {result.bytes / 1e6:.1f} MB, {recipe}")
     if result.unquantised:
-        _say(
+        say(
             f"not quantised, but {dtype}: {len(result.unquantised)} layers, no matmuls or of a "
             f"width that {recipe.group_size} does not divide"
         )
     if result.verdict:
-        _say(f"against float32: {result.verdict}")
+        say(f"against float32: {result.verdict}")
     if args.upload_repo:
         convert.upload(folder, args.upload_repo)
-        _say(f"uploaded: https://huggingface.co/{args.upload_repo}")
+        say(f"uploaded: https://huggingface.co/{args.upload_repo}")
 
 
 def _judge(wanted: convert.Wanted, source: hub.Checkpoint, folder: Path) -> str:
     fidelity = quality.against_float32(wanted, source, folder)
-    parts = []
-    shares = (fidelity.first_codebook, fidelity.first_8, fidelity.all_codebooks)
-    if percents := [f"{100 * share:.1f} %" for share in shares if share is not None]:
-        first, eight, every = percents
-        parts.append(
-            f"equal codes {first} in the first codebook, {eight} in the first 8, {every} in all"
-        )
+    shares = {
+        "the first codebook": fidelity.first_codebook,
+        "the first 8": fidelity.first_8,
+        "all": fidelity.all_codebooks,
+    }
+    equal = [f"{100 * x:.1f} % in {where}" for where, x in shares.items() if x is not None]
+    parts = [f"equal codes {', '.join(equal)}"] if equal else []
     if fidelity.snr is not None:
         parts.append(
             f"the same codes' waveform {fidelity.snr:.1f} dB SNR, "
             f"{fidelity.log_mel:.3f} dB log-mel distance"
         )
     return "; ".join(parts)
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)

@@ -11,7 +11,12 @@ from ..evaluation import metrics
 from ..files import PIPE
 from ..mimi import Mimi
 from ..tiny import SPEECH
-from . import sound_io as sound_ends
+from . import options, sound_io
+
+MORE = (
+    'It uses "tiny", the small model inside this package, and a clip of speech that comes '
+    "with it, and needs no network. tiny is not kyutai/mimi and does not sound like it."
+)
 
 _CODEBOOKS = (1, 4, 8, 16)
 _HEARD = 8  # codebooks of the clip that is written
@@ -28,9 +33,15 @@ the SI-SDR does not. From 4 codebooks on, tiny gains nothing more.
 """
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Define what it takes."""
+    written = "the sound file to write, with 8 codebooks (demo.wav); - is stdout, as WAV"
+    options.output(parser, "OUT", written, "demo.wav")
+
+
 def run(args: argparse.Namespace) -> None:
     """Code a clip of speech with tiny: a sound file or pipe, and a table."""
-    sound_ends.check_sound_output(args.output, args.force)
+    sound_io.check_output(args.output, args.force)
     say = functools.partial(print, file=sys.stderr if args.output == PIPE else sys.stdout)
     mimi = Mimi.from_pretrained("tiny")
     clip = audio.read(SPEECH, mimi.sample_rate)
@@ -45,8 +56,8 @@ def run(args: argparse.Namespace) -> None:
         distance = metrics.log_mel_distance(clip, decoded, mimi.sample_rate)
         say(f"{count:9} {mimi.config.kbps(count):6.3f} {sdr:12.2f} {distance:22.2f}")
         if count == _HEARD:
-            with sound_ends.writing(args.output, None, mimi.sample_rate) as sink:
-                sink.write(decoded)
+            with sound_io.writing(args.output, None, mimi.sample_rate) as writer:
+                writer.write(decoded)
     say(_SPECTRA)
     say(
         f"With {_HEARD} codebooks it sounds like {'stdout' if args.output == PIPE else args.output}"

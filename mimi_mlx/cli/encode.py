@@ -4,34 +4,65 @@ import argparse
 from pathlib import Path
 
 from ..mimi import Mimi
-from ..streaming import validation as check
-from . import code_io as codes_ends
-from . import folder as bulk
-from . import progress as work
-from . import sound_io as sound_ends
+from ..streaming import validation
+from . import code_io, folder, options, sound_io, transcode
+from .progress import Progress, summarise
+
+MORE = (
+    "How many samples IN has, and its sampling rate, is kept with the codes, except in .npy. "
+    "From a folder, every sound file is encoded to a .mimi in the same place under the folder "
+    "CODES, with a manifest.jsonl that lists them; what is there and whole is left alone, so "
+    "the same command goes on after an interruption."
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Define what it takes."""
+    options.sound_input(parser, f"{options.SOUND}, - for stdin, or a folder of them")
+    options.raw(parser, "IN is - and has samples without a header")
+    written = f"{options.CODES}; - is stdout, as .mimi; for a folder, a folder"
+    options.output(parser, "CODES", written)
+    parser.add_argument(
+        "--recursive", action="store_true", default=None, help="folders inside the folder too"
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=int,
+        metavar="N",
+        help="files of a folder, of about the same length, to encode together (8; on a CPU 1)",
+    )
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        metavar="N",
+        help="batches of a folder to encode at once, each in a thread (1; on a CPU one a core, at "
+        "most 4); the result is the same",
+    )
+    options.num_codebooks(parser)
+    options.model(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Encode what ``args.input`` is; the result is the exit code."""
     if Path(args.input).is_dir():
-        return bulk.run(args)
+        return folder.run(args)
     for name in ("recursive", "batch_size", "jobs"):
         if getattr(args, name) is not None:
             raise ValueError(
                 f"--{name.replace('_', '-')} is for a folder, and {args.input} is none. "
                 "Leave it out."
             )
-    codes_ends.check_codes_output(args.output, args.force)
-    sound_ends.check_raw(args.raw, args.input)
-    sound_ends.check_sample_rate(args)
-    with sound_ends.reading(args) as source:
+    code_io.check_output(args.output, args.force)
+    sound_io.check_raw(args.raw, args.input)
+    sound_io.check_sample_rate(args)
+    with sound_io.reading(args) as source:
         mimi = Mimi.from_pretrained(args.model, only="encoder")
-        count = check.num_codebooks(args.num_codebooks, mimi.config)
-        at_once = work.frames_at_once(args)
+        count = validation.num_codebooks(args.num_codebooks, mimi.config)
+        at_once = transcode.frames_at_once(args)
         with (
-            work.Progress("encode", work.seconds(source)) as progress,
-            codes_ends.writing(args, mimi, count, source.sample_rate) as sink,
+            Progress("encode", sound_io.seconds(source)) as progress,
+            code_io.writing(args, mimi, count, source) as writer,
         ):
-            frames = work.encode(mimi, source, count, at_once, sink, progress.advance)
-    work.summarise(mimi, args.output, (count, frames), progress.done, progress.speed)
+            frames = transcode.encode(mimi, source, count, at_once, writer, progress.advance)
+    summarise(mimi, args.output, (count, frames), progress.done, progress.speed)
     return 0

@@ -8,9 +8,37 @@ import sys
 from typing import Any
 
 from .. import audio
-from ..evaluation import quality as evaluate
+from ..evaluation import quality
 from ..mimi import Mimi
-from ..streaming import validation as check
+from ..streaming import validation
+from . import options
+
+MORE = "Without DEG, REF is coded; PESQ and STOI need: pip install 'mimi_mlx[metrics]'."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Define what it takes."""
+    parser.add_argument("reference", metavar="REF", help="a sound file: the original")
+    parser.add_argument("degraded", metavar="DEG", nargs="?", help="a sound file, as long as REF")
+    options.mono(parser)
+    parser.add_argument(
+        "--codebooks",
+        type=_counts,
+        metavar="K,K",
+        help="numbers of codebooks (1,4,8,16,32, as far as the model has them)",
+    )
+    options.model(parser, options.MODELS)
+    parser.add_argument("--against", metavar="MODEL", help="a second model, to compare codes with")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--json", action="store_true", help="print JSON")
+    kind.add_argument("--csv", action="store_true", help="print CSV")
+
+
+def _counts(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers such as 1,8") from None
 
 
 def run(args: argparse.Namespace) -> None:
@@ -30,7 +58,7 @@ def run(args: argparse.Namespace) -> None:
                 "long. Cut one."
             )
         pair = reference.samples, degraded
-        rows = [evaluate.row_of(*pair, reference.sample_rate)]
+        rows = [quality.row_of(*pair, reference.sample_rate)]
     else:
         rows = _coded(args, reference)
     _print(rows, args)
@@ -43,9 +71,9 @@ def _coded(args: argparse.Namespace, reference: audio.Sound) -> list[dict[str, A
     counts = args.codebooks or [n for n in (1, 4, 8, 16, 32) if n <= few]
     for count in counts:
         for model in (mimi, other) if other else (mimi,):
-            check.num_codebooks(count, model.config)
+            validation.num_codebooks(count, model.config)
     clip = audio.resample(reference.samples, reference.sample_rate, mimi.sample_rate)
-    return evaluate.coded(mimi, clip, counts, other)
+    return quality.coded(mimi, clip, counts, other)
 
 
 def _print(rows: list[dict[str, Any]], args: argparse.Namespace) -> None:

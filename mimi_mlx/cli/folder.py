@@ -7,21 +7,19 @@ depends on the folder alone, and a batch is encoded again as it was if a file of
 
 import argparse
 import json
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 from .. import audio
-from ..audio import reader as soundin
+from ..audio.reader import FileReader
+from ..codefile import Header
 from ..files import PIPE, remove_abandoned, replacing
 from ..mimi import Mimi
 from ..model.ops import device
-from ..streaming import validation as check
-from . import batch_encoder as clips
-from . import code_io as codes_ends
-from . import progress as work
-from . import threads
+from ..streaming import validation
+from .batch_encoder import BatchEncoder, Clip, Done, Outcome, cores, in_threads
+from .progress import Progress, say, warn
 
 # Seconds of audio in a batch at most, with what shorter rows are filled up with. A file that is
 # longer is alone in its batch.
@@ -33,32 +31,31 @@ _SUFFIXES = {*audio.FORMATS, *(".aifc", ".au", ".oga", ".opus", ".rf64", ".snd",
 _MANIFEST = "manifest.jsonl"
 
 
-def run(args: argparse.Namespace) -> int:
-    """Encode a folder; the result is the exit code."""
+def run(args: argparse.Namespace, most_seconds: float = _MOST_SECONDS) -> int:
+    """Encode a folder, so many seconds of audio at once; the result is the exit code."""
     size, jobs = _check(args)
     names, others = _sounds(Path(args.input), args.recursive)
     mimi = Mimi.from_pretrained(args.model, only="encoder")
-    count = check.num_codebooks(args.num_codebooks, mimi.config)
-    tally = Tally(Path(args.output))
-    found = tally.survey(names, args, mimi, count)
+    count = validation.num_codebooks(args.num_codebooks, mimi.config)
+    report = FolderReport(Path(args.output))
+    found = report.survey(names, args, mimi, count)
     given_up = threading.Event()
-    with work.Progress("encode", sum(c.samples for c in found) / mimi.sample_rate) as progress:
-        encoder = clips.Encoder(mimi, count, args.mono, args.force, progress, given_up)
+    with Progress("encode", sum(c.samples for c in found) / mimi.sample_rate) as progress:
+        encoder = BatchEncoder(mimi, count, args.mono, args.force, progress, given_up)
         # The longest come first, so that at the end no thread is long alone.
-        batches = list(_batches(found, size, _MOST_SECONDS * mimi.sample_rate))[::-1]
-        threads.run(encoder.encode, batches, jobs, given_up, tally.note)
-        speed = tally.seconds / progress.elapsed
-    tally.write_manifest()
-    print(
-        f"{args.output}: {tally.encoded} files encoded, {tally.found} done before, "
-        f"{tally.failed} failed, {others} passed over that are no sound; "
-        f"{tally.seconds:.2f} s encoded, {speed:.1f} times as fast as real time",
-        file=sys.stderr,
+        batches = list(_batches(found, size, int(most_seconds * mimi.sample_rate)))[::-1]
+        in_threads(encoder.encode, batches, jobs, given_up, report.note)
+        speed = report.seconds / progress.elapsed
+    report.write_manifest()
+    say(
+        f"{args.output}: {report.encoded} files encoded, {report.found} done before, "
+        f"{report.failed} failed, {others} passed over that are no sound; "
+        f"{report.seconds:.2f} s encoded, {speed:.1f} times as fast as real time"
     )
-    return 1 if tally.failed else 0
+    return 1 if report.failed else 0
 
 
-class Tally:
+class FolderReport:
     """What has come of a folder so far."""
 
     def __init__(self, output: Path):
@@ -73,23 +70,24 @@ class Tally:
 
     def survey(
         self, names: list[Path], args: argparse.Namespace, mimi: Mimi, num_codebooks: int
-    ) -> list[clips.Clip]:
+    ) -> list[Clip]:
         """What the files say they are; those that cannot be read are named."""
         found = []
         for name in names:
             source = Path(args.input) / name
             try:
-                with soundin.FileReader(source, args.mono) as file:
+                with FileReader(source, args.mono) as file:
                     samples = -(-file.samples * mimi.sample_rate // file.sample_rate)
-                    header = codes_ends.header(mimi, args.model, num_codebooks, file.sample_rate)
+                    rate, about = file.sample_rate, {"model": args.model}
+                    header = Header.for_model(mimi, num_codebooks, rate, about)
             except ValueError as error:
                 self._fail(error)
                 continue
             target = self._output / name.with_suffix(".mimi")
-            found.append(clips.Clip(source, target, samples, header))
+            found.append(Clip(source, target, samples, header))
         return found
 
-    def note(self, outcomes: list[clips.Outcome]) -> None:
+    def note(self, outcomes: list[Outcome]) -> None:
         """Count what has come of a batch."""
         for outcome in outcomes:
             if isinstance(outcome, ValueError):
@@ -109,7 +107,7 @@ class Tally:
         with replacing(self._output / _MANIFEST) as beside:
             beside.write_text("".join(lines))
 
-    def _list(self, done: clips.Done, seconds: float) -> None:
+    def _list(self, done: Done, seconds: float) -> None:
         path = done.clip.target.relative_to(self._output).as_posix()
         facts = {"path": path, "frames": done.frames, "seconds": seconds, "sha256": done.sha256}
         self._manifest[path] = json.dumps(facts, ensure_ascii=False) + "\n"
@@ -117,7 +115,7 @@ class Tally:
     def _fail(self, error: ValueError) -> None:
         """Name a bad file, and pass over it."""
         self.failed += 1
-        work.say(str(error))
+        warn(str(error))
 
 
 def _check(args: argparse.Namespace) -> tuple[int, int]:
@@ -135,7 +133,7 @@ def _check(args: argparse.Namespace) -> tuple[int, int]:
     if size is None:
         size = device.batch_size()
     if jobs is None:
-        jobs = min(device.most_threads(), threads.cores())
+        jobs = min(device.most_threads(), cores())
     if size < 1:
         raise ValueError(f"--batch-size is {size}; a batch has at least one file. Give 1 or more.")
     if jobs < 1:
@@ -168,12 +166,12 @@ def _sounds(folder: Path, recursive: bool) -> tuple[list[Path], int]:
     return names, len(files) - len(names)
 
 
-def _batches(found: list[clips.Clip], size: int, most: int) -> Iterator[list[clips.Clip]]:
+def _batches(found: list[Clip], size: int, most: int) -> Iterator[list[Clip]]:
     """Clips of about the same length, at most ``size`` of them and ``most`` samples when filled up.
 
     One that is longer than that is alone.
     """
-    batch: list[clips.Clip] = []
+    batch: list[Clip] = []
     for clip in sorted(found, key=lambda clip: (clip.samples, clip.source)):
         if batch and (len(batch) == size or (len(batch) + 1) * clip.samples > most):
             yield batch

@@ -6,23 +6,33 @@ import math
 import platform
 from importlib.metadata import version
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from .. import codefile
-from ..audio import reader as soundin
-from ..checkpoint import hub, layouts
-from ..checkpoint import load as weights
-from ..checkpoint import mlx_format as converted
-from ..codefile import arrays as codes_io
+from ..audio.reader import FileReader
+from ..checkpoint import hub, layouts, mlx_format
+from ..checkpoint.load import load
+from ..codefile import arrays
 from ..codefile.header import MAGIC
 from ..files import PIPE, open_safetensors
-from ..model.config import MimiConfig
-from ..model.ops import device
-from ..model.ops import linux as blas
-from . import sound_io as sound_ends
+from ..model.ops import device, linux
+from . import code_io, sound_io
 
 # Tensors of a checkpoint that count how often entries were used; they are no parameters.
 _COUNTERS = (".cluster_usage", ".initialized", "._initialized")
+
+
+MORE = ""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Define what it takes."""
+    parser.add_argument(
+        "what",
+        metavar="FILE|MODEL",
+        help="a file, - for stdin (.mimi or sound), a folder, a Hub id such as kyutai/mimi, or "
+        "tiny",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -30,10 +40,10 @@ def run(args: argparse.Namespace) -> int:
     path = Path(args.what)
     if args.what == PIPE:
         lines = _stdin()
-    elif path.is_file() and path.suffix.lower() == ".mimi":
+    elif path.is_file() and code_io.is_own(path):
         lines = _mimi(path, path.stat().st_size)
     elif path.is_file() and _holds_codes(path):
-        lines = _codes(path)
+        lines = _codes(args.what, path.stat().st_size, code_io.ClipReader(arrays.read(path)))
     elif path.is_file() and path.suffix != ".safetensors":
         lines = _sound(path, path.stat().st_size)
     else:
@@ -45,38 +55,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _stdin() -> dict[str, str]:
-    with sound_ends.buffered_stdin() as file:
+    with sound_io.buffered_stdin() as file:
         begin = file.read(len(MAGIC))
         size = file.seek(0, 2)
         file.seek(0)
         return (_mimi if begin == MAGIC else _sound)(file, size)
-
-
-def _mimi(file: Path | BinaryIO, size: int) -> dict[str, str]:
-    with codefile.Reader(file) as reader:
-        for _ in reader:
-            pass
-        head, frames, count = reader.header, reader.frames, reader.num_codebooks
-        kbps = head.frame_bytes * 8 * head.sample_rate / head.frame_size / 1000
-        lines = {
-            "codes": str(file) if isinstance(file, Path) else "stdin",
-            "shape": f"[1, {count}, {frames}]: {count} codebooks, {frames} frames",
-            "seconds": f"{reader.samples / head.sample_rate:.4f} ({reader.samples} at "
-            f"{head.sample_rate} Hz)",
-            "bitrate": f"{kbps:.4g} kbps, at {head.bits_per_code} bits a code and "
-            f"{head.sample_rate / head.frame_size:g} frames a second",
-            "size": f"{size} bytes",
-        }
-        if head.source_rate:
-            lines["source"] = f"{head.source_rate} Hz"
-        if head.fingerprint:
-            model = head.metadata.get("model", "a model")
-            lines["made by"] = f"{model}, fingerprint {head.fingerprint}"
-        if head.metadata:
-            lines["metadata"] = json.dumps(dict(head.metadata))
-        if reader.damage:
-            lines["damage"] = reader.damage
-    return lines
 
 
 def _holds_codes(path: Path) -> bool:
@@ -91,32 +74,48 @@ def _holds_codes(path: Path) -> bool:
         return False  # loading it as a model says what is wrong
 
 
-def _codes(path: Path) -> dict[str, str]:
-    clip = codes_io.read(path)
-    _, count, frames = clip.codes.shape
-    usual = MimiConfig()  # of every Mimi that is published
-    if clip.samples is None or not clip.sample_rate:
-        seconds = f"{frames / usual.frame_rate:.2f}, in whole frames"
-    else:
-        seconds = f"{clip.samples / clip.sample_rate:.4f} ({clip.samples} at {clip.sample_rate} Hz)"
+def _mimi(file: Path | IO[bytes], size: int) -> dict[str, str]:
+    with codefile.Reader(file) as reader:
+        return _codes(str(file) if isinstance(file, Path) else "stdin", size, reader)
+
+
+def _codes(name: str, size: int, reader: code_io.CodeReader) -> dict[str, str]:
+    """What is known of codes, of a .mimi file or of arrays."""
+    own = isinstance(reader, codefile.Reader)
+    values = ""
+    for codes in reader:  # arrays are one block
+        values = f"{codes.min()} to {codes.max()}"
+    head, count = reader.header, reader.num_codebooks
+    # Arrays do not say how long a frame is: then as long as of every published Mimi.
+    rate = (head.sample_rate if own else codefile.Header.sample_rate) / head.frame_size
+    bits = head.bits_per_code
+    kbps = (head.frame_bytes * 8 if own else count * bits) * rate / 1000
+    seconds = f"{reader.samples / head.sample_rate:.4f} ({reader.samples} at {head.sample_rate} Hz)"
+    if not own and head.samples is None:
+        seconds = f"{reader.frames / rate:.2f}, in whole frames"
+    source, source_samples = head.source_rate, head.metadata.get("source_samples")
     lines = {
-        "codes": str(path),
-        "shape": f"[1, {count}, {frames}]: {count} codebooks, {frames} frames",
-        "values": f"{clip.codes.min()} to {clip.codes.max()}",
+        "codes": name,
+        "shape": f"[1, {count}, {reader.frames}]: {count} codebooks, {reader.frames} frames",
+        "values": "" if own else values,
         "seconds": seconds,
-        "bitrate": f"{usual.kbps(count):.4g} kbps, at {usual.bits_per_code} bits a code and "
-        f"{usual.frame_rate} frames a second",
-        "size": f"{path.stat().st_size} bytes",
+        "bitrate": f"{kbps:.4g} kbps, at {bits} bits a code and {rate:g} frames a second",
+        "size": f"{size} bytes",
+        "source": f"{source} Hz" if source and own else "",
     }
-    if clip.source_rate and clip.source_samples:
-        lines["source"] = f"{clip.source_samples} samples at {clip.source_rate} Hz"
-    if clip.fingerprint:
-        lines["made by"] = f"{clip.model or 'a model'}, fingerprint {clip.fingerprint}"
-    return lines
+    if not own and source and source_samples:
+        lines["source"] = f"{source_samples} samples at {source} Hz"
+    if head.fingerprint:
+        model = head.metadata.get("model", "a model")
+        lines["made by"] = f"{model}, fingerprint {head.fingerprint}"
+    if own and head.metadata:
+        lines["metadata"] = json.dumps(dict(head.metadata))
+    lines["damage"] = reader.damage or ""
+    return {name: value for name, value in lines.items() if value}
 
 
-def _sound(file: Path | BinaryIO, size: int) -> dict[str, str]:
-    with soundin.FileReader(file, mono=True) as source:
+def _sound(file: Path | IO[bytes], size: int) -> dict[str, str]:
+    with FileReader(file, mono=True) as source:
         for _ in source:  # is all of it there?
             pass
     seconds = source.given / source.sample_rate
@@ -132,7 +131,7 @@ def _sound(file: Path | BinaryIO, size: int) -> dict[str, str]:
 
 def _model(name: str) -> dict[str, str]:
     config, files = hub.find(name)
-    codec = weights.load(files, config)
+    codec = load(files, config)
     count, rate = config.num_quantizers, config.frame_rate
     size = sum(file.stat().st_size for file in files)
     return {
@@ -148,7 +147,7 @@ def _model(name: str) -> dict[str, str]:
         f"{config.kbps(count):.4g} kbps with all {count}",
         "fingerprint": codec.fingerprint,
         "device": device.name(),
-        "BLAS": blas.blas_in_use(),
+        "BLAS": linux.blas_in_use(),
         "versions": f"mimi_mlx {version('mimi_mlx')}, mlx {version('mlx')}, Python "
         f"{platform.python_version()}, {platform.system()} {platform.machine()}",
     }
@@ -162,8 +161,8 @@ def _tensors(files: list[Path]) -> dict[str, str]:
         with open_safetensors(path, "Download it again.") as file:
             about |= file.metadata() or {}
             shapes |= {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
-    if converted.KEY in about:
-        recipe, half = converted.about(about[converted.KEY], str(files[0]))
+    if mlx_format.KEY in about:
+        recipe, half = mlx_format.about(about[mlx_format.KEY], str(files[0]))
         alone = f", the {half} alone" if half else ""
         return {"layout": f"converted: {recipe}{alone}", "tensors": str(len(shapes))}
     layout, within = layouts.layout_of(shapes)

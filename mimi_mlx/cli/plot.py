@@ -9,6 +9,18 @@ import numpy as np
 from .. import audio
 from ..files import check_output, replacing
 from ..mimi import Mimi
+from . import options
+
+MORE = "Needs matplotlib: pip install 'mimi_mlx[plot]'."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Define what it takes."""
+    parser.add_argument("input", metavar="IN", help="a sound file")
+    options.mono(parser)
+    options.output(parser, "OUT", "a .png file to write")
+    parser.add_argument("--num-codebooks", type=int, default=8, metavar="K", help="drawn (8)")
+    options.model(parser, options.MODELS)
 
 
 def run(args: argparse.Namespace) -> None:

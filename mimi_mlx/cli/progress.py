@@ -1,34 +1,11 @@
-"""What encode, decode and roundtrip share: long work in pieces, with a bar, and its summary."""
+"""What a command says on stderr while it works, and of its work when it is done."""
 
-import argparse
 import sys
 import threading
 import time
-from collections.abc import Callable
 
-import numpy as np
-from tqdm import tqdm
-
-from ..audio.reader import Reader, pieces, resampled
 from ..files import PIPE
 from ..mimi import Mimi
-from .code_io import Sink
-
-BLOCK = 128
-"""Frames at once, between two moves of the bar: 10 s of audio, in steps of the best length."""
-
-
-def frames_at_once(args: argparse.Namespace) -> int:
-    """Frames in a piece of work: one if a pipe may be live, so that each goes out at once.
-
-    It does not depend on when or in what portions data arrives, and so neither does the result.
-    """
-    return 1 if PIPE in (args.input, args.output) else BLOCK
-
-
-def seconds(source: Reader) -> float | None:
-    """Seconds of audio that a source says it has, if it does."""
-    return None if source.samples is None else source.samples / source.sample_rate
 
 
 class Progress:
@@ -46,6 +23,8 @@ class Progress:
         self._lock = threading.Lock()
 
     def __enter__(self) -> "Progress":
+        from tqdm import tqdm  # slow to import, and --help needs none
+
         self._bar = tqdm(
             total=self._seconds,
             desc=self._what,
@@ -81,42 +60,25 @@ class Progress:
         return time.perf_counter() - self._start
 
 
-def encode(
-    mimi: Mimi,
-    source: Reader,
-    num_codebooks: int,
-    at_once: int,
-    sink: Sink,
-    advance: Callable[[float], None],
-) -> int:
-    """Encode all of a source, so many frames at once, in constant memory; the count of frames.
-
-    ``advance`` is told of the seconds that are done, and may raise to end the work.
-    """
-    stream = mimi.encoder_stream(num_codebooks=num_codebooks)
-    samples = 0
-    blocks = resampled(source, mimi.sample_rate)
-    for pcm in pieces(blocks, at_once * mimi.frame_size):
-        sink.write(np.array(stream.push(pcm)))
-        samples += len(pcm)
-        advance(len(pcm) / mimi.sample_rate)
-    sink.finish(np.array(stream.flush()), source, samples)
-    return -(-samples // mimi.frame_size)
-
-
 def say(line: str) -> None:
     """One line on stderr, above the bar if there is one."""
+    from tqdm import tqdm
+
     with tqdm.external_write_mode(file=sys.stderr):
-        print("mimi-mlx:", " ".join(line.split()), file=sys.stderr)
+        print(line, file=sys.stderr)
+
+
+def warn(what: str) -> None:
+    """Say in one line what is wrong."""
+    say(f"mimi-mlx: {' '.join(what.split())}")
 
 
 def summarise(
     mimi: Mimi, output: str, shape: tuple[int, int], seconds: float, speed: float
 ) -> None:
-    """One line on stderr about work that is done: ``shape`` is ``[K, F]`` of its codes."""
+    """Say in one line what was done: ``shape`` is ``[K, F]`` of the codes."""
     count, frames = shape
-    print(
+    say(
         f"{'stdout' if output == PIPE else output}: {seconds:.2f} s, {frames} frames of {count} "
-        f"codes, {mimi.config.kbps(count):.3g} kbps, {speed:.1f} times as fast as real time",
-        file=sys.stderr,
+        f"codes, {mimi.config.kbps(count):.3g} kbps, {speed:.1f} times as fast as real time"
     )

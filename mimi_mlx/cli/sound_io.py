@@ -5,11 +5,12 @@ import contextlib
 import shutil
 import tempfile
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import IO
 
-from ..audio import reader as soundin
-from ..audio import writer as soundout
-from ..files import PIPE, check_output, stdin, stdout
+from .. import audio, files
+from ..audio.reader import FileReader, RawReader, SoundReader
+from ..audio.writer import PipeWriter, SoundWriter
+from ..files import PIPE, stdin, stdout
 
 # Bytes of a sound file from stdin that are kept in memory; longer ones wait on the disk.
 _IN_MEMORY = 1 << 24
@@ -51,32 +52,38 @@ def check_sample_rate(args: argparse.Namespace) -> None:
         )
 
 
-def check_sound_output(path: str, force: bool) -> None:
+def check_output(path: str, force: bool) -> None:
     """An output can be written, and in this format.
 
     Raises:
         ValueError: It cannot.
     """
     if path != PIPE:
-        soundout.check_format(path)
-    check_output(path, force)
+        audio.check_format(path)
+    files.check_output(path, force)
+
+
+def seconds(source: SoundReader) -> float | None:
+    """Seconds of audio that a source says it has, if it does."""
+    return None if source.samples is None else source.samples / source.sample_rate
 
 
 @contextlib.contextmanager
-def reading(args: argparse.Namespace) -> Iterator[soundin.Reader]:
+def reading(args: argparse.Namespace) -> Iterator[SoundReader]:
     """The blocks of ``args.input``."""
     with contextlib.ExitStack() as stack:
         if args.input != PIPE:
-            source = soundin.FileReader(args.input, args.mono)
+            source: SoundReader = FileReader(args.input, args.mono)
         elif args.raw:
-            source = soundin.RawReader(stdin(), args.raw, args.sample_rate)
+            source = RawReader(stdin(), args.raw, args.sample_rate)
         else:
-            source = soundin.FileReader(stack.enter_context(buffered_stdin()), args.mono)
-        yield stack.enter_context(source)
+            source = FileReader(stack.enter_context(buffered_stdin()), args.mono)
+        stack.enter_context(source)
+        yield source
 
 
 @contextlib.contextmanager
-def buffered_stdin() -> Iterator[BinaryIO]:
+def buffered_stdin() -> Iterator[IO[bytes]]:
     """All of stdin as a file that can seek, which libsndfile needs and a pipe cannot."""
     with tempfile.SpooledTemporaryFile(_IN_MEMORY) as file, stdin() as pipe:
         shutil.copyfileobj(pipe, file)
@@ -85,11 +92,11 @@ def buffered_stdin() -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def writing(path: str, raw: str | None, sample_rate: int) -> Iterator[soundout.Writer]:
+def writing(path: str, raw: str | None, sample_rate: int) -> Iterator[SoundWriter]:
     """What takes the blocks of an output; ``raw`` is the kind of samples in a pipe."""
     if path != PIPE:
-        with soundout.writing(path, sample_rate) as file:
+        with audio.writing(path, sample_rate) as file:
             yield file
     else:
         with stdout() as pipe:
-            yield soundout.PipeWriter(pipe, raw, sample_rate)
+            yield PipeWriter(pipe, raw, sample_rate)

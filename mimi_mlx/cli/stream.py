@@ -26,8 +26,8 @@ from ..live.trace import Trace
 from ..mimi import Mimi
 from ..streaming import validation
 from ..streaming.worker import MimiWorker
+from . import options
 
-HELP = "Hear yourself, live, through the codec."
 MORE = (
     "Microphone to codes to speaker, until Ctrl-C. With --send the codes go to another machine "
     "over UDP, with --listen they come from one, with both it is a call. That is without any "
@@ -41,8 +41,6 @@ _LATENCY = 20.0 if sys.platform == "darwin" else 40.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``stream``."""
-    from . import _model, _num_codebooks
-
     add = parser.add_argument
     add("--list-devices", action="store_true", help="print the devices that there are, and stop")
     device = "number or part of its name (the system's default)"
@@ -52,19 +50,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--latency", type=float, default=_LATENCY, metavar="MS", help=latency)
     add("--no-playback", action="store_true", help="no speaker")
     add("--input", metavar="FILE", help="a sound file in place of the microphone")
-    add("--mono", action="store_true", help="mix several channels of FILE down to one")
+    options.mono(parser, "several channels of FILE")
     add("--fast", action="store_true", help="FILE as fast as it can be coded; with --no-playback")
     add("--record", metavar="FILE", help="write the codes to a .mimi file, as they come")
     add("--save-wav", metavar="FILE", help="write what is heard to a sound file, .wav or another")
     add("--trace", metavar="FILE", help="write a trace for chrome://tracing or ui.perfetto.dev")
-    add("-f", "--force", action="store_true", help="overwrite files that exist")
+    options.force(parser, "files that exist")
     add("--send", type=_address, metavar="HOST:PORT", help="send the codes there")
     add("--listen", type=_port, metavar="PORT", help="play codes that come to this UDP port")
     add("--allow", metavar="HOST", help="with --listen, take codes from this machine alone")
     add("--duration", type=float, metavar="SECONDS", help="stop after so long")
     add("--json", action="store_true", help="print the figures at the end as JSON")
-    _num_codebooks(parser)
-    _model(parser)
+    options.num_codebooks(parser)
+    options.model(parser)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -2,14 +2,26 @@
 
 import argparse
 import json
-import sys
 
-from ..checkpoint import hub
-from ..checkpoint import mlx_format as converted
+from ..checkpoint import hub, mlx_format
 from ..checkpoint.load import load
 from ..evaluation import bench, verify
 from ..mimi import Mimi
 from ..model.ops.device import named
+from . import options
+from .progress import warn
+
+MORE = "Exit code 0 if all checks pass, 1 if one fails."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Define what it takes."""
+    parser.add_argument(
+        "model", metavar="MODEL", nargs="?", default="tiny", help=f"{options.MODELS} (tiny)"
+    )
+    options.device(parser, "instead of MLX's default")
+    parser.add_argument("--hub", action="store_true", help="and kyutai/mimi's published figures")
+    parser.add_argument("--json", action="store_true", help="for a report of a bug")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -17,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     device = named(args.device)
     config, files = hub.find(args.model)
     mimi = Mimi(load(files, config, device=device), device)
-    recipe = converted.recipe(files)
+    recipe = mlx_format.recipe(files)
     published = []
     if args.hub:  # first: it may not be to be had
         published = list(verify.published(Mimi.from_pretrained("kyutai/mimi", device=device)))
@@ -32,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"{args.model} on {machine['device']}, {machine['chip']}, {machine['versions']}\n")
         print("\n".join(_table(checks)))
     if failed:
-        print(f"mimi-mlx: {len(failed)} of {len(checks)} checks failed", file=sys.stderr)
+        warn(f"{len(failed)} of {len(checks)} checks failed")
     return 1 if failed else 0
 
 

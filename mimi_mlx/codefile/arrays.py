@@ -1,39 +1,21 @@
 """Codes of one clip in arrays: .safetensors and .npz, which say all about them, and .npy.
 
-codefile.py has the format of this package, .mimi.
+A clip is what the .mimi file of this package gives too, a :class:`CodeFile`.
 """
 
+import contextlib
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from safetensors.numpy import save
 
 from ..files import check_extension, open_safetensors, replacing
-
-
-class CodedClip(NamedTuple):
-    """The codes of a clip and what is known of their origin; None is unknown."""
-
-    codes: np.ndarray
-    """int32 ``[1, K, F]``."""
-    samples: int | None = None
-    """Samples of the clip at ``sample_rate``; the last frame may be only partly filled."""
-    sample_rate: int | None = None
-    """The model's rate in Hz."""
-    source_rate: int | None = None
-    """The rate in Hz of the file that was encoded."""
-    source_samples: int | None = None
-    """Samples of the file that was encoded, at its own rate."""
-    fingerprint: str | None = None
-    """That of the model which made the codes; another model's codes mean something else."""
-    model: str | None = None
-    """What the model was called."""
-
+from . import CodeFile, Header
+from .reader import check_count
 
 # What numpy raises for files that are damaged, or promise more than there is memory for.
 _UNREADABLE = (
@@ -49,125 +31,152 @@ _UNREADABLE = (
 
 _NUMBERS = ("samples", "sample_rate", "source_rate", "source_samples")
 _WORDS = ("fingerprint", "model")
+_METADATA = ("model", "source_samples")  # what a header has no field for
+
+Facts = dict[str, str]
+"""What a file says of its codes, in words."""
 
 
-def write(path: str | Path, clip: CodedClip) -> None:
+def write(path: str | Path, clip: CodeFile) -> None:
     """Write a clip's codes in the format of the extension.
+
+    Of the header's metadata, ``model`` is kept, and ``source_samples``: those of the file that was
+    encoded, at its own rate.
 
     Raises:
         ValueError: The extension is not known.
     """
-    check_format(path)
+    check_extension(path, FORMATS, "codes are kept in")
+    header = clip.header
+    known = {
+        "samples": clip.samples,
+        "sample_rate": header.sample_rate,
+        "source_rate": header.source_rate,
+        "source_samples": header.metadata.get("source_samples"),
+        "fingerprint": header.fingerprint,
+        "model": header.metadata.get("model"),
+    }
+    facts = {key: str(value) for key, value in known.items() if value is not None}
     with replacing(path) as beside:
-        FORMATS[beside.suffix.lower()][1](beside, clip)
+        FORMATS[beside.suffix.lower()][1](beside, clip.codes.astype(np.int32), facts)
 
 
-def read(path: str | Path) -> CodedClip:
-    """Read a clip's codes.
+def read(path: str | Path, num_codebooks: int | None = None) -> CodeFile:
+    """Read a clip's codes, of the first ``num_codebooks``; None means all.
+
+    No file says how long its frames are, and .npy says nothing at all: the header then has what
+    every published Mimi has. Its metadata may have what :func:`write` keeps.
 
     Raises:
-        ValueError: The file is missing, damaged, of another format, or does not hold the codes
-            of one clip.
+        ValueError: The file is missing, damaged, of another format, does not hold the codes of
+            one clip, or holds fewer codebooks.
     """
     path = Path(path)
-    check_format(path)
+    check_extension(path, FORMATS, "codes are kept in")
     if not path.is_file():
         raise ValueError(f"{path} is no file; codes come from one. Check the path.")
-    clip = FORMATS[path.suffix.lower()][0](path)
-    codes = clip.codes[None] if clip.codes.ndim == 2 else clip.codes
+    stored, facts = FORMATS[path.suffix.lower()][0](path)
+    numbers = _numbers(path, facts)
+    codes = stored[None] if stored.ndim == 2 else stored
     if codes.ndim != 3 or codes.shape[0] != 1 or 0 in codes.shape or codes.dtype.kind not in "iu":
         raise ValueError(
-            f"{path} has {clip.codes.dtype} {list(clip.codes.shape)}; the codes of a clip are "
+            f"{path} has {stored.dtype} {list(stored.shape)}; the codes of a clip are "
             "integers [1, K, F] or [K, F]. Check which array was saved."
         )
-    return clip._replace(codes=codes.astype(np.int32))
+    header = _header(path, codes.shape, numbers, facts)
+    count = check_count(num_codebooks, header.num_codebooks, str(path))
+    whole = codes.shape[2] * header.frame_size
+    samples = whole if header.samples is None else header.samples
+    return CodeFile(codes[:, :count].astype(np.int32), samples, header, None)
 
 
-def check_format(path: str | Path) -> None:
-    """The extension of ``path`` is one of a format for codes.
-
-    Raises:
-        ValueError: It is not.
-    """
-    check_extension(path, FORMATS, "codes are kept in")
-
-
-def _write_safetensors(path: Path, clip: CodedClip) -> None:
-    known = _known(clip) | {"num_codebooks": str(clip.codes.shape[1])}
-    codes = np.ascontiguousarray(clip.codes, np.int32)
-    path.write_bytes(save({"codes": codes}, metadata=known))
+def _numbers(path: Path, facts: Facts) -> dict[str, int]:
+    found = {key: facts[key] for key in _NUMBERS if key in facts}
+    for key, value in found.items():
+        if not value.isascii() or not value.isdigit():
+            raise ValueError(
+                f"{path} has {value!r} for {key}; it must be a whole number. Encode the clip again."
+            )
+    return {key: int(value) for key, value in found.items()}
 
 
-def _read_safetensors(path: Path) -> CodedClip:
+def _header(path: Path, shape: tuple[int, ...], numbers: dict[str, int], facts: Facts) -> Header:
+    """What a file says of codes ``[1, K, F]``; what has no place in a header is left out."""
+    said = {**facts, **numbers}.items()
+    try:
+        return Header(
+            shape[1],
+            sample_rate=numbers.get("sample_rate", Header.sample_rate),
+            frames=shape[2],
+            samples=numbers.get("samples"),
+            source_rate=numbers.get("source_rate"),
+            fingerprint=facts.get("fingerprint"),
+            metadata={key: value for key, value in said if key in _METADATA},
+        )
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+
+
+def _write_safetensors(path: Path, codes: np.ndarray, facts: Facts) -> None:
+    facts = facts | {"num_codebooks": str(codes.shape[1])}
+    path.write_bytes(save({"codes": np.ascontiguousarray(codes)}, metadata=facts))
+
+
+def _read_safetensors(path: Path) -> tuple[np.ndarray, Facts]:
     with open_safetensors(path, "Encode the clip again.") as file:
-        names, known = list(file.keys()), file.metadata() or {}
+        names, facts = sorted(file.keys()), file.metadata() or {}
         codes = file.get_tensor("codes") if "codes" in names else None
     if codes is None:
-        raise ValueError(
-            f"{path} has no tensor named codes, but {', '.join(sorted(names)[:3]) or 'none'}. "
-            "Give a file that `mimi-mlx encode` wrote."
-        )
-    return _with_facts(path, codes, known)
+        raise _no_codes(path, f"tensor named codes, but {', '.join(names[:3]) or 'none'}")
+    return codes, facts
 
 
-def _known(clip: CodedClip) -> dict[str, str]:
-    """What is known of a clip, in words."""
-    return {k: str(v) for k, v in clip._asdict().items() if k != "codes" and v is not None}
+def _write_npz(path: Path, codes: np.ndarray, facts: Facts) -> None:
+    np.savez(path, codes=codes, **facts)  # type: ignore[arg-type]  # none is numpy's allow_pickle
 
 
-def _with_facts(path: Path, codes: np.ndarray, known: dict[str, str]) -> CodedClip:
-    """A clip and what is known of it; what else a file says is left out."""
-    for key in _NUMBERS:
-        if not known.get(key, "1").isascii() or not known.get(key, "1").isdigit():
-            raise ValueError(
-                f"{path} has {known[key]!r} for {key}; it must be a whole number. "
-                "Encode the clip again."
-            )
-    numbers = {key: int(known[key]) for key in _NUMBERS if key in known}
-    words = {key: known[key] for key in _WORDS if key in known}
-    return CodedClip(codes, **numbers, **words)
-
-
-def _write_npz(path: Path, clip: CodedClip) -> None:
-    np.savez(path, codes=clip.codes.astype(np.int32), **_known(clip))
-
-
-def _read_npz(path: Path) -> CodedClip:
-    try:
+def _read_npz(path: Path) -> tuple[np.ndarray, Facts]:
+    with _reading(path):
         found = np.load(path, allow_pickle=False)
         if isinstance(found, np.ndarray):
             raise ValueError("it is a single array")
         with found as file:
-            arrays = {key: file[key] for key in file.files if key in CodedClip._fields}
-    except _UNREADABLE as error:
-        raise ValueError(
-            f"{path} cannot be read as .npz ({error}). Encode the clip again."
-        ) from error
+            known = [key for key in ("codes", *_NUMBERS, *_WORDS) if key in file.files]
+            arrays = {key: file[key] for key in known}
     if "codes" not in arrays:
-        raise ValueError(
-            f"{path} has no array named codes. Give a file that `mimi-mlx encode` wrote."
-        )
-    return _with_facts(path, arrays.pop("codes"), {k: str(v) for k, v in arrays.items()})
+        raise _no_codes(path, "array named codes")
+    return arrays.pop("codes"), {key: str(value) for key, value in arrays.items()}
 
 
-def _write_npy(path: Path, clip: CodedClip) -> None:
-    np.save(path, clip.codes.astype(np.int32))
+def _write_npy(path: Path, codes: np.ndarray, facts: Facts) -> None:
+    np.save(path, codes)
 
 
-def _read_npy(path: Path) -> CodedClip:
+def _read_npy(path: Path) -> tuple[np.ndarray, Facts]:
+    with _reading(path), path.open("rb") as file:
+        return np.lib.format.read_array(file, allow_pickle=False), {}
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """What numpy raises inside is one ValueError."""
     try:
-        with path.open("rb") as file:
-            return CodedClip(np.lib.format.read_array(file, allow_pickle=False))
+        yield
     except _UNREADABLE as error:
         raise ValueError(
-            f"{path} cannot be read as .npy ({error}). Encode the clip again."
+            f"{path} cannot be read as {path.suffix.lower()} ({error}). Encode the clip again."
         ) from error
 
 
-_Format = tuple[Callable[[Path], CodedClip], Callable[[Path, CodedClip], None]]
+def _no_codes(path: Path, what: str) -> ValueError:
+    return ValueError(f"{path} has no {what}. Give a file that `mimi-mlx encode` wrote.")
+
+
+_Read = Callable[[Path], tuple[np.ndarray, Facts]]
+_Write = Callable[[Path, np.ndarray, Facts], None]
 
 # Extension: how it is read, how it is written.
-FORMATS: dict[str, _Format] = {
+FORMATS: dict[str, tuple[_Read, _Write]] = {
     ".safetensors": (_read_safetensors, _write_safetensors),
     ".npz": (_read_npz, _write_npz),
     ".npy": (_read_npy, _write_npy),

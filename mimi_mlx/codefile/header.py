@@ -70,7 +70,7 @@ class Header:
             value = getattr(self, name)
             if value is None and optional:
                 continue
-            if not isinstance(value, numbers.Integral) or not least <= value <= most:
+            if not isinstance(value, numbers.Integral) or not least <= int(value) <= most:
                 raise ValueError(
                     f"{name} is {value!r}; in a .mimi file it is a whole number from {least} to "
                     f"{most}. Give one."
@@ -106,6 +106,10 @@ class Header:
         """Bytes that one frame takes: 11 for 8 codes of 11 bits."""
         return frame_bytes(self.num_codebooks, self.bits_per_code)
 
+    def may_be_of(self, mimi: "Mimi") -> bool:
+        """Whether a model made these codes, or their maker is unknown."""
+        return self.fingerprint in (None, mimi.fingerprint)
+
     def check_model(self, mimi: "Mimi", force: bool = False) -> None:
         """A model can decode these codes; ``force`` lets one with another fingerprint pass.
 
@@ -119,7 +123,7 @@ class Header:
                 f"the codes are of frames of {ours[0]} samples at {ours[1]} Hz; this model's have "
                 f"{theirs[0]} at {theirs[1]} Hz. Load the model that made them."
             )
-        if not force and self.fingerprint not in (None, mimi.fingerprint):
+        if not force and not self.may_be_of(mimi):
             raise ValueError(
                 f"the codes were made by the model with fingerprint {self.fingerprint}; this "
                 f"model's is {mimi.fingerprint}, and to it they mean something else. Load the "
@@ -179,15 +183,9 @@ def unpack(head: bytes) -> Head | None:
         )
     if length > MAX_METADATA:
         raise ValueError(f"{length} bytes of metadata; at most {MAX_METADATA} fit. Write it anew.")
-    header = Header(
-        codebooks,
-        bits,
-        rate,
-        size,
-        *(None if n == _UNKNOWN else n for n in counts),
-        source_rate=source or None,
-        fingerprint=mark.hex() if any(mark) else None,
-    )
+    frames, samples = (None if n == _UNKNOWN else n for n in counts)
+    maker = mark.hex() if any(mark) else None
+    header = Header(codebooks, bits, rate, size, frames, samples, source or None, maker)
     return Head(header, length, crc)
 
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from .header import Header
 from .records import SIZE, Block, End
 from .scanner import Scanner
 
-File = str | os.PathLike | BinaryIO
+File = str | os.PathLike[str] | IO[bytes]
 
 
 class Reader:
@@ -37,11 +37,14 @@ class Reader:
     """The K of what iterating gives."""
 
     def __init__(self, file: File, num_codebooks: int | None = None):
-        self._owned = isinstance(file, (str, os.PathLike))
-        name = file if self._owned else getattr(file, "name", None)  # of a pipe it is a number
-        self._name = "the stream" if name is None or isinstance(name, int) else str(name)
-        self._file = _open(file) if self._owned else file
-        self._scanner = Scanner(self._file)
+        self._own: IO[bytes] | None = None
+        if isinstance(file, (str, os.PathLike)):
+            self._name = str(file)
+            file = self._own = _open(file)
+        else:
+            name = getattr(file, "name", None)  # of a pipe it is a number
+            self._name = "the stream" if name is None or isinstance(name, int) else str(name)
+        self._scanner = Scanner(file)
         self._facts: list[str] = []  # what is wrong, apart from what counting shows
         self._ahead: tuple[Block, bytes] | None = None
         self._end: End | None = None
@@ -58,7 +61,7 @@ class Reader:
         """Then ``header`` has what blocks tell, and else what every published Mimi has."""
         try:
             self._begin()
-            self.num_codebooks = self._check_count(num_codebooks)
+            self.num_codebooks = check_count(num_codebooks, self.header.num_codebooks, self._name)
         except BaseException:
             self.close()
             raise
@@ -71,8 +74,8 @@ class Reader:
 
     def close(self) -> None:
         """Close the file, if it was given as a path."""
-        if self._owned:
-            self._file.close()
+        if self._own:
+            self._own.close()
 
     def __iter__(self) -> Iterator[np.ndarray]:
         while found := self._next():
@@ -150,27 +153,19 @@ class Reader:
             self._facts.append("its metadata is damaged")
 
     def _begin_without_header(self) -> None:
-        found = self._scanner.next()
-        if found is None or isinstance(found[0], End):
+        block, payload = self._scanner.next() or (None, b"")
+        if not isinstance(block, Block):
             raise ValueError(
                 f"{self._name} has a damaged header and no good block. Encode the clip again."
             )
-        self._ahead = found
-        self._scanner.kind = (found[0].num_codebooks, found[0].bits_per_code)
+        self._ahead = block, payload
+        self._scanner.kind = (block.num_codebooks, block.bits_per_code)
         self.header = Header(*self._scanner.kind)
         self.header_damaged = True
         self._facts.append(
             "its header is damaged, so its maker is not known, and its rate taken to be "
             f"{self.header.sample_rate} Hz"
         )
-
-    def _check_count(self, asked: int | None) -> int:
-        held = self.header.num_codebooks
-        if asked is not None and (int(asked) != asked or not 1 <= asked <= held):
-            raise ValueError(
-                f"num_codebooks is {asked!r}; {self._name} holds {held}. Choose 1 to {held}."
-            )
-        return held if asked is None else int(asked)
 
     def _next(self) -> tuple[Block, bytes] | None:
         """The next good block that does not go back, or None where the file ends for now."""
@@ -207,8 +202,11 @@ class Reader:
 
     def _counts(self) -> list[tuple[int, int]]:
         """Frames and samples as the header and the end give them, the best last."""
-        given = [(total.frames, total.samples) for total in (self.header, self._end) if total]
-        return [(0, 0), *(counts for counts in given if None not in counts)]
+        counts = [(0, 0)]
+        for said in (self.header, self._end):
+            if said and said.frames is not None and said.samples is not None:
+                counts.append((said.frames, said.samples))
+        return counts
 
     def _counts_disagree(self) -> bool:
         size = self.header.frame_size
@@ -219,7 +217,18 @@ class Reader:
         )
 
 
-def _open(path: str | os.PathLike) -> BinaryIO:
+def check_count(asked: int | None, held: int, name: str) -> int:
+    """How many codebooks to read of a file that holds so many; None means all.
+
+    Raises:
+        ValueError: It does not hold as many as are asked for.
+    """
+    if asked is not None and (int(asked) != asked or not 1 <= asked <= held):
+        raise ValueError(f"num_codebooks is {asked!r}; {name} holds {held}. Choose 1 to {held}.")
+    return held if asked is None else int(asked)
+
+
+def _open(path: str | os.PathLike[str]) -> IO[bytes]:
     try:
         return open(path, "rb")
     except OSError as error:

@@ -50,9 +50,8 @@ class End(NamedTuple):
     samples: int
     previous: int
     crc: int
-    # Nothing follows it.
-    payload_size = 0
-    payload_crc = 0
+    payload_size: int = 0  # nothing follows it
+    payload_crc: int = 0
 
 
 def unpack(record: bytes) -> Block | End | None:
@@ -60,8 +59,9 @@ def unpack(record: bytes) -> Block | End | None:
     if not SYNC.match(record) or len(record) != SIZE or not is_sealed(record):
         return None
     if record.startswith(_END):
-        return End(*struct.unpack(_END_FORMAT, record[:-4])[1:], seal(record))
-    block = Block(*struct.unpack(_BLOCK_FORMAT, record[:-4])[1:], seal(record))
+        _, frames, samples, previous = struct.unpack(_END_FORMAT, record[:-4])
+        return End(frames, samples, previous, seal(record))
+    block = Block._make([*struct.unpack(_BLOCK_FORMAT, record[:-4])[1:], seal(record)])
     good = (
         0 < block.payload_size <= MAX_PAYLOAD
         and block.bits_per_code <= 16

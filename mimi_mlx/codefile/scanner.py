@@ -1,7 +1,7 @@
 """Finding the good records in a stream of bytes, whatever lies between them."""
 
 import zlib
-from typing import BinaryIO
+from typing import IO
 
 from .records import SIZE, SYNC, Block, End, unpack
 
@@ -9,7 +9,7 @@ from .records import SIZE, SYNC, Block, End, unpack
 class Scanner:
     """Reads a stream that it never seeks in, and holds a record and its payload at most."""
 
-    def __init__(self, file: BinaryIO):
+    def __init__(self, file: IO[bytes]):
         self._file = file
         self._buffer = bytearray()
         self.kind: tuple[int, int] | None = None
@@ -55,11 +55,12 @@ class Scanner:
                 if later is None:
                     return None
                 self._skip(later)
-            elif self._good(0):
-                return unpack(self.take(SIZE)), self.take(record.payload_size)
+            elif record and self._good(0):
+                self.take(SIZE)
+                return record, self.take(record.payload_size)
             else:
-                found = SYNC.search(self._buffer, 1)
-                self._skip(found.start() if found else len(self._buffer) - 3)
+                sync = SYNC.search(self._buffer, 1)
+                self._skip(sync.start() if sync else len(self._buffer) - 3)
         return None
 
     def _record(self, start: int) -> Block | End | None:

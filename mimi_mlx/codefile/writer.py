@@ -1,8 +1,10 @@
 """Writing .mimi files: whole ones at once, growing ones block by block."""
 
+import io
 import os
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -17,21 +19,6 @@ BLOCK_FRAMES = 125
 
 # What must be the same in codes that are appended.
 _KIND = ("num_codebooks", "bits_per_code", "sample_rate", "frame_size", "fingerprint")
-
-
-def pack(codes: Any, header: Header, samples: int | None) -> bytes:
-    """A whole .mimi file of codes ``[1, K, F]`` or ``[K, F]``; see :func:`codefile.write`."""
-    codes = _check_codes(codes, header)
-    frames = codes.shape[1]
-    samples = _check_samples(samples, frames, header)
-    head = headers.pack(replace(header, frames=frames, samples=samples))
-    previous = headers.identity(head[: headers.SIZE])
-    packed = bitpack.pack(codes, header.bits_per_code)
-    blocks = [head]
-    for block in records.pack_blocks(packed, header, 0, BLOCK_FRAMES, previous):
-        blocks.append(block)
-        previous = headers.seal(block[: records.SIZE])
-    return b"".join([*blocks, records.pack_end(frames, samples, previous)])
 
 
 class Writer:
@@ -68,13 +55,17 @@ class Writer:
         self._header = replace(header, frames=None, samples=None)
         self._pending = bytearray()  # packed frames of the next block
         self._closed = False
+        self._head = b""  # the first 64 bytes of the file
         self.frames = 0
         """Frames so far, in the file and waiting to be."""
         head = headers.pack(self._header)
-        goes_on = append and os.path.exists(file) and os.path.getsize(file) > 0
-        mode = "r+b" if goes_on else "wb"
-        # Unbuffered: what the system took is all that was written, also after an error.
-        self._file = open(file, mode, buffering=0) if self._owned else file  # noqa: SIM115
+        goes_on = False
+        if isinstance(file, (str, os.PathLike)):
+            goes_on = append and os.path.exists(file) and os.path.getsize(file) > 0
+            # Unbuffered: what the system took is all that was written, also after an error.
+            self._file: IO[bytes] = open(file, "r+b" if goes_on else "wb", buffering=0)  # noqa: SIM115
+        else:
+            self._file = file
         try:
             if goes_on:
                 self._resume(str(file))
@@ -103,48 +94,45 @@ class Writer:
             ValueError: They are not integers from 0 to ``2 ** bits_per_code - 1`` of the header's
                 K codebooks, or the file is closed or full.
         """
-        if self._closed:
-            raise ValueError("write after close: this file has ended. Open it with append=True.")
-        codes = _check_codes(codes, self._header)
-        if self.frames + codes.shape[1] > records.MAX_FRAMES:
-            raise ValueError(
-                f"{self.frames + codes.shape[1]} frames; a file holds {records.MAX_FRAMES}. "
-                "Begin another."
-            )
-        self._pending += bitpack.pack(codes, self._header.bits_per_code)
-        self.frames += codes.shape[1]
-        waiting = len(self._pending) // self._header.frame_bytes
-        self._emit(waiting - waiting % self._block_frames)
+        self._take(codes)
+        for block in self._blocks(self._waiting - self._waiting % self._block_frames):
+            put(self._file, block)
 
     def flush(self) -> None:
         """Hand all frames to the system now, as a block of their own."""
-        self._emit(len(self._pending) // self._header.frame_bytes)
+        for block in self._blocks(self._waiting):
+            put(self._file, block)
 
-    def close(self, samples: int | None = None) -> None:
+    def close(self, samples: int | None = None, last: Any = None) -> None:
         """Write what waits and the end, and the counts into the header of a file at a path.
 
         Args:
             samples: Of the clip, whose last frame may be only partly filled; None means whole
                 frames.
+            last: Frames to :meth:`write` before that. They and the end, which says how full the
+                last is, are handed to the system in one piece.
 
         Raises:
-            ValueError: The frames do not hold so many samples.
+            ValueError: The frames do not hold so many samples, or are not as :meth:`write` wants.
         """
         if self._closed:
             return
+        if last is not None:
+            self._take(last)
         samples = _check_samples(samples, self.frames, self._header)
         try:
-            self.flush()
-            put(self._file, records.pack_end(self.frames, samples, self._previous))
+            blocks = b"".join(self._blocks(self._waiting))
+            put(self._file, blocks + records.pack_end(self.frames, samples, self._previous))
+            self._head = headers.with_counts(self._head, self.frames, samples)
             if self._owned and self._file.seekable():
                 self._file.seek(0)
-                put(self._file, headers.with_counts(self._head, self.frames, samples))
+                put(self._file, self._head)
         finally:
             self._release()
 
     def _begin(self, head: bytes) -> None:
         self._head = head[: headers.SIZE]
-        self._previous = headers.identity(self._head)
+        self._previous: int = headers.identity(self._head)
         put(self._file, head)
 
     def _resume(self, name: str) -> None:
@@ -166,6 +154,7 @@ class Writer:
                 )
         self._file.seek(0)
         self._head = headers.with_counts(self._file.read(headers.SIZE), None, None)
+        assert reader.chain is not None  # its header is good
         self._previous = reader.chain
         self.frames = reader.position
         # In this order a kill in between leaves a file with all its frames.
@@ -174,14 +163,32 @@ class Writer:
         self._file.truncate(reader.good_end)
         self._file.seek(reader.good_end)
 
-    def _emit(self, frames: int) -> None:
-        """Write the first ``frames`` of those that wait."""
-        size = frames * self._header.frame_bytes
-        first = self.frames - len(self._pending) // self._header.frame_bytes
+    def _take(self, codes: Any) -> None:
+        """Let frames wait to be written."""
+        if self._closed:
+            raise ValueError("write after close: this file has ended. Open it with append=True.")
+        codes = _check_codes(codes, self._header)
+        if self.frames + codes.shape[1] > records.MAX_FRAMES:
+            raise ValueError(
+                f"{self.frames + codes.shape[1]} frames; a file holds {records.MAX_FRAMES}. "
+                "Begin another."
+            )
+        self._pending += bitpack.pack(codes, self._header.bits_per_code)
+        self.frames += codes.shape[1]
+
+    @property
+    def _waiting(self) -> int:
+        """Frames that wait."""
+        return len(self._pending) // self._header.frame_bytes
+
+    def _blocks(self, frames: int) -> Iterator[bytes]:
+        """The first ``frames`` of those that wait, as blocks: each is written before the next."""
+        data = bytes(self._pending[: frames * self._header.frame_bytes])
+        first = self.frames - self._waiting
         for block in records.pack_blocks(
-            bytes(self._pending[:size]), self._header, first, self._block_frames, self._previous
+            data, self._header, first, self._block_frames, self._previous
         ):
-            put(self._file, block)
+            yield block
             self._previous = headers.seal(block[: records.SIZE])
             del self._pending[: len(block) - records.SIZE]
 
@@ -189,6 +196,14 @@ class Writer:
         self._closed = True
         if self._owned:
             self._file.close()
+
+
+def pack(codes: Any, header: Header, samples: int | None) -> bytes:
+    """A whole .mimi file of codes ``[1, K, F]`` or ``[K, F]``; see :func:`codefile.write`."""
+    file = io.BytesIO()
+    writer = Writer(file, header)
+    writer.close(samples, codes)
+    return writer._head + file.getvalue()[headers.SIZE :]
 
 
 def _check_block_frames(block_frames: int, header: Header) -> int:

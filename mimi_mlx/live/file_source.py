@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..audio.reader import FileReader, pieces, resampled
+from ..audio.reader import FileReader
+from ..audio.resampler import pieces, resampled
 
 # Seconds that it may lag behind the clock; after a longer stall it goes on from there.
 _LAG = 0.4

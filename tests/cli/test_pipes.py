@@ -15,8 +15,8 @@ import soundfile
 from paths import SPEECH
 
 from mimi_mlx import audio, codefile
-from mimi_mlx.cli import code_io as codes_ends
-from mimi_mlx.cli import sound_io as sound_ends
+from mimi_mlx.cli import code_io, sound_io
+from mimi_mlx.codefile import writer
 
 CLIP = SPEECH / "kathleen-1.flac"  # 40134 samples: 21 frames, the last one ragged
 TINY = ("--model", "tiny")
@@ -34,7 +34,7 @@ def piped(run, tmp_path, monkeypatch):
     def piped(data: bytes, *args: object) -> tuple[int, bytes, str]:
         (tmp_path / "stdin").write_bytes(data)
         (tmp_path / "stdout").write_bytes(b"")
-        for module in (sound_ends, codes_ends):
+        for module in (sound_io, code_io):
             for name, mode in (("stdin", "rb"), ("stdout", "wb")):
                 opened = functools.partial(open, tmp_path / name, mode, buffering=0)
                 monkeypatch.setattr(module, name, opened)
@@ -97,7 +97,7 @@ def test_a_ragged_frame_and_the_end_that_says_so_go_out_at_once(piped, monkeypat
         sizes.append(len(data))
         file.write(data)
 
-    monkeypatch.setattr(codes_ends, "put", put)
+    monkeypatch.setattr(writer, "put", put)
     good(piped(samples16(), "encode", *RAW, "-", "-o", "-"))
     assert sizes == [64 + 16, *[28 + 11] * 20, 28 + 11 + 28]
 

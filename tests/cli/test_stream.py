@@ -1,6 +1,5 @@
 """``mimi-mlx stream`` from its arguments to its files, with made-up devices or none."""
 
-import argparse
 import json
 import signal
 import subprocess
@@ -23,9 +22,7 @@ CLIP = SPEECH / "kathleen-1.flac"  # 40134 samples: 21 frames, the last one ragg
 
 
 def run(audio: FakeAudio, *args: object) -> None:
-    parser = argparse.ArgumentParser()
-    stream.add_arguments(parser)
-    parsed = parser.parse_args(["--model", "tiny", *map(str, args)])
+    parsed = cli.parse(["stream", "--model", "tiny", *map(str, args)])
     stream.check(parsed)
     stream.stream(parsed, audio, FakeWorker(audio))
 

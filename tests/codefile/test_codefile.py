@@ -123,6 +123,25 @@ def test_at_a_path_all_at_once_and_piece_by_piece_give_the_same_bytes(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mimi", "b.mimi"]
 
 
+def test_close_hands_the_last_frames_and_the_end_over_in_one_piece():
+    """Who reads a pipe then never takes a frame that must be cut for a whole one."""
+
+    class Pieces(io.BytesIO):
+        def write(self, data: bytes) -> int:
+            sizes.append(len(data))
+            return super().write(data)
+
+    sizes: list[int] = []
+    codes, file = some_codes(8, 5), Pieces()
+    writer = Writer(file, Header(8), block_frames=1)
+    writer.write(codes[:, :3])
+    writer.close(4 * 1920 + 1, last=codes[:, 3:])
+    assert sizes == [64, *[28 + 11] * 3, 2 * (28 + 11) + 28]
+    assert file.getvalue() == written(codes, Header(8), 4 * 1920 + 1, block_frames=1)
+    with pytest.raises(ValueError, match="samples is 1"):
+        Writer(io.BytesIO(), Header(8)).close(1, last=codes)
+
+
 def test_flush_makes_a_block_at_once():
     file = io.BytesIO()
     with Writer(file, Header(8)) as writer:

@@ -261,35 +261,32 @@ def test_a_kill_loses_less_than_a_block(tmp_path):
     assert "no end" in read.damage
 
 
-def test_frames_that_a_full_disk_refused_are_written_once_there_is_room(tmp_path, monkeypatch):
-    path, codes = tmp_path / "a.mimi", some_codes(8, 9)
-    with Writer(path, Header(8), block_frames=2) as writer:
-        writer.write(codes[:, :3])
-        with monkeypatch.context() as full:
-            full.setattr(writer, "_file", FullDisk(writer._file, 20))
-            with pytest.raises(OSError, match="No space left"):
-                writer.write(codes[:, 3:8])
-        writer.write(codes[:, 8:])
-    read = codefile.read(path)
-    np.testing.assert_array_equal(read.codes[0], codes)
-    assert read.damage.endswith("20 bytes are in no good block")
+class Disk(io.BytesIO):
+    """A file that has room for some bytes more, if any number is given."""
 
-
-class FullDisk:
-    """A file that has room for a few bytes more."""
-
-    def __init__(self, file, room: int):
-        self._file, self._room = file, room
+    room: int | None = None
 
     def write(self, data) -> int:
-        if not self._room:
+        if self.room == 0:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        taken = self._file.write(data[: self._room])
-        self._room -= taken
+        taken = super().write(data[: self.room])
+        if self.room is not None:
+            self.room -= taken
         return taken
 
-    def flush(self) -> None:
-        pass
+
+def test_frames_that_a_full_disk_refused_are_written_once_there_is_room():
+    file, codes = Disk(), some_codes(8, 9)
+    with Writer(file, Header(8), block_frames=2) as writer:
+        writer.write(codes[:, :3])
+        file.room = 20
+        with pytest.raises(OSError, match="No space left"):
+            writer.write(codes[:, 3:8])
+        file.room = None
+        writer.write(codes[:, 8:])
+    read = codefile.read(io.BytesIO(file.getvalue()))
+    np.testing.assert_array_equal(read.codes[0], codes)
+    assert read.damage.endswith("20 bytes are in no good block")
 
 
 def test_an_error_keeps_the_frames_and_leaves_the_file_open_ended(tmp_path):

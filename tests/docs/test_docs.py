@@ -118,7 +118,7 @@ COMMANDS = [
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if len(c) > 1], ids=" ".join)
 def test_commands_are_understood(command):
-    assert cli._parser().parse_args(command).module == command[0]
+    assert cli.parse(command).command == command[0]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)

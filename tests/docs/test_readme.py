@@ -38,7 +38,7 @@ COMMANDS = [
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_commands_are_understood(command):
-    assert cli._parser().parse_args(command).module == command[0]
+    assert cli.parse(command).command == command[0]
 
 
 @pytest.mark.parametrize("link", re.findall(r"\]\((?!http|#)([^)]+)\)", README))

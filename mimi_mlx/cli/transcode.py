@@ -1,0 +1,140 @@
+"""The work of encode, decode and roundtrip: from one end to the other, in constant memory.
+
+Each loop does so many frames at once, and tells ``advance`` of the seconds of audio that are done,
+which may raise to end it; the result is the count of frames.
+"""
+
+import argparse
+from collections.abc import Callable
+
+import numpy as np
+
+from ..audio.reader import SoundReader
+from ..audio.resampler import Resampler, pieces, resampled
+from ..audio.writer import SoundWriter
+from ..files import PIPE
+from ..mimi import Mimi
+from .code_io import CodeReader, CodeWriter
+
+BLOCK = 128
+"""Frames at once, between two moves of the bar: 10 s of audio, in steps of the best length."""
+
+Advance = Callable[[float], None]
+
+
+def frames_at_once(args: argparse.Namespace) -> int:
+    """Frames in a piece of work: one if a pipe may be live, so that each goes out at once.
+
+    It does not depend on when or in what portions data arrives, and so neither does the result.
+    """
+    return 1 if PIPE in (args.input, args.output) else BLOCK
+
+
+def encode(
+    mimi: Mimi,
+    source: SoundReader,
+    num_codebooks: int,
+    at_once: int,
+    writer: CodeWriter,
+    advance: Advance,
+) -> int:
+    """Encode all of a source, and close the writer."""
+    stream = mimi.encoder_stream(num_codebooks=num_codebooks)
+    samples = 0
+    blocks = resampled(source, mimi.sample_rate)
+    for pcm in pieces(blocks, at_once * mimi.frame_size):
+        writer.write(np.array(stream.push(pcm)))
+        samples += len(pcm)
+        advance(len(pcm) / mimi.sample_rate)
+    writer.close(samples, last=np.array(stream.flush()))
+    return -(-samples // mimi.frame_size)
+
+
+def roundtrip(
+    mimi: Mimi,
+    source: SoundReader,
+    num_codebooks: int,
+    at_once: int,
+    writer: SoundWriter,
+    advance: Advance,
+) -> int:
+    """There and back: what is written has the source's rate and number of samples."""
+    encoder, decoder = mimi.encoder_stream(num_codebooks=num_codebooks), mimi.decoder_stream()
+    back = Resampler(mimi.sample_rate, source.sample_rate)
+    samples = 0
+    blocks = resampled(source, mimi.sample_rate)
+    for pcm in pieces(blocks, at_once * mimi.frame_size):
+        decoded = np.array(decoder.push(encoder.push(pcm)))[0, 0]
+        writer.write(back.push(decoded))
+        samples += len(pcm)
+        advance(len(pcm) / mimi.sample_rate)
+    ragged = np.array(decoder.push(encoder.flush()))[0, 0, : samples % mimi.frame_size]
+    writer.write(back.push(ragged))
+    writer.write(back.flush(source.given))
+    return -(-samples // mimi.frame_size)
+
+
+class NothingGood(Exception):
+    """A damaged file has no good frame; raised, so that no sound file is left."""
+
+
+class TailBuffer:
+    """Holds back a clip's last frame, which may have to be cut, until it is known to be whole.
+
+    It is if more comes; and if nothing comes for a while, since a cut frame and the end, which
+    says so, come together.
+    """
+
+    def __init__(self) -> None:
+        self._waiting = np.zeros(0, np.float32)
+        self._given = 0
+
+    def begin(self, writer: SoundWriter) -> None:
+        """Where samples go."""
+        self._writer = writer
+
+    def push(self, pcm: np.ndarray, frame_size: int) -> None:
+        """Take samples ``[T]`` of whole frames."""
+        self.release()
+        self._give(pcm[:-frame_size])
+        self._waiting = pcm[-frame_size:]
+
+    def release(self) -> None:
+        """Give what is held back."""
+        if self._waiting.size:
+            self._give(self._waiting)
+            self._waiting = self._waiting[:0]
+
+    def finish(self, samples: int) -> None:
+        """The clip ends here, and has so many samples."""
+        self._waiting = self._waiting[: max(0, samples - self._given)]
+        self.release()
+
+    def _give(self, pcm: np.ndarray) -> None:
+        self._writer.write(pcm)
+        self._given += len(pcm)
+
+
+def decode(
+    mimi: Mimi, source: CodeReader, at_once: int, buffer: TailBuffer, advance: Advance
+) -> int:
+    """Decode all of a source.
+
+    Raises:
+        NothingGood: It is damaged, and has no good frame.
+        ValueError: It has no frame.
+    """
+    stream = mimi.decoder_stream()
+    frames = 0
+    for codes in pieces(source, at_once):
+        buffer.push(np.array(stream.push(codes))[0, 0], mimi.frame_size)
+        frames += codes.shape[1]
+        advance(codes.shape[1] / mimi.frame_rate)
+    if not frames and source.damage:
+        raise NothingGood
+    if not frames:
+        raise ValueError(
+            "the codes have no frames; there is nothing to decode. Encode the clip again."
+        )
+    buffer.finish(source.samples)
+    return frames

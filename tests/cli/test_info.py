@@ -1,0 +1,52 @@
+"""info and demo: what a model, codes and sound are said to be."""
+
+import re
+
+from paths import SPEECH
+
+from mimi_mlx import audio
+from mimi_mlx.tiny import FOLDER as TINY
+
+CLIP = SPEECH / "kathleen-1.flac"  # 40134 samples: 21 frames, the last one ragged
+
+
+def test_info_of_a_model(run, tiny):
+    code, out, err = run("info", "tiny")
+    assert (code, err) == (0, "")
+    lines = dict(re.split(r"\s{2,}", line, maxsplit=1) for line in out.splitlines())
+    assert lines["layout"] == "hub" and lines["fingerprint"] == tiny.fingerprint
+    assert lines["parameters"].startswith("3,631,569 in 158 tensors")
+    assert lines["codebooks"].startswith("16, 1 of them semantic, of 2048 entries of 32")
+    assert lines["frames"] == "12.5 a second, 1920 samples each"
+    assert "1.1 kbps with 8, 2.2 kbps with all 16" in lines["bitrate"]
+    assert {"model", "files", "size", "audio", "device", "BLAS", "versions"} <= lines.keys()
+
+
+def test_info_of_codes_and_of_sound(run, tmp_path):
+    run("encode", CLIP, "-o", "a.safetensors", "--model", "tiny")
+    run("encode", CLIP, "-o", "a.npy", "--model", "tiny")
+    out = run("info", "a.safetensors")[1]
+    assert "[1, 8, 21]" in out and "1.6723 (40134 at 24000 Hz)" in out and "1.1 kbps" in out
+    assert "tiny, fingerprint" in out
+    out = run("info", "a.npy")[1]
+    assert "[1, 8, 21]" in out and "1.68, in whole frames" in out
+    out = run("info", CLIP)[1]
+    assert "40134 samples, channels: 1" in out and "1.6723" in out and "FLAC" in out
+
+
+def test_demo_writes_a_sound_and_a_table_and_says_what_it_is(run, tmp_path):
+    code, out, err = run("demo")
+    assert (code, err) == (0, "")
+    assert "not kyutai/mimi" in out
+    rows = [line.split() for line in out.splitlines() if re.match(r" +\d", line)]
+    assert [row[:2] for row in rows] == [
+        ["1", "0.138"],
+        ["4", "0.550"],
+        ["8", "1.100"],
+        ["16", "2.200"],
+    ]
+    distances = [float(row[3]) for row in rows]
+    assert distances[0] > distances[1] and max(distances) < 7
+    clip = audio.read(TINY / "speech.flac", 24000)
+    assert audio.read(tmp_path / "demo.wav", 24000).shape == clip.shape
+    assert run("demo")[0] == 2  # demo.wav exists
