@@ -27,42 +27,27 @@ class MimiConfig:
     Source: transformers' ``MimiConfig``.
     """
 
-    sampling_rate: int = 24000
-    """Samples a second, of the model's audio."""
-    num_filters: int = 64
-    """Channels of the first convolution; each downsampling doubles them."""
-    upsampling_ratios: tuple[int, ...] = (8, 6, 5, 4)
-    """Strides of the decoder; the encoder's are the same, backwards."""
+    sampling_rate: int = 24000  # samples a second
+    num_filters: int = 64  # channels of the first convolution; each downsampling doubles them
+    upsampling_ratios: tuple[int, ...] = (8, 6, 5, 4)  # the encoder's strides are these, backwards
     kernel_size: int = 7
-    """Samples, of the first convolution of each half."""
     last_kernel_size: int = 3
     residual_kernel_size: int = 3
-    num_residual_layers: int = 1
-    """Residual blocks before each downsampling."""
-    dilation_growth_rate: int = 2
-    """How much more each block in a row is dilated."""
-    compress: int = 2
-    """Channels of a residual block are this many times fewer inside."""
-    hidden_size: int = 512
-    """Channels of latents."""
-    num_hidden_layers: int = 8
-    """Layers of each transformer."""
+    num_residual_layers: int = 1  # residual blocks before each downsampling
+    dilation_growth_rate: int = 2  # how much more each of them in a row is dilated
+    compress: int = 2  # inside a residual block, channels are this many times fewer
+    hidden_size: int = 512  # channels of latents
+    num_hidden_layers: int = 8  # of each transformer
     num_attention_heads: int = 8
-    head_dim: int = 0
-    """Channels of a head; 0 becomes ``hidden_size / num_attention_heads``."""
-    intermediate_size: int = 2048
-    """Channels between the two matmuls of an MLP."""
+    head_dim: int = 0  # 0 becomes hidden_size / num_attention_heads
+    intermediate_size: int = 2048  # channels inside an MLP
     norm_eps: float = 1e-5
     rope_theta: float = 10000.0
-    sliding_window: int = 250
-    """Positions that attention sees, its own among them: 10 s at 25 Hz."""
-    num_quantizers: int = 32
-    """Codebooks, the semantic ones among them."""
+    sliding_window: int = 250  # positions that attention sees, its own among them: 10 s at 25 Hz
+    num_quantizers: int = 32  # codebooks, the semantic ones among them
     num_semantic_quantizers: int = 1
-    codebook_size: int = 2048
-    """Entries in a codebook."""
-    codebook_dim: int = 256
-    """Numbers in an entry."""
+    codebook_size: int = 2048  # entries
+    codebook_dim: int = 256  # numbers in an entry
 
     def __post_init__(self):
         object.__setattr__(self, "upsampling_ratios", tuple(self.upsampling_ratios))
