@@ -12,12 +12,9 @@ from .meters import level
 class CodedFrame(NamedTuple):
     """One frame that was encoded, decoded or both, and when, in seconds of the clock."""
 
-    codes: np.ndarray
-    """int32 ``[K]``"""
-    pcm: np.ndarray
-    """``[T]``: a whole frame, but for the last one of a file; none if it was not decoded."""
-    level: float
-    """Of what went in, in dBFS, if it was sound."""
+    codes: np.ndarray  # int32 [K]
+    pcm: np.ndarray  # [T]: a whole frame, but for the last one of a file; none if not decoded
+    level: float  # of what went in, in dBFS, if it was sound
     start: float
     encoded: float
     end: float

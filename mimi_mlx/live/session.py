@@ -73,7 +73,7 @@ class Session:
         supervisor.poll(now)
         silent = "input" in supervisor.down or (self._file and self._file.ended)
         if supervisor.speaker and silent and not self._listens:
-            supervisor.speaker.pause()
+            supervisor.speaker.playout.expecting = False  # nothing can come: no fault if it is dry
         for each in self._pipelines:
             each.turn()
         stats.reopened = supervisor.reopened

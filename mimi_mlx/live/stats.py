@@ -13,12 +13,7 @@ _RECENT = 25  # frames, 2 s
 
 
 class LiveStats:
-    """Counts and times of one run.
-
-    Args:
-        frame_seconds: Of one frame.
-        kbps: Of the codes alone.
-    """
+    """Counts and times of one run, whose codes alone need so many ``kbps``."""
 
     def __init__(self, frame_seconds: float, kbps: float):
         self._frame_seconds = frame_seconds
@@ -27,14 +22,10 @@ class LiveStats:
         self.encode = Times()
         self.decode = Times()
         self.mouth_to_ear = Times()
-        self.seconds = 0.0
-        """How long the run has lasted."""
-        self.frames = 0
-        """That were encoded, or decoded if none are encoded."""
-        self.heard = self.said = SILENCE
-        """Levels of the last frame that came in and of the last that went out, in dBFS."""
-        self.reopened = 0
-        """How many times devices were opened anew."""
+        self.seconds = 0.0  # how long the run has lasted
+        self.frames = 0  # that were encoded, or decoded if none are encoded
+        self.heard = self.said = SILENCE  # the last frames that came in and went out, in dBFS
+        self.reopened = 0  # how many times devices were opened anew
         self.microphone: Microphone | None = None
         self.speaker: Speaker | None = None
         self.link: LinkStats | None = None

@@ -21,22 +21,17 @@ class Playout:
 
     def __init__(self, capacity: int, fade: int):
         self.ring = Ring(capacity)
-        """The samples that wait."""
         self._falling = rise(fade)[::-1].copy()
         self._scratch = np.empty(fade, np.float32)
         self._faded = fade  # how much of the fade has been heard
         self._last = 0.0
         self._least = math.inf
-        self.dry = True
-        """There was nothing left, or nothing has come yet."""
-        self.expecting = False
-        """Whether being dry counts: false while there is nothing that could come."""
-        self.pulled = False
-        """Whether the device has begun to take samples."""
-        self.underruns = 0
-        """How many times it ran dry while it was expecting."""
+        self.dry = True  # there was nothing left, or nothing has come yet
+        self.expecting = False  # whether being dry counts: not while nothing could come
+        self.pulled = False  # whether the device has begun to take samples
+        self.underruns = 0  # how many times it ran dry while it was expecting
+        # When which sample is heard: seconds of the clock, and its number among all pushed.
         self.mark: tuple[float, int] | None = None
-        """When which sample is heard: seconds of the clock, and its number among all pushed."""
 
     def pull(self, out: np.ndarray, heard: float) -> None:
         """Fill ``out [T]``, whose first sample is heard at ``heard`` seconds of the clock."""

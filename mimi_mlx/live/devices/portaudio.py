@@ -76,9 +76,7 @@ class PortAudio:
         except (self._sd.PortAudioError, ValueError) as error:
             raise OSError(f"{options.device.name} cannot be opened ({error})") from error
 
-    def clock(self) -> float:
-        """Seconds."""
-        return time.monotonic()
+    clock = staticmethod(time.monotonic)
 
     def wait(self, seconds: float, future: Future | None) -> None:
         """Sleep, or wait for the future."""
