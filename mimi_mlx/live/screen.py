@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import TextIO
 
 from .meters import Times
@@ -78,7 +79,7 @@ def summary(stats: LiveStats) -> list[str]:
         parts = ", ".join(f"{name} {1e3 * value:.0f}" for name, value in stats.parts.items())
         lines.append(f"mouth to ear: {1e3 * ear:.0f} ms ({parts})")
     if stats.link:
-        counts = stats.link._asdict().items()
+        counts = asdict(stats.link).items()
         lines.append("network: " + ", ".join(f"{name} {count:.4g}" for name, count in counts))
     lines.append(
         f"late frames {stats.late}, dropped {1e3 * stats.dropped:.0f} ms, "

@@ -1,13 +1,14 @@
 """Counts and times of a live run, as they are shown, and written as JSON at the end."""
 
 from collections import deque
+from dataclasses import asdict
 from statistics import median
 from typing import Any
 
 from .devices.microphone import Microphone
 from .devices.speaker import Speaker
 from .meters import SILENCE, Times
-from .network.link import LinkStats
+from .network.jitter_buffer import LinkStats
 
 _RECENT = 25  # frames, 2 s
 
@@ -108,7 +109,7 @@ class LiveStats:
         }
         for name, end in (("microphone", self.microphone), ("speaker", self.speaker)):
             found[name] = end and {"name": end.opened.device.name, "rate": end.opened.port.rate}
-        found["link"] = self.link._asdict() if self.link else None
+        found["link"] = asdict(self.link) if self.link else None
         return found
 
 
