@@ -21,11 +21,9 @@ class CodedFrame(NamedTuple):
 
 
 class FrameCodec:
-    """An encoder and a decoder that remember. All calls are for the worker's thread.
+    """An encoder and a decoder that remember; half a model is enough for one of them.
 
-    Args:
-        mimi: The model; one half is enough for what is asked of it.
-        clock: Seconds.
+    All calls are for the worker's thread. The ``clock`` gives seconds.
     """
 
     def __init__(

@@ -52,12 +52,11 @@ class Screen:
 def live_line(stats: LiveStats) -> str:
     """The state of a run in one line."""
     ear = stats.mouth_to_ear_now
-    times = [
-        *(f"enc {_times(times)}" for times in (stats.encode,) if times.count),
-        *(f"dec {_times(times)}" for times in (stats.decode,) if times.count),
-        f"queue {1e3 * stats.queue:.0f}",
-        *([] if ear is None else [f"ear {1e3 * ear:.0f}"]),
-    ]
+    both = ("enc", stats.encode), ("dec", stats.decode)
+    times = [f"{name} {_times(each)}" for name, each in both if each.count]
+    times.append(f"queue {1e3 * stats.queue:.0f}")
+    if ear is not None:
+        times.append(f"ear {1e3 * ear:.0f}")
     return " | ".join(
         (
             f"in {_bar(stats.heard)} out {_bar(stats.said)} dBFS",

@@ -9,14 +9,10 @@ from .stretch import rise
 
 
 class Playout:
-    """Samples at the device's rate on their way to it.
+    """At most ``capacity`` samples at the device's rate on their way to it; else the oldest go.
 
     :meth:`pull` is the callback's: it copies, and where there is nothing it fades what was last
-    heard and counts. Everything else is the loop's.
-
-    Args:
-        capacity: Samples that may wait; the oldest are dropped.
-        fade: Samples that a fade takes.
+    heard, within ``fade`` samples, and counts. Everything else is the loop's.
     """
 
     def __init__(self, capacity: int, fade: int):
@@ -58,11 +54,9 @@ class Playout:
         return least
 
     def push(self, samples: np.ndarray, margin: int) -> bool:
-        """Add samples ``[T]``; whether they came too late for what was expected.
+        """Add samples ``[T]``, at least a fade; whether they came too late for what was expected.
 
-        Args:
-            samples: At the device's rate; at least as many as a fade takes.
-            margin: Samples of silence to put before them if the queue was empty.
+        If the queue was empty, ``margin`` samples of silence come before them.
         """
         late = self.dry and self.expecting
         if self.dry:

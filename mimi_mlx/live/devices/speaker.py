@@ -51,11 +51,6 @@ class Speaker:
         """Seconds of sound in the queue."""
         return self.playout.ring.waiting / self._device_rate
 
-    @property
-    def jitter(self) -> float:
-        """Seconds by which the device takes samples earlier and later."""
-        return self.opened.watchdog.jitter
-
     def feed(self, frame: np.ndarray, jitter: float | None = None) -> None:
         """Add a frame ``[frame_size]``.
 
@@ -77,7 +72,8 @@ class Speaker:
         samples = self._resampler.push(samples)
         self._frames += 1
         if self.playout.pulled:
-            reserve = self.drift.margin + min(_MOST_JITTER, self.jitter + (jitter or 0.0))
+            both = self.opened.watchdog.jitter + (jitter or 0.0)
+            reserve = self.drift.margin + min(_MOST_JITTER, both)
             self.late += self.playout.push(samples, int(reserve * self._device_rate))
         else:  # it would be too old when the device begins
             self.cut += len(samples) / self._device_rate
