@@ -84,12 +84,11 @@ def check(args: argparse.Namespace) -> None:
         ValueError: They do not.
     """
     says, hears = _says(args), _hears(args)
+    is_heard = hears and not args.no_playback
+    no_time = args.duration is not None and args.duration <= 0
     wrong = (
         (args.fast and not args.input, "--fast is for a file. Give --input FILE."),
-        (
-            args.fast and hears and not args.no_playback,
-            "--fast is too fast to be heard. Give --no-playback.",
-        ),
+        (args.fast and is_heard, "--fast is too fast to be heard. Give --no-playback."),
         (args.fast and args.send, "--fast would flood the network. Leave it out with --send."),
         (args.input and not says, "--listen alone sends nothing. Leave --input out."),
         (args.input and args.input_device, "--input is in place of a microphone. Leave -i out."),
@@ -97,10 +96,7 @@ def check(args: argparse.Namespace) -> None:
         (args.allow and args.listen is None, "--allow is about who is heard. Give --listen PORT."),
         (args.save_wav and not hears, "--send alone decodes nothing. Leave --save-wav out."),
         (not 1 <= args.latency <= 500, f"--latency is {args.latency:g}; it is 1 to 500 ms."),
-        (
-            args.duration is not None and args.duration <= 0,
-            f"--duration is {args.duration}; it is more than 0 seconds.",
-        ),
+        (no_time, f"--duration is {args.duration}; it is more than 0 seconds."),
     )
     for is_wrong, message in wrong:
         if is_wrong:

@@ -29,12 +29,8 @@ class DriftControl:
     """Decides, frame by frame, how the speaker's queue gets the length that it should have.
 
     What counts is the least that was left after the device took its part: a whole frame comes at
-    once, so the queue itself goes up and down by 80 ms. That least should be ``margin``.
-
-    Args:
-        margin: Seconds, enough for what the computation's time differs by.
-        frame_size: Samples a frame.
-        sample_rate: In Hz.
+    once, so the queue itself goes up and down by 80 ms. That least should be ``margin`` seconds,
+    enough for what the computation's time differs by.
     """
 
     def __init__(self, margin: float, frame_size: int, sample_rate: int):

@@ -36,7 +36,7 @@ class Microphone:
 
     def close(self) -> None:
         """Close the device. Frames that are left can still be had."""
-        self.opened.close()
+        self.opened.port.close()
 
     @property
     def jitter(self) -> float:

@@ -55,10 +55,6 @@ class OpenDevice:
         self._prepare(self.port.rate)
         self._ready = True
 
-    def close(self) -> None:
-        """Close the device."""
-        self.port.close()
-
     def _open_best(self, device: Device) -> Port:
         """Open a device at ``sample_rate`` if the system converts, else at its own rate.
 

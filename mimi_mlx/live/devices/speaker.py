@@ -43,7 +43,7 @@ class Speaker:
 
     def close(self) -> None:
         """Close the device."""
-        self.opened.close()
+        self.opened.port.close()
         self._count()
 
     @property

@@ -123,7 +123,14 @@ class JitterBuffer:
         self._calls += 1
         if not self._filling:
             self._lateness.tick()  # what is known of delays outlasts a silence
-        return self._conceal() if number is None else self._play(number)
+            self.counts.concealed += number is None
+        if number is None:
+            self._faded += 1
+            return self._codes, FADE[min(self._faded, len(FADE)) - 1]
+        self._codes = self._frames.pop(number)
+        self._next = number + 1
+        self._fresh, self._faded = False, 0
+        return self._codes, 1.0
 
     def _fill(self) -> None:
         """Begin to play when the target is reached, or when that has taken its time."""
@@ -163,23 +170,10 @@ class JitterBuffer:
             self._owed = False
             if self.depth < self._lateness.MOST:
                 return None
-        number = self._next
-        found = number in self._frames
-        if not found:
-            self._skip_to(number + 1)
-        return number if found else None
-
-    def _play(self, number: int) -> tuple[np.ndarray, float]:
-        self._codes = self._frames.pop(number)
-        self._next = number + 1
-        self._fresh, self._faded = False, 0
-        return self._codes, 1.0
-
-    def _conceal(self) -> tuple[np.ndarray | None, float]:
-        if not self._filling:
-            self.counts.concealed += 1
-        self._faded += 1
-        return self._codes, FADE[min(self._faded, len(FADE)) - 1]
+        if self._next in self._frames:
+            return self._next
+        self._skip_to(self._next + 1)
+        return None
 
     def _skip_to(self, number: int) -> None:
         """Go on at a frame, without those before it."""

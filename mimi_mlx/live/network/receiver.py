@@ -50,8 +50,9 @@ class Receiver:
             self._put(address, packet)
         else:
             self._counts.foreign += 1
-            if packet is not None:
-                self._tell(address, packet)
+            if packet is not None and packet.kind not in self._told:
+                self._told.add(packet.kind)
+                self._messages.append(f"{address} {packet.reason}")
 
     def messages(self) -> list[str]:
         """What to tell the user since the last call, in lines; each kind is told once."""
@@ -87,8 +88,3 @@ class Receiver:
 
     def _is_silent(self) -> bool:
         return self._clock() - self._heard >= SILENT
-
-    def _tell(self, address: Address, refusal: Refusal) -> None:
-        if refusal.kind not in self._told:
-            self._told.add(refusal.kind)
-            self._messages.append(f"{address} {refusal.reason}")
