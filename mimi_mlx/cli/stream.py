@@ -5,7 +5,7 @@ import gc
 import json
 import signal
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 from ..audio.writer import check_format
 from ..files import check_output
@@ -82,12 +82,11 @@ def check(args: argparse.Namespace) -> None:
         ValueError: They do not.
     """
     says, hears = _says(args), _hears(args)
+    is_heard = hears and not args.no_playback
+    no_time = args.duration is not None and args.duration <= 0
     wrong = (
         (args.fast and not args.input, "--fast is for a file. Give --input FILE."),
-        (
-            args.fast and hears and not args.no_playback,
-            "--fast is too fast to be heard. Give --no-playback.",
-        ),
+        (args.fast and is_heard, "--fast is too fast to be heard. Give --no-playback."),
         (args.fast and args.send, "--fast would flood the network. Leave it out with --send."),
         (args.input and not says, "--listen alone sends nothing. Leave --input out."),
         (args.input and args.input_device, "--input is in place of a microphone. Leave -i out."),
@@ -95,10 +94,7 @@ def check(args: argparse.Namespace) -> None:
         (args.allow and args.listen is None, "--allow is about who is heard. Give --listen PORT."),
         (args.save_wav and not hears, "--send alone decodes nothing. Leave --save-wav out."),
         (not 1 <= args.latency <= 500, f"--latency is {args.latency:g}; it is 1 to 500 ms."),
-        (
-            args.duration is not None and args.duration <= 0,
-            f"--duration is {args.duration}; it is more than 0 seconds.",
-        ),
+        (no_time, f"--duration is {args.duration}; it is more than 0 seconds."),
     )
     for is_wrong, message in wrong:
         if is_wrong:
@@ -115,8 +111,8 @@ def stream(args: argparse.Namespace, audio: Audio, worker: MimiWorker) -> None:
     Raises:
         ValueError: A device, file, host or model is not there.
     """
-    with ExitStack() as closing:
-        parts = _Parts(args, audio, worker, closing)
+    with ExitStack() as opened:
+        parts = _Parts(args, audio, worker, opened)
         _run_until_interrupted(parts.session(), args.duration)
         parts.screen.close()
     for line in summary(parts.stats):
@@ -126,15 +122,15 @@ def stream(args: argparse.Namespace, audio: Audio, worker: MimiWorker) -> None:
 
 
 class _Parts:
-    """Builds a live run from its options; what it opens, ``closing`` closes.
+    """Builds a live run from its options; ``opened`` closes what it opens.
 
     The model is loaded and has run before a microphone is opened.
     """
 
     def __init__(
-        self, args: argparse.Namespace, audio: Audio, worker: MimiWorker, closing: ExitStack
+        self, args: argparse.Namespace, audio: Audio, worker: MimiWorker, opened: ExitStack
     ):
-        self._args, self._audio, self._worker, self._closing = args, audio, worker, closing
+        self._args, self._audio, self._worker, self._opened = args, audio, worker, opened
         self.screen = Screen(sys.stderr, audio.clock)
         self._says, self._hears = _says(args), _hears(args)
         half = None if self._says and self._hears else "encoder" if self._says else "decoder"
@@ -171,25 +167,23 @@ class _Parts:
         format = PacketFormat(args.num_codebooks, mimi.codebook_size, mimi.fingerprint)
         ends = args.send, args.listen, args.allow
         link = Link(format, *ends, self._audio.clock, mimi.frame_rate)
-        self._closing.callback(link.close)
-        return link
+        return self._opened.enter_context(closing(link))
 
     def _open_file(self) -> FileSource | None:
         args, sizes = self._args, (self._mimi.sample_rate, self._mimi.frame_size)
         if not args.input:
             return None
         file = FileSource(args.input, args.mono, *sizes, self._audio.clock, args.fast)
-        self._closing.callback(file.close)
-        return file
+        return self._opened.enter_context(closing(file))
 
     def _open_log(self) -> RunLog:
         args, mimi = self._args, self._mimi
         rate = self._file.rate if self._file else None
         recorder = Recorder(mimi, args.num_codebooks, args.record, args.save_wav, rate)
-        self._closing.callback(recorder.close)
-        trace = Trace(args.trace, self._audio.clock) if args.trace else None
-        if trace:
-            self._closing.callback(trace.close)
+        self._opened.enter_context(closing(recorder))
+        trace = None
+        if args.trace:
+            trace = self._opened.enter_context(closing(Trace(args.trace, self._audio.clock)))
         kbps = mimi.config.kbps(args.num_codebooks)
         return RunLog(LiveStats(mimi.frame_size / mimi.sample_rate, kbps), recorder, trace)
 
@@ -203,12 +197,9 @@ class _Parts:
             wanted["output"] = args.output_device
         latency, say = args.latency / 1e3, self.screen.say
         devices = DeviceSupervisor(self._audio, wanted, *sizes, latency, say)
-        self._closing.callback(devices.close)
-        if (
-            devices.microphone
-            and devices.speaker
-            and (hint := hints.echo(devices.speaker.opened.device))
-        ):
+        self._opened.enter_context(closing(devices))
+        speaker = devices.microphone and devices.speaker
+        if speaker and (hint := hints.echo(speaker.opened.device)):
             say(hint)
         return devices
 

@@ -28,6 +28,8 @@ class FileSource:
         ValueError: The file cannot be read; also later, while it is read.
     """
 
+    jitter = 0.0  # seconds by which frames come earlier and later
+
     def __init__(
         self,
         path: str | Path,
@@ -60,9 +62,6 @@ class FileSource:
         self._due = max(self._due, now - _LAG) + self._seconds
         self._given += 1
         return [frame]
-
-    jitter = 0.0
-    """Seconds by which frames come earlier and later."""
 
     @property
     def clock_offset(self) -> float | None:

@@ -12,23 +12,18 @@ from .meters import level
 class CodedFrame(NamedTuple):
     """One frame that was encoded, decoded or both, and when, in seconds of the clock."""
 
-    codes: np.ndarray
-    """int32 ``[K]``"""
-    pcm: np.ndarray
-    """``[T]``: a whole frame, but for the last one of a file; none if it was not decoded."""
-    level: float
-    """Of what went in, in dBFS, if it was sound."""
+    codes: np.ndarray  # int32 [K]
+    pcm: np.ndarray  # [T]: a whole frame, but for the last one of a file; none if not decoded
+    level: float  # of what went in, in dBFS, if it was sound
     start: float
     encoded: float
     end: float
 
 
 class FrameCodec:
-    """An encoder and a decoder that remember. All calls are for the worker's thread.
+    """An encoder and a decoder that remember; half a model is enough for one of them.
 
-    Args:
-        mimi: The model; one half is enough for what is asked of it.
-        clock: Seconds.
+    All calls are for the worker's thread. The ``clock`` gives seconds.
     """
 
     def __init__(
@@ -44,7 +39,14 @@ class FrameCodec:
         self._encoder = mimi.encoder_stream(num_codebooks=num_codebooks) if encodes else None
         self._decoder = mimi.decoder_stream() if decodes else None
         self._frame_size = mimi.frame_size
-        self._warm_up(num_codebooks)
+        # Compile the steps, so that the first frame takes no longer than the others.
+        codes = np.zeros(num_codebooks, np.int32)
+        if self._encoder:
+            codes = self._encode(np.zeros(self._frame_size, np.float32))
+            self._encoder.reset()
+        if self._decoder:
+            self._decode(codes)
+            self._decoder.reset()
 
     def encode(self, frame: np.ndarray, decode: bool) -> CodedFrame:
         """Encode ``[T]``: a frame, or less of one if it is the last; and decode it if asked to."""
@@ -70,13 +72,3 @@ class FrameCodec:
     def _decode(self, codes: np.ndarray) -> np.ndarray:
         assert self._decoder is not None
         return np.array(self._decoder.push(codes[:, None]))[0, 0]
-
-    def _warm_up(self, num_codebooks: int) -> None:
-        """Compile the steps, so that the first frame takes no longer than the others."""
-        codes = np.zeros(num_codebooks, np.int32)
-        if self._encoder:
-            codes = self._encode(np.zeros(self._frame_size, np.float32))
-            self._encoder.reset()
-        if self._decoder:
-            self._decode(codes)
-            self._decoder.reset()

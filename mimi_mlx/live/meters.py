@@ -7,8 +7,7 @@ import numpy as np
 # Times are counted in bins 2 % wide, from 1 us on.
 _FIRST, _STEP = 1e-6, math.log(1.02)
 
-SILENCE = -100.0
-"""dBFS of what is quieter than that, or nothing."""
+SILENCE = -100.0  # dBFS of what is quieter than that, or nothing
 
 
 def level(samples: np.ndarray) -> float:

@@ -153,19 +153,16 @@ class Incoming:
             codes, gain = self._link.next_frame()
             if codes is not None:
                 self._before, self._gain = self._gain, gain
-                self._next_due()
+                now = self._clock()
+                before = now if self._due is None else max(self._due, now - self._seconds)
+                self._due = before + self._seconds
                 self.job.start(self._codec.decode, codes)
 
     def _needed(self) -> bool:
         if self._speaker is None:
             return self._due is None or self._clock() >= self._due
-        held = self._speaker.drift.margin + self._speaker.jitter
+        held = self._speaker.drift.margin + self._speaker.opened.watchdog.jitter
         return self._speaker.waiting < held + self._log.stats.decode.p95 + _EARLY
-
-    def _next_due(self) -> None:
-        now = self._clock()
-        before = now if self._due is None else max(self._due, now - self._seconds)
-        self._due = before + self._seconds
 
     def _finish(self, coded: CodedFrame) -> None:
         pcm = coded.pcm * _ramp(self._before, self._gain, len(coded.pcm), self._seconds)

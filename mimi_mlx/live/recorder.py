@@ -20,8 +20,6 @@ class Recorder:
     After a kill the codes are there but for the last second; the sound file may be damaged.
 
     Args:
-        codes: A path to write codes to, or None.
-        sound: A path to write sound to, or None.
         source_rate: Of the sound that is encoded, in Hz, if it is known.
     """
 

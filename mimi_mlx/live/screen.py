@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import TextIO
 
 from .meters import Times
@@ -51,12 +52,11 @@ class Screen:
 def live_line(stats: LiveStats) -> str:
     """The state of a run in one line."""
     ear = stats.mouth_to_ear_now
-    times = [
-        *(f"enc {_times(times)}" for times in (stats.encode,) if times.count),
-        *(f"dec {_times(times)}" for times in (stats.decode,) if times.count),
-        f"queue {1e3 * stats.queue:.0f}",
-        *([] if ear is None else [f"ear {1e3 * ear:.0f}"]),
-    ]
+    both = ("enc", stats.encode), ("dec", stats.decode)
+    times = [f"{name} {_times(each)}" for name, each in both if each.count]
+    times.append(f"queue {1e3 * stats.queue:.0f}")
+    if ear is not None:
+        times.append(f"ear {1e3 * ear:.0f}")
     return " | ".join(
         (
             f"in {_bar(stats.heard)} out {_bar(stats.said)} dBFS",
@@ -78,7 +78,7 @@ def summary(stats: LiveStats) -> list[str]:
         parts = ", ".join(f"{name} {1e3 * value:.0f}" for name, value in stats.parts.items())
         lines.append(f"mouth to ear: {1e3 * ear:.0f} ms ({parts})")
     if stats.link:
-        counts = stats.link._asdict().items()
+        counts = asdict(stats.link).items()
         lines.append("network: " + ", ".join(f"{name} {count:.4g}" for name, count in counts))
     lines.append(
         f"late frames {stats.late}, dropped {1e3 * stats.dropped:.0f} ms, "

@@ -15,6 +15,8 @@ from .trace import Trace
 # Seconds between two turns of the loop; between two points of the trace's curves, and two flushes.
 _PAUSE, _POINT, _FLUSH = 0.002, 0.02, 1.0
 
+_FAULTS = "reopened", "underrun", "late frame"  # as a trace names them
+
 
 class Session:
     """Runs until it is stopped, its time is over, or its file has ended.
@@ -22,10 +24,7 @@ class Session:
     The callbacks of the devices only copy and count; the worker's thread owns MLX; everything
     else happens here, in :meth:`run`, which never waits for more than a moment.
 
-    Args:
-        pipelines: What there is to do.
-        link: To the peer, or None.
-        file: In place of the microphone, or None.
+    A ``link`` is to the peer, and a ``file`` is in place of the microphone.
     """
 
     def __init__(
@@ -73,16 +72,19 @@ class Session:
         supervisor.poll(now)
         silent = "input" in supervisor.down or (self._file and self._file.ended)
         if supervisor.speaker and silent and not self._listens:
-            supervisor.speaker.pause()
+            supervisor.speaker.playout.expecting = False  # nothing can come: no fault if it is dry
         for each in self._pipelines:
             each.turn()
         stats.reopened = supervisor.reopened
         if self._link:
             self._ask(self._link)
-        self._hint()
+        microphone = supervisor.microphone
+        if microphone and not self._zeros and microphone.zeros > microphone.opened.port.rate:
+            self._zeros = True
+            self._screen.say(hints.zeros())
         self._screen.show(stats)
         if self._log.trace:
-            self._draw(self._log.trace, now, *before)
+            self._draw(self._log.trace, now, before)
 
     def _ended(self) -> bool:
         """Whether a file has ended, and all of it is done and was heard."""
@@ -102,20 +104,11 @@ class Session:
             if link.peer:
                 self._screen.say(f"hears {link.peer}")
 
-    def _hint(self) -> None:
-        microphone = self._supervisor.microphone
-        if microphone and not self._zeros and microphone.zeros > microphone.opened.port.rate:
-            self._zeros = True
-            self._screen.say(hints.zeros())
-
-    def _draw(self, trace: Trace, now: float, reopened: int, underruns: int, late: int) -> None:
+    def _draw(self, trace: Trace, now: float, before: tuple[int, int, int]) -> None:
         stats = self._log.stats
-        for name, count, before in (
-            ("reopened", stats.reopened, reopened),
-            ("underrun", stats.underruns, underruns),
-            ("late frame", stats.late, late),
-        ):
-            if count > before:
+        counts = stats.reopened, stats.underruns, stats.late
+        for name, count, was in zip(_FAULTS, counts, before, strict=True):
+            if count > was:
                 trace.instant(name)
         if stats.speaker and now - self._drawn > _POINT:
             self._drawn = now

@@ -1,24 +1,20 @@
 """Counts and times of a live run, as they are shown, and written as JSON at the end."""
 
 from collections import deque
+from dataclasses import asdict
 from statistics import median
 from typing import Any
 
 from .devices.microphone import Microphone
 from .devices.speaker import Speaker
 from .meters import SILENCE, Times
-from .network.link import LinkStats
+from .network.jitter_buffer import LinkStats
 
 _RECENT = 25  # frames, 2 s
 
 
 class LiveStats:
-    """Counts and times of one run.
-
-    Args:
-        frame_seconds: Of one frame.
-        kbps: Of the codes alone.
-    """
+    """Counts and times of one run, whose codes alone need so many ``kbps``."""
 
     def __init__(self, frame_seconds: float, kbps: float):
         self._frame_seconds = frame_seconds
@@ -27,14 +23,10 @@ class LiveStats:
         self.encode = Times()
         self.decode = Times()
         self.mouth_to_ear = Times()
-        self.seconds = 0.0
-        """How long the run has lasted."""
-        self.frames = 0
-        """That were encoded, or decoded if none are encoded."""
-        self.heard = self.said = SILENCE
-        """Levels of the last frame that came in and of the last that went out, in dBFS."""
-        self.reopened = 0
-        """How many times devices were opened anew."""
+        self.seconds = 0.0  # how long the run has lasted
+        self.frames = 0  # that were encoded, or decoded if none are encoded
+        self.heard = self.said = SILENCE  # the last frames that came in and went out, in dBFS
+        self.reopened = 0  # how many times devices were opened anew
         self.microphone: Microphone | None = None
         self.speaker: Speaker | None = None
         self.link: LinkStats | None = None
@@ -117,7 +109,7 @@ class LiveStats:
         }
         for name, end in (("microphone", self.microphone), ("speaker", self.speaker)):
             found[name] = end and {"name": end.opened.device.name, "rate": end.opened.port.rate}
-        found["link"] = self.link._asdict() if self.link else None
+        found["link"] = asdict(self.link) if self.link else None
         return found
 
 

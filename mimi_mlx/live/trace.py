@@ -12,9 +12,7 @@ _LOOP, _WORKER = 1, 2  # "threads" of the picture
 class Trace:
     """Writes Chrome's array of events; after a kill it is left open, which is valid too.
 
-    Args:
-        path: The file to write.
-        clock: Seconds; times in the file are microseconds since now.
+    The ``clock`` gives seconds; times in the file are microseconds since now.
     """
 
     def __init__(self, path: str | Path, clock: Callable[[], float]):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from live_network import Played, arrivals, frame, play
 
-from mimi_mlx.live.network.jitter_buffer import CAPACITY, FADE, JitterBuffer, Lateness
+from mimi_mlx.live.network.jitter_buffer import CAPACITY, FADE, JitterBuffer, Lateness, LinkStats
 
 FRAMES = 3000  # 4 minutes
 SETTLED = 400  # calls, after which the depth has found its level
@@ -17,7 +17,7 @@ SETTLED = 400  # calls, after which the depth has found its level
 
 def run(delays, lost=(), drift=0.0, first=0, extra=()) -> tuple[JitterBuffer, Played]:
     """Frames sent every 80 ms with their delays, some lost, some (time, number) besides."""
-    buffer = JitterBuffer()
+    buffer = JitterBuffer(LinkStats())
 
     def put(n: int) -> None:
         buffer.put((first + n) % 2**32, frame(n))
@@ -25,7 +25,7 @@ def run(delays, lost=(), drift=0.0, first=0, extra=()) -> tuple[JitterBuffer, Pl
     events = sorted(arrivals(delays, lost, drift) + list(extra))
     played = play(events, put, buffer.take, lambda: buffer.depth)
     assert played.received == sorted(set(played.received)), "in order, and each once"
-    assert buffer.received == len(played.received) + buffer.dropped + _waiting(buffer)
+    assert buffer.counts.received == len(played.received) + buffer.counts.dropped + _waiting(buffer)
     return buffer, played
 
 
@@ -50,16 +50,17 @@ def test_a_good_network_plays_every_frame():
     assert played.received == list(range(len(played.received)))
     assert played.gains.count(1) >= len(played.gains) - 2
     assert set(played.depths[10:]) == {2}
-    assert (buffer.lost, buffer.late, buffer.dropped, buffer.concealed) == (0, 0, 0, 0)
+    counts = buffer.counts
+    assert (counts.lost, counts.late, counts.dropped, counts.concealed) == (0, 0, 0, 0)
 
 
 @pytest.mark.parametrize("part", [0, 0.05, 0.2])
 def test_concealed_equals_lost(part):
     lost = some(part)
     buffer, played = run(uniform(0.005), lost)
-    assert buffer.concealed == buffer.lost == len(lost)
+    assert buffer.counts.concealed == buffer.counts.lost == len(lost)
     assert len(lost) == pytest.approx(part * FRAMES, rel=0.15)
-    assert (buffer.late, buffer.duplicate, buffer.dropped) == (0, 0, 0)
+    assert (buffer.counts.late, buffer.counts.duplicate, buffer.counts.dropped) == (0, 0, 0)
     assert played.received == [n for n in range(played.received[-1] + 1) if n not in lost]
     # time goes on: the frame at each call is as many after the first as calls have passed
     first = played.gains.index(1)
@@ -72,8 +73,8 @@ def test_bursts_of_loss(length):
     """After one, playing goes on with the delay that it had."""
     lost = [n for start in range(100, FRAMES - 100, 250) for n in range(start, start + length)]
     buffer, played = run(uniform(0.005), lost)
-    assert buffer.concealed == buffer.lost == len(lost)
-    assert buffer.dropped == buffer.late == 0
+    assert buffer.counts.concealed == buffer.counts.lost == len(lost)
+    assert buffer.counts.dropped == buffer.counts.late == 0
     assert played.depths[-1] == 2
 
 
@@ -86,8 +87,8 @@ def test_jitter_with_reordering(jitter, part):
     gone = [n for n in lost if n >= played.numbers[SETTLED]]
     settled = played.gains[SETTLED:]
     assert abs(len([gain for gain in settled if gain < 1]) - len(gone)) <= 1
-    assert buffer.late <= 3 and buffer.dropped <= 1
-    assert buffer.lost == len(lost) + buffer.late
+    assert buffer.counts.late <= 3 and buffer.counts.dropped <= 1
+    assert buffer.counts.lost == len(lost) + buffer.counts.late
     assert max(played.delays(SETTLED)) <= 0.02 + jitter + 2 * 0.08
     assert buffer.target <= 2 + jitter / 0.08
 
@@ -98,15 +99,15 @@ def test_reordering_within_the_depth_costs_nothing():
     delays[1::2] += 0.085
     buffer, played = run(delays)
     assert played.received == list(range(len(played.received)))
-    assert buffer.lost == buffer.late == 0
+    assert buffer.counts.lost == buffer.counts.late == 0
 
 
 def test_duplicates_are_dropped_and_counted():
     delays = uniform(0.005)
     extra = [(n * 0.08 + delays[n] + 0.01 * (n % 40), n) for n in range(0, FRAMES - 50, 3)]
     buffer, played = run(delays, extra=extra)
-    assert buffer.duplicate == len(extra)
-    assert (buffer.late, buffer.lost, buffer.concealed) == (0, 0, 0)
+    assert buffer.counts.duplicate == len(extra)
+    assert (buffer.counts.late, buffer.counts.lost, buffer.counts.concealed) == (0, 0, 0)
     assert played.received == list(range(len(played.received)))
 
 
@@ -116,12 +117,12 @@ def test_a_late_frame_is_dropped_and_counted_and_the_depth_grows_once():
     buffer, played = run(delays)
     # The first finds its time passed; each makes the buffer wait once, until three frames of
     # depth more hold the next ones.
-    assert 1 <= buffer.late <= 4 and buffer.lost == buffer.late
+    assert 1 <= buffer.counts.late <= 4 and buffer.counts.lost == buffer.counts.late
     assert max(played.depths[:500]) == 2
     assert 4 <= max(played.depths[900:1000]) <= 6
     assert played.received[-1] - played.received[-100] == 99
     assert played.depths[-1] <= 3, "shrunk again"
-    assert 1 <= buffer.dropped <= 4
+    assert 1 <= buffer.counts.dropped <= 4
 
 
 def test_the_depth_shrinks_slowly():
@@ -132,7 +133,7 @@ def test_the_depth_shrinks_slowly():
     assert high >= 4
     assert max(played.depths[300:420]) >= high - 1, "not for one quiet moment"
     assert set(played.depths[1000:]) <= {2, 3}
-    assert buffer.dropped <= high
+    assert buffer.counts.dropped <= high
 
 
 def test_the_depth_shrinks_by_a_frame_a_second():
@@ -150,7 +151,7 @@ def test_the_depth_does_not_grow_past_a_second():
     delays = np.full(FRAMES, 0.02)
     delays[::3] += 2
     buffer, played = run(delays)
-    assert buffer.late > 500
+    assert buffer.counts.late > 500
     assert 11 <= max(played.depths) <= 15
 
 
@@ -160,10 +161,10 @@ def test_a_pause_whose_frames_come_at_once(pause, frames):
     delays = np.full(FRAMES, 0.02)
     delays[1000 : 1000 + frames] += np.maximum(pause - 0.08 * np.arange(frames), 0)
     buffer, played = run(delays)
-    assert buffer.lost == buffer.late == 0
+    assert buffer.counts.lost == buffer.counts.late == 0
     assert max(played.depths[1030:]) <= 5
     assert played.depths[1500] == 2, "back where it was"
-    assert buffer.dropped == buffer.concealed
+    assert buffer.counts.dropped == buffer.counts.concealed
 
 
 def test_pauses_that_come_again_are_bridged():
@@ -180,9 +181,9 @@ def test_pauses_that_come_again_are_bridged():
 def test_an_hour_of_drift(drift):
     """One frame more or less every 400 s: nine in an hour, and the depth stays."""
     buffer, played = run(uniform(0.02, frames=45_000), drift=drift)
-    assert buffer.late <= 1
-    assert 8 <= (buffer.concealed if drift > 0 else buffer.dropped) <= 10
-    assert (buffer.dropped if drift > 0 else buffer.concealed) <= 1
+    assert buffer.counts.late <= 1
+    assert 8 <= (buffer.counts.concealed if drift > 0 else buffer.counts.dropped) <= 10
+    assert (buffer.counts.dropped if drift > 0 else buffer.counts.concealed) <= 1
     assert max(played.depths) <= 4
     assert buffer.target <= 3
 
@@ -191,19 +192,19 @@ def test_an_hour_of_drift(drift):
 def test_the_sequence_wraps(before):
     lost = some(0.05)
     buffer, played = run(uniform(0.1), lost, first=2**32 - before)
-    assert buffer.lost == len(lost) + buffer.late
-    assert buffer.late <= 2 and len(played.received) > 0.9 * FRAMES
+    assert buffer.counts.lost == len(lost) + buffer.counts.late
+    assert buffer.counts.late <= 2 and len(played.received) > 0.9 * FRAMES
 
 
 def test_the_first_frames_out_of_order():
-    buffer = JitterBuffer()
+    buffer = JitterBuffer(LinkStats())
     for n in (1, 0, 2):
         assert buffer.put((2**32 - 1 + n) % 2**32, frame(n))
     assert [buffer.take()[0][0] for _ in range(3)] == [0, 1, 2]
 
 
 def test_silence_before_the_first_frame_and_fading_after_the_last():
-    buffer = JitterBuffer()
+    buffer = JitterBuffer(LinkStats())
     assert [buffer.take() for _ in range(3)] == [(None, 0.0)] * 3
     buffer.put(0, frame(0))
     assert buffer.take() == (None, 0.0), "not filled yet"
@@ -211,12 +212,12 @@ def test_silence_before_the_first_frame_and_fading_after_the_last():
     given = [buffer.take() for _ in range(40)]
     assert [gain for _, gain in given] == [1, 1, *FADE] + [0] * 35
     assert all(codes is given[1][0] for codes, _ in given[2:])
-    assert buffer.concealed == 25, "then it is silence, not concealment"
-    assert buffer.lost == 0
+    assert buffer.counts.concealed == 25, "then it is silence, not concealment"
+    assert buffer.counts.lost == 0
 
 
 def test_calls_before_the_first_frame_may_come_at_any_rate():
-    buffer = JitterBuffer()
+    buffer = JitterBuffer(LinkStats())
     for n in range(2):
         for _ in range(500):
             assert buffer.take() == (None, 0.0)
@@ -224,11 +225,11 @@ def test_calls_before_the_first_frame_may_come_at_any_rate():
     for n in range(2, 2000):
         assert buffer.take()[0][0] == (n - 2) % 2048
         buffer.put(n, frame(n))
-    assert buffer.concealed == buffer.dropped == 0 and buffer.target == 2
+    assert buffer.counts.concealed == buffer.counts.dropped == 0 and buffer.target == 2
 
 
 def test_one_frame_alone_after_a_silence_is_played_too():
-    buffer = JitterBuffer()
+    buffer = JitterBuffer(LinkStats())
     for n in range(2):
         buffer.put(n, frame(n))
     assert [buffer.take()[1] for _ in range(60)][:2] == [1, 1]
@@ -243,13 +244,13 @@ def test_after_a_long_silence_it_fills_to_its_target_again(missing):
     buffer, played = run(delays, lost)
     resumed = next(call for call, n in enumerate(played.numbers) if n and n >= 1000)
     assert played.depths[resumed] >= 3
-    assert buffer.lost - buffer.late == missing
-    assert buffer.concealed < 40
+    assert buffer.counts.lost - buffer.counts.late == missing
+    assert buffer.counts.concealed < 40
     assert played.gains[resumed:].count(1) >= len(played.gains[resumed:]) - 5
 
 
 def test_while_it_fills():
-    buffer = JitterBuffer()
+    buffer = JitterBuffer(LinkStats())
     for n in range(20):
         buffer.put(n, frame(n))
         buffer.take()
@@ -259,8 +260,8 @@ def test_while_it_fills():
     buffer.put(50, frame(50))
     assert buffer.depth == 1, "those lost in the silence are not waited for"
     assert buffer.take()[1] == 0
-    assert not buffer.put(5, frame(5)) and buffer.duplicate == 1
-    assert not buffer.put(2**32 - 9, frame(5)) and buffer.late == 1
+    assert not buffer.put(5, frame(5)) and buffer.counts.duplicate == 1
+    assert not buffer.put(2**32 - 9, frame(5)) and buffer.counts.late == 1
     buffer.put(51, frame(51))
     assert [buffer.take()[0][0] for _ in range(2)] == [50, 51], (
         "a late one then is no reason to wait"
@@ -270,7 +271,7 @@ def test_while_it_fills():
 def test_frames_wait_while_nobody_takes_any():
     """A device that is gone for 3 s, or for a minute: then the newest are played."""
     for away in (38, 750):
-        buffer = JitterBuffer()
+        buffer = JitterBuffer(LinkStats())
         for n in range(100):
             buffer.put(n, frame(n))
             buffer.take()
@@ -286,7 +287,7 @@ def test_frames_wait_while_nobody_takes_any():
 
 @pytest.mark.parametrize("jump", [CAPACITY - 1, CAPACITY, 10**6, 2**31 - 100])
 def test_a_jump_ahead(jump):
-    buffer = JitterBuffer()
+    buffer = JitterBuffer(LinkStats())
     for n in range(50):
         buffer.put(n, frame(n))
         buffer.take()
@@ -294,17 +295,17 @@ def test_a_jump_ahead(jump):
         buffer.put(50 + jump + n, frame(n))
         _, gain = buffer.take()
         assert gain == 1 or n < 2
-    assert buffer.depth == 1 and buffer.late == 0
+    assert buffer.depth == 1 and buffer.counts.late == 0
 
 
 def test_an_old_frame_is_late_however_old():
-    buffer = JitterBuffer()
+    buffer = JitterBuffer(LinkStats())
     for n in range(500):
         buffer.put(n, frame(n))
         buffer.take()
     for age in (300, 499, 2**31 - 600):
         assert not buffer.put((499 - age) % 2**32, frame(0))
-    assert buffer.late == 3
+    assert buffer.counts.late == 3
 
 
 def test_the_target_is_of_the_last_two_windows():
@@ -332,7 +333,7 @@ _NUMBERS = st.one_of(
 @given(st.lists(st.one_of(st.just(None), _NUMBERS), max_size=200))
 def test_any_frames_in_any_order(events):
     """None is a call. One frame comes out of each, and what was received is accounted for."""
-    buffer, given = JitterBuffer(), 0
+    buffer, given = JitterBuffer(LinkStats()), 0
     for event in events:
         if event is None:
             codes, gain = buffer.take()
@@ -341,13 +342,13 @@ def test_any_frames_in_any_order(events):
         else:
             buffer.put(event, frame(event))
         assert 0 <= buffer.depth <= CAPACITY
-        assert buffer.received == given + buffer.dropped + _waiting(buffer)
+        assert buffer.counts.received == given + buffer.counts.dropped + _waiting(buffer)
         assert 2 <= buffer.target <= 12
 
 
 def test_its_memory_is_bounded():
     rng = random.Random(0)
-    buffer = JitterBuffer()
+    buffer = JitterBuffer(LinkStats())
 
     def feed() -> None:
         base = 0

@@ -21,22 +21,16 @@ _MOST_MARGIN, _HALF_LIFE = 0.12, 60.0
 class Change(NamedTuple):
     """What to do to a frame before it joins the queue."""
 
-    cut: float = 0.0
-    """Seconds to leave out."""
-    stretch: int = 0
-    """Samples by which to make it longer, or if negative shorter: a few."""
+    cut: float = 0.0  # seconds to leave out
+    stretch: int = 0  # samples by which to make it longer, or if negative shorter: a few
 
 
 class DriftControl:
     """Decides, frame by frame, how the speaker's queue gets the length that it should have.
 
     What counts is the least that was left after the device took its part: a whole frame comes at
-    once, so the queue itself goes up and down by 80 ms. That least should be ``margin``.
-
-    Args:
-        margin: Seconds, enough for what the computation's time differs by.
-        frame_size: Samples a frame.
-        sample_rate: In Hz.
+    once, so the queue itself goes up and down by 80 ms. That least should be ``margin`` seconds,
+    enough for what the computation's time differs by.
     """
 
     def __init__(self, margin: float, frame_size: int, sample_rate: int):
@@ -45,17 +39,11 @@ class DriftControl:
         self._frame_seconds = frame_size / sample_rate
         self._left: deque[float] = deque(maxlen=_WINDOW)
         self._owed = 0.0  # samples to leave out, of which less than one is due
-        self.margin = margin
-        """Seconds that should be left."""
-        self.trim = 0.0
-        """How much faster than the codec the speaker is fed; 1e-6 is 1 ppm."""
+        self.margin = margin  # seconds that should be left
+        self.trim = 0.0  # how much faster than the codec the speaker is fed; 1e-6 is 1 ppm
 
     def next(self, left: float) -> Change:
-        """What to do to the next frame.
-
-        Args:
-            left: The least seconds that were left in the queue since the last frame.
-        """
+        """What to do to the next frame; ``left`` is the least seconds since the last one."""
         decay = 0.5 ** (self._frame_seconds / _HALF_LIFE)
         self.margin = max(self._least_margin, self.margin * decay)
         self._left.append(left)

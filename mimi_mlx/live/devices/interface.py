@@ -22,13 +22,10 @@ class Device(NamedTuple):
 
     number: int
     name: str
-    system: str
-    """Through what it is reached, such as Core Audio."""
-    inputs: int
-    """Channels."""
+    system: str  # through what it is reached, such as Core Audio
+    inputs: int  # channels
     outputs: int
-    rate: int
-    """Its own, in Hz."""
+    rate: int  # its own, in Hz
 
     def channels(self, kind: Kind) -> int:
         """How many it has of a kind."""
@@ -42,8 +39,7 @@ class PortOptions(NamedTuple):
     device: Device
     rate: int
     channels: int
-    latency: float
-    """Seconds."""
+    latency: float  # seconds
 
 
 class Port(Protocol):

@@ -17,10 +17,7 @@ _MIXED = 4096
 class Microphone:
     """An open input. The callback copies into a ring, :meth:`frames` does the rest.
 
-    Args:
-        sample_rate: Of the frames, in Hz.
-        frame_size: Samples a frame.
-        latency: Seconds to ask of the device.
+    Args are those of :class:`supervisor.DeviceSupervisor`.
 
     Raises:
         OSError: It cannot be opened.
@@ -32,17 +29,14 @@ class Microphone:
         self._rate, self._frame_size = sample_rate, frame_size
         self._pending = np.zeros(0, np.float32)
         self._taken = 0  # frames
-        self.dropped = 0.0
-        """Seconds of sound that were lost because they waited for too long."""
-        self.zeros = 0
-        """Samples at the end of what has come that are exactly zero, one after the other."""
+        self.dropped = 0.0  # seconds of sound that were lost because they waited for too long
+        self.zeros = 0  # samples at the end of what has come that are all exactly zero
         asked = device, sample_rate, latency
         self.opened = OpenDevice(audio, "input", *asked, self._prepare, self._called)
-        """The device; open another there."""
 
     def close(self) -> None:
         """Close the device. Frames that are left can still be had."""
-        self.opened.close()
+        self.opened.port.close()
 
     @property
     def jitter(self) -> float:
@@ -60,7 +54,9 @@ class Microphone:
         self._entered += len(samples) / self._device_rate
         self.dropped += (self._ring.dropped - self._lost) / self._device_rate
         self._lost = self._ring.dropped
-        self._count_zeros(samples)
+        self.zeros += len(samples)
+        if len(sounding := np.flatnonzero(samples)):
+            self.zeros = len(samples) - 1 - int(sounding[-1])
         self._pending = np.concatenate([self._pending, self._resampler.push(samples)])
         count = len(self._pending) // self._frame_size
         whole, self._pending = np.split(self._pending, [count * self._frame_size])
@@ -95,10 +91,3 @@ class Microphone:
         for start in range(0, len(block), _MIXED):
             piece = block[start : start + _MIXED]
             self._ring.write(np.mean(piece, axis=1, out=self._mixed[: len(piece)]))
-
-    def _count_zeros(self, samples: np.ndarray) -> None:
-        sounding = np.flatnonzero(samples)
-        if len(sounding):
-            self.zeros = len(samples) - 1 - int(sounding[-1])
-        else:
-            self.zeros += len(samples)

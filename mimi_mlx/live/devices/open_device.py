@@ -38,10 +38,8 @@ class OpenDevice:
         self._audio, self._sample_rate, self._latency = audio, sample_rate, latency
         self._prepare, self._hand_on = prepare, called
         self.kind: Kind = kind
-        self.delay = 0.0
-        """Seconds through the device, as it says; 0 before it has said so."""
-        self.lost = 0
-        """How many times the device said that it lost samples."""
+        self.delay = 0.0  # seconds through the device, as it says; 0 before it has said so
+        self.lost = 0  # how many times the device said that it lost samples
         self.open(device)
 
     def open(self, device: Device) -> None:
@@ -56,10 +54,6 @@ class OpenDevice:
         self.watchdog = Watchdog(self.port, self._audio.clock())
         self._prepare(self.port.rate)
         self._ready = True
-
-    def close(self) -> None:
-        """Close the device."""
-        self.port.close()
 
     def _open_best(self, device: Device) -> Port:
         """Open a device at ``sample_rate`` if the system converts, else at its own rate.

@@ -9,34 +9,25 @@ from .stretch import rise
 
 
 class Playout:
-    """Samples at the device's rate on their way to it.
+    """At most ``capacity`` samples at the device's rate on their way to it; else the oldest go.
 
     :meth:`pull` is the callback's: it copies, and where there is nothing it fades what was last
-    heard and counts. Everything else is the loop's.
-
-    Args:
-        capacity: Samples that may wait; the oldest are dropped.
-        fade: Samples that a fade takes.
+    heard, within ``fade`` samples, and counts. Everything else is the loop's.
     """
 
     def __init__(self, capacity: int, fade: int):
         self.ring = Ring(capacity)
-        """The samples that wait."""
         self._falling = rise(fade)[::-1].copy()
         self._scratch = np.empty(fade, np.float32)
         self._faded = fade  # how much of the fade has been heard
         self._last = 0.0
         self._least = math.inf
-        self.dry = True
-        """There was nothing left, or nothing has come yet."""
-        self.expecting = False
-        """Whether being dry counts: false while there is nothing that could come."""
-        self.pulled = False
-        """Whether the device has begun to take samples."""
-        self.underruns = 0
-        """How many times it ran dry while it was expecting."""
+        self.dry = True  # there was nothing left, or nothing has come yet
+        self.expecting = False  # whether being dry counts: not while nothing could come
+        self.pulled = False  # whether the device has begun to take samples
+        self.underruns = 0  # how many times it ran dry while it was expecting
+        # When which sample is heard: seconds of the clock, and its number among all pushed.
         self.mark: tuple[float, int] | None = None
-        """When which sample is heard: seconds of the clock, and its number among all pushed."""
 
     def pull(self, out: np.ndarray, heard: float) -> None:
         """Fill ``out [T]``, whose first sample is heard at ``heard`` seconds of the clock."""
@@ -63,11 +54,9 @@ class Playout:
         return least
 
     def push(self, samples: np.ndarray, margin: int) -> bool:
-        """Add samples ``[T]``; whether they came too late for what was expected.
+        """Add samples ``[T]``, at least a fade; whether they came too late for what was expected.
 
-        Args:
-            samples: At the device's rate; at least as many as a fade takes.
-            margin: Samples of silence to put before them if the queue was empty.
+        If the queue was empty, ``margin`` samples of silence come before them.
         """
         late = self.dry and self.expecting
         if self.dry:

@@ -15,17 +15,13 @@ _STOP = 88.0  # dB, by design; 80 is what is promised
 
 
 class PolyphaseResampler:
-    """Changes the rate of sound in pieces of any size, at most 3 ms late.
+    """Changes the rate of sound, in Hz, in pieces of any size, at most 3 ms late.
 
     Between 24 kHz and any higher rate: flat to 10 kHz within 0.1 dB, aliases and images more than
     80 dB down, 1.4 ms late. What lies between 10 and 12 kHz falls off. At a lower rate than 24 kHz
     all of this scales with it: at 16 kHz flat to 6.7 kHz, and 2.1 ms late.
 
     Sample 0 of the result stands for sample 0 of what goes in.
-
-    Args:
-        source_rate: In Hz.
-        rate: Of the result, in Hz.
 
     Source: Kaiser, Nonrecursive digital filter design using the I0-sinh window function (1974).
     """
@@ -34,13 +30,13 @@ class PolyphaseResampler:
         common = math.gcd(source_rate, rate)
         self._up, self._down = rate // common, source_rate // common
         lower = min(source_rate, rate) / 2
-        half = min(_kaiser_length(lower * (1 - _PASS)) / 2, _LONGEST)
-        self._half = math.ceil(half * source_rate)
+        length = (_STOP - 7.95) / (14.36 * lower * (1 - _PASS))  # Kaiser's, in seconds
+        self._half = math.ceil(min(length / 2, _LONGEST) * source_rate)
         self._taps = filters(self._up, self._half, lower * (1 + _PASS) / 2 / source_rate)
         self._pending = np.zeros(self._half - 1, np.float32)  # silence before the beginning
         self._at = 0  # the next result's position in what is pending, in 1 / up samples
+        # Seconds by which samples come out later than they go in.
         self.delay = 0.0 if source_rate == rate else self._half / source_rate
-        """Seconds by which samples come out later than they go in."""
 
     def push(self, samples: np.ndarray) -> np.ndarray:
         """Take the next samples ``[T]``, give those of the result that are ready."""
@@ -63,8 +59,6 @@ def filters(phases: int, half: int, cutoff: float, beta: float | None = None) ->
     is.
 
     Args:
-        phases: How many places between two samples.
-        half: Taps on either side.
         cutoff: Where the response is half, as a share of the sampling rate (Nyquist is 0.5).
         beta: Of the Kaiser window; None means that for ``_STOP``.
     """
@@ -81,8 +75,3 @@ def apply(samples: np.ndarray, starts: np.ndarray, taps: np.ndarray) -> np.ndarr
         return np.zeros(0, np.float32)
     windows = np.lib.stride_tricks.sliding_window_view(samples, taps.shape[1])
     return np.einsum("nt,nt->n", windows[starts], taps)
-
-
-def _kaiser_length(transition: float) -> float:
-    """Seconds that a filter lasts which falls by ``_STOP`` within ``transition`` Hz."""
-    return (_STOP - 7.95) / (14.36 * transition)

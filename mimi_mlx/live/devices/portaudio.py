@@ -4,7 +4,6 @@ import concurrent.futures
 import functools
 import sys
 import time
-from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
@@ -76,9 +75,7 @@ class PortAudio:
         except (self._sd.PortAudioError, ValueError) as error:
             raise OSError(f"{options.device.name} cannot be opened ({error})") from error
 
-    def clock(self) -> float:
-        """Seconds."""
-        return time.monotonic()
+    clock = staticmethod(time.monotonic)
 
     def wait(self, seconds: float, future: Future | None) -> None:
         """Sleep, or wait for the future."""
@@ -92,9 +89,10 @@ class PortAudioPort:
     """A stream of PortAudio that runs."""
 
     def __init__(self, sd: Any, options: PortOptions, callback: Callback):
-        kind, device, self.rate, channels, self._latency = options
-        make = sd.InputStream if kind == "input" else sd.OutputStream
-        small = kind == "output" and device.system == "ALSA"
+        self._kind, device, self.rate, channels, self._latency = options
+        self._callback = callback
+        make = sd.InputStream if self._kind == "input" else sd.OutputStream
+        small = self._kind == "output" and device.system == "ALSA"
         self._stream = make(
             device=device.number,
             samplerate=self.rate,
@@ -102,7 +100,7 @@ class PortAudioPort:
             channels=channels,
             dtype="float32",
             latency=self._latency,
-            callback=self._called(kind, callback),
+            callback=self._called,
         )
         self._latency = self._stream.latency  # as it says
         try:
@@ -123,16 +121,14 @@ class PortAudioPort:
             stream.abort(ignore_errors=True)
             stream.close(ignore_errors=True)
 
-    def _called(self, kind: Kind, callback: Callback) -> Callable[..., None]:
-        def input(block: np.ndarray, frames: int, when: Any, status: Any) -> None:
+    def _called(self, block: np.ndarray, frames: int, when: Any, status: Any) -> None:
+        if self._kind == "input":
             delay = self._sane(when.currentTime - when.inputBufferAdcTime)
             # Its first sample is at least as old as the block is long, whatever ALSA says.
-            callback(block, max(delay, frames / self.rate), bool(status))
-
-        def output(block: np.ndarray, frames: int, when: Any, status: Any) -> None:
-            callback(block, self._sane(when.outputBufferDacTime - when.currentTime), bool(status))
-
-        return input if kind == "input" else output
+            delay = max(delay, frames / self.rate)
+        else:
+            delay = self._sane(when.outputBufferDacTime - when.currentTime)
+        self._callback(block, delay, bool(status))
 
     def _sane(self, delay: float) -> float:
         return max(0.0, delay) if delay and abs(delay) < _LATEST else self._latency

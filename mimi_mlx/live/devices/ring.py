@@ -6,23 +6,17 @@ import numpy as np
 class Ring:
     """Samples from one thread to another, without a lock: one writes, one reads.
 
-    Nobody waits. A writer that is ahead by more than ``capacity`` makes the reader skip the
-    oldest, which it counts. The memory holds twice as many, so that what the reader copies is not
-    overwritten meanwhile.
-
-    Args:
-        capacity: Samples that may wait.
+    Nobody waits. A writer that is ahead by more than ``capacity`` samples makes the reader skip
+    the oldest, which it counts. The memory holds twice as many, so that what the reader copies is
+    not overwritten meanwhile.
     """
 
     def __init__(self, capacity: int):
         self._memory = np.zeros(2 * capacity, np.float32)
         self._capacity = capacity
-        self.written = 0
-        """Samples so far; only the writer changes it."""
-        self.taken = 0
-        """Samples read or skipped so far; only the reader changes it."""
-        self.dropped = 0
-        """Those of them that were skipped."""
+        self.written = 0  # samples so far; only the writer changes it
+        self.taken = 0  # samples read or skipped so far; only the reader changes it
+        self.dropped = 0  # those of them that were skipped
 
     @property
     def waiting(self) -> int:

@@ -22,10 +22,7 @@ _MOST_JITTER = 0.06
 class Speaker:
     """An open output. The callback copies from a queue, :meth:`feed` fills it.
 
-    Args:
-        sample_rate: Of the frames, in Hz.
-        frame_size: Samples a frame.
-        latency: Seconds to ask of the device.
+    Args are those of :class:`supervisor.DeviceSupervisor`.
 
     Raises:
         OSError: It cannot be opened.
@@ -36,22 +33,17 @@ class Speaker:
     ):
         self._rate, self._frame_size = sample_rate, frame_size
         self._frames = 0
-        self.late = 0
-        """Frames that came after the device had needed them."""
-        self.underruns = 0
-        """How many times the queue ran empty."""
-        self.cut = 0.0
-        """Seconds of sound left out, because too much waited."""
+        self.late = 0  # frames that came after the device had needed them
+        self.underruns = 0  # how many times the queue ran empty
+        self.cut = 0.0  # seconds of sound left out, because too much waited
         self._device_rate = sample_rate
-        self.playout = Playout(0, 0)
-        """The queue. While no device is open it can be fed, and is not heard."""
+        self.playout = Playout(0, 0)  # while no device is open it can be fed, and is not heard
         asked = device, sample_rate, latency
         self.opened = OpenDevice(audio, "output", *asked, self._prepare, self._called)
-        """The device; open another there."""
 
     def close(self) -> None:
         """Close the device."""
-        self.opened.close()
+        self.opened.port.close()
         self._count()
 
     @property
@@ -59,20 +51,10 @@ class Speaker:
         """Seconds of sound in the queue."""
         return self.playout.ring.waiting / self._device_rate
 
-    @property
-    def jitter(self) -> float:
-        """Seconds by which the device takes samples earlier and later."""
-        return self.opened.watchdog.jitter
-
-    def pause(self) -> None:
-        """Nothing can come for now: it is no fault if the queue runs empty."""
-        self.playout.expecting = False
-
     def feed(self, frame: np.ndarray, jitter: float | None = None) -> None:
         """Add a frame ``[frame_size]``.
 
         Args:
-            frame: Samples.
             jitter: Seconds by which frames come earlier and later, by another clock than the
                 device's: the queue's length is then kept right. None: they come when the queue
                 wants them.
@@ -90,7 +72,8 @@ class Speaker:
         samples = self._resampler.push(samples)
         self._frames += 1
         if self.playout.pulled:
-            reserve = self.drift.margin + min(_MOST_JITTER, self.jitter + (jitter or 0.0))
+            both = self.opened.watchdog.jitter + (jitter or 0.0)
+            reserve = self.drift.margin + min(_MOST_JITTER, both)
             self.late += self.playout.push(samples, int(reserve * self._device_rate))
         else:  # it would be too old when the device begins
             self.cut += len(samples) / self._device_rate

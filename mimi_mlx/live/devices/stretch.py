@@ -14,25 +14,16 @@ class Stretch:
     """Gives frames back as they are, or a few samples longer or shorter, 0.7 ms late.
 
     Within a changed frame time runs evenly slower or faster, and at its borders nothing jumps.
-
-    Args:
-        frame_size: Samples in each frame.
     """
+
+    delay = _HALF  # samples that are still to come out
 
     def __init__(self, frame_size: int):
         self._frame_size = frame_size
         self._pending = np.zeros(2 * _HALF - 1, np.float32)  # silence before the beginning
 
-    delay = _HALF
-    """Samples that are still to come out."""
-
     def push(self, frame: np.ndarray, change: int = 0) -> np.ndarray:
-        """Take the next frame ``[frame_size]``, give ``[frame_size + change]``.
-
-        Args:
-            frame: Samples.
-            change: A few, or if negative the other way.
-        """
+        """Take the next frame ``[frame_size]``, give ``[frame_size + change]``: a few, or none."""
         samples = np.concatenate([self._pending, frame])
         self._pending = samples[len(frame) :]
         if not change:
@@ -48,14 +39,9 @@ def _places(source: int, length: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def shorten(samples: np.ndarray, cut: int, fade: int) -> np.ndarray:
-    """Samples ``[T]`` without ``cut`` of them, ``[T - cut]``, faded over where they are missing.
+    """Samples ``[T]`` without ``cut`` of them, ``[T - cut]``, after the first ``fade``.
 
-    What is cut follows the first samples, so that the end stays as it is.
-
-    Args:
-        samples: At least ``cut + fade`` of them.
-        cut: How many to leave out.
-        fade: Samples of the transition.
+    Over those it fades, so T is at least ``cut + fade``; the end stays as it is.
     """
     rising = rise(fade)
     mixed = samples[:fade] * (1 - rising) + samples[cut : cut + fade] * rising

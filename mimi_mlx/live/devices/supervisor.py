@@ -42,13 +42,9 @@ class DeviceSupervisor:
         self._audio, self._wanted, self._say = audio, wanted, say
         self._next = 0.0
         self.microphone: Microphone | None = None
-        """The input, if there is one."""
         self.speaker: Speaker | None = None
-        """The output, if there is one."""
-        self.down: set[Kind] = set()
-        """What is gone for now."""
-        self.reopened = 0
-        """How many times devices were opened anew."""
+        self.down: set[Kind] = set()  # what is gone for now
+        self.reopened = 0  # how many times devices were opened anew
         devices = {kind: find(audio, kind, name) for kind, name in wanted.items()}
         asked = sample_rate, frame_size, latency
         try:
@@ -65,13 +61,12 @@ class DeviceSupervisor:
 
     def start(self) -> None:
         """Wait until the devices run at their pace, for as long as that may take."""
-        start = self._polled = self._audio.clock()
-        while not all(each.watchdog.steady for each in self._opened()):
-            now = self._audio.clock()
-            if now - start > _STARTING:
-                break
+        now = self._polled = self._audio.clock()
+        end = now + _STARTING
+        while now <= end and not all(each.watchdog.steady for each in self._opened()):
             self.poll(now)
             self._audio.wait(_PAUSE, None)
+            now = self._audio.clock()
         if self.microphone:
             self.microphone.skip()
 

@@ -18,8 +18,7 @@ _STEADY = 0.1
 class Watchdog:
     """Watches one open port. :meth:`heard` is the callback's, all else the loop's.
 
-    Args:
-        now: Seconds of the clock.
+    ``now`` is always in seconds of the clock.
     """
 
     def __init__(self, port: Port, now: float):
@@ -27,10 +26,9 @@ class Watchdog:
         self._samples = 0
         self._started = self._settled = False
         self._least, self._most = math.inf, -math.inf  # seconds of sound, less the clock
+        # Seconds by which the device takes or gives sound earlier and later, block included.
         self.jitter = 0.0
-        """Seconds by which the device takes or gives sound earlier and later, block included."""
-        self.steady = False
-        """Whether the device runs at its pace; some do not at first."""
+        self.steady = False  # whether the device runs at its pace; some do not at first
         self.restart(now)
 
     def heard(self, samples: int, now: float) -> None:

@@ -5,6 +5,7 @@ that the playout's clock is the only one, and drift against the sender's is a ch
 """
 
 from collections import deque
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,15 +22,31 @@ _REMEMBERED = 2 * CAPACITY  # sequence numbers, to tell a second copy from a lat
 _WINDOW = 125  # calls, 10 s; the window before is remembered too
 
 
+@dataclass
+class LinkStats:
+    """What a link has counted, in frames unless it says otherwise."""
+
+    sent: int = 0
+    errors: int = 0  # could not be sent; and reads of the socket that failed
+    received: int = 0  # came in time
+    lost: int = 0  # never came in time; those in ``late`` are among them
+    late: int = 0  # came after their time, and were not used
+    duplicate: int = 0  # came again
+    foreign: int = 0  # datagrams that were not the peer's: anything at all
+    concealed: int = 0  # made up, for a lost frame or to wait for one that is late
+    dropped: int = 0  # came in time, and were left out to catch up
+    depth: int = 0  # wait to be played now
+    kbps: float = 0.0  # of one direction, with the headers of packet, UDP and IP
+
+
 class JitterBuffer:
     """Holds frames back for as long as it takes to have each in time, and no longer.
 
     Its memory is bounded whatever is put in: at most ``CAPACITY`` frames.
     """
 
-    def __init__(self) -> None:
-        self.received = self.lost = self.late = self.duplicate = self.concealed = self.dropped = 0
-        """Frames, counted as :class:`link.LinkStats` has them."""
+    def __init__(self, counts: LinkStats) -> None:
+        self.counts = counts
         self._codes: np.ndarray | None = None  # the last codes played
         self._faded = 0  # calls in a row that gave nothing received
         self._calls = 0
@@ -38,7 +55,7 @@ class JitterBuffer:
 
     def restart(self) -> None:
         """Another stream begins: drop the frames of the one before, and forget its delays."""
-        self.dropped += len(self._frames)
+        self.counts.dropped += len(self._frames)
         self._frames.clear()
         self._seen: deque[int] = deque(maxlen=_REMEMBERED)
         self._lateness = Lateness()
@@ -63,31 +80,26 @@ class JitterBuffer:
         return self._lateness.target
 
     def put(self, sequence: int, codes: np.ndarray) -> bool:
-        """Take in a frame; whether it can be used.
-
-        Args:
-            sequence: Its number, from 0 to 2 ** 32 - 1.
-            codes: ``[K]``.
-        """
+        """Take in codes ``[K]`` and their number modulo 2 ** 32; whether they can be used."""
         if self._newest < 0:
             self._next = sequence + SEQUENCES
             self._newest = self._next - 1
         number = self._unwrapped(sequence)
         if number in self._seen:
-            self.duplicate += 1
+            self.counts.duplicate += 1
             return False
         self._seen.append(number)
         self._lateness.add(self._calls - number)
         if self._fresh and self._newest - CAPACITY < number < self._next:
             self._next = number  # the first frames came out of order
         if number < self._next:
-            self.late += 1
+            self.counts.late += 1
             self._owed = True
             return False
         if number - self._next >= CAPACITY:
             self._skip_to(number)
             self._filling, self._filled = True, 0
-        self.received += 1
+        self.counts.received += 1
         self._frames[number] = codes
         self._newest = max(self._newest, number)
         return True
@@ -111,7 +123,14 @@ class JitterBuffer:
         self._calls += 1
         if not self._filling:
             self._lateness.tick()  # what is known of delays outlasts a silence
-        return self._conceal() if number is None else self._play(number)
+            self.counts.concealed += number is None
+        if number is None:
+            self._faded += 1
+            return self._codes, FADE[min(self._faded, len(FADE)) - 1]
+        self._codes = self._frames.pop(number)
+        self._next = number + 1
+        self._fresh, self._faded = False, 0
+        return self._codes, 1.0
 
     def _fill(self) -> None:
         """Begin to play when the target is reached, or when that has taken its time."""
@@ -151,31 +170,18 @@ class JitterBuffer:
             self._owed = False
             if self.depth < self._lateness.MOST:
                 return None
-        number = self._next
-        found = number in self._frames
-        if not found:
-            self._skip_to(number + 1)
-        return number if found else None
-
-    def _play(self, number: int) -> tuple[np.ndarray, float]:
-        self._codes = self._frames.pop(number)
-        self._next = number + 1
-        self._fresh, self._faded = False, 0
-        return self._codes, 1.0
-
-    def _conceal(self) -> tuple[np.ndarray | None, float]:
-        if not self._filling:
-            self.concealed += 1
-        self._faded += 1
-        return self._codes, FADE[min(self._faded, len(FADE)) - 1]
+        if self._next in self._frames:
+            return self._next
+        self._skip_to(self._next + 1)
+        return None
 
     def _skip_to(self, number: int) -> None:
         """Go on at a frame, without those before it."""
         passed = [key for key in self._frames if key < number]
         for key in passed:
             del self._frames[key]
-        self.dropped += len(passed)
-        self.lost += number - self._next - len(passed)
+        self.counts.dropped += len(passed)
+        self.counts.lost += number - self._next - len(passed)
         self._next = number
         self._newest = max(self._newest, number - 1)
 
@@ -196,11 +202,11 @@ class Lateness:
     LEAST, MOST = 2, 12  # frames: the range of ``target``
 
     def __init__(self) -> None:
+        # Frames to hold before playing begins: one more than the frames came apart.
         self.target = self.LEAST
-        """Frames to hold before playing begins: one more than the frames came apart."""
         self._ticks = 0
         self._now: list[int] = []  # the least and the greatest of this window, or nothing
-        self._before: list[int] | None = None  # of the window before; None: there was none
+        self._before: list[int] = []  # of the window before
 
     def add(self, lateness: int) -> None:
         """A frame came: the number of calls before it, less the frame's own number."""
@@ -210,7 +216,7 @@ class Lateness:
         """One more call of the playout, while frames come."""
         self._ticks += 1
         if self._ticks % _WINDOW == 0:
-            seen = _range([*(self._before or []), *self._now])
+            seen = _range([*self._before, *self._now])
             if seen:
                 self.target = min(max(1 + seen[1] - seen[0], self.LEAST), self.MOST)
             self._now, self._before = [], self._now
@@ -218,9 +224,8 @@ class Lateness:
     @property
     def latest(self) -> int | None:
         """The greatest lateness of the last 10 to 20 s; None if that is not known yet."""
-        if self._before is None:
-            return None
-        return max([*self._before, *self._now], default=None)
+        known = self._before + self._now if self._ticks >= _WINDOW else []
+        return max(known, default=None)
 
 
 def _range(values: list[int]) -> list[int]:

@@ -3,42 +3,17 @@
 import secrets
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import replace
 
 import numpy as np
 
+from .jitter_buffer import LinkStats
 from .packet import SEQUENCES, PacketFormat
 from .receiver import Receiver
 from .udp import Address, UdpSocket, hosts
 
 _AT_ONCE = 64  # datagrams that one poll reads
 _IP_UDP = {False: 28, True: 48}  # bytes of both headers: IPv4, IPv6
-
-
-class LinkStats(NamedTuple):
-    """What a link has counted, in frames unless it says otherwise."""
-
-    sent: int
-    errors: int
-    """Frames that could not be sent, and reads of the socket that failed."""
-    received: int
-    """Came in time."""
-    lost: int
-    """Never came in time; those in ``late`` are among them."""
-    late: int
-    """Came after their time, and were not used."""
-    duplicate: int
-    """Came again."""
-    foreign: int
-    """Datagrams that were not the peer's: anything at all."""
-    concealed: int
-    """Made up, for a lost frame or to wait for one that is late."""
-    dropped: int
-    """Came in time, and were left out to catch up."""
-    depth: int
-    """Wait to be played now."""
-    kbps: float
-    """Of one direction, with the headers of packet, UDP and IP."""
 
 
 class Link:
@@ -74,12 +49,12 @@ class Link:
             raise ValueError("a link that neither sends nor listens. Give send_to, listen or both.")
         self._format = format
         allowed = None if allow is None else hosts(allow)
-        self._receiver = Receiver(format, allowed, clock)
+        self._counts = LinkStats()
+        self._receiver = Receiver(format, allowed, clock, self._counts)
         self._frame_rate = frame_rate
         self._sends, self._listens = send_to is not None, listen is not None
         self._stream = secrets.randbits(32)
         self._sequence = 0
-        self._sent = 0
         self._told = False  # that sending fails
         self._to = send_to and Address(*send_to)
         self._socket = UdpSocket(send_to, listen)
@@ -104,7 +79,7 @@ class Link:
             raise ValueError("send on a link that only listens. Make it with send_to.")
         packet = self._format.pack(self._stream, self._sequence, codes)
         self._sequence = (self._sequence + 1) % SEQUENCES
-        self._sent += self._socket.send(packet)
+        self._counts.sent += self._socket.send(packet)
 
     def poll(self) -> None:
         """Take in what has come, at most 64 datagrams. To be called every few milliseconds."""
@@ -134,27 +109,15 @@ class Link:
     @property
     def stats(self) -> LinkStats:
         """What it has counted so far."""
-        buffer = self._receiver.buffer
-        return LinkStats(
-            sent=self._sent,
+        peer = self._receiver.peer
+        is_ipv6 = self._socket.is_ipv6 if self._sends else peer is not None and ":" in peer.host
+        return replace(
+            self._counts,
             errors=self._socket.errors,
-            received=buffer.received,
-            lost=buffer.lost,
-            late=buffer.late,
-            duplicate=buffer.duplicate,
-            foreign=self._receiver.foreign,
-            concealed=buffer.concealed,
-            dropped=buffer.dropped,
-            depth=buffer.depth,
-            kbps=self._kbps(),
+            depth=self._receiver.buffer.depth,
+            kbps=(self._format.size + _IP_UDP[is_ipv6]) * 8 * self._frame_rate / 1000,
         )
 
     def close(self) -> None:
         """Close the socket. Again: nothing."""
         self._socket.close()
-
-    def _kbps(self) -> float:
-        peer = self._receiver.peer
-        is_ipv6 = self._socket.is_ipv6 if self._sends else peer is not None and ":" in peer.host
-        size = self._format.size + _IP_UDP[is_ipv6]
-        return size * 8 * self._frame_rate / 1000

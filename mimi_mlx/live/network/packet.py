@@ -22,33 +22,25 @@ _CRC = 4
 class Packet(NamedTuple):
     """A good packet."""
 
-    stream: int
-    """Drawn at random when a sender starts, from 0 to 2 ** 32 - 1."""
-    sequence: int
-    """The frame's number in its stream, modulo 2 ** 32."""
-    codes: np.ndarray
-    """int32 ``[K]``."""
+    stream: int  # drawn at random when a sender starts, from 0 to 2 ** 32 - 1
+    sequence: int  # the frame's number in its stream, modulo 2 ** 32
+    codes: np.ndarray  # int32 [K]
 
 
 class Refusal(NamedTuple):
     """Why a packet of this protocol cannot be used."""
 
-    kind: str
-    """Its kind in a word, the same for all packets of the kind."""
-    reason: str
-    """What the sender does, and the remedy."""
+    kind: str  # in a word, the same for all packets of the kind
+    reason: str  # what the sender does, and the remedy
 
 
 @dataclass(frozen=True)
 class PacketFormat:
     """What both ends of a link must have alike."""
 
-    num_codebooks: int
-    """1 to 255."""
-    codebook_size: int
-    """Codes are from 0 to this less 1."""
-    fingerprint: str
-    """Of the model: 16 hexadecimal digits, of which a packet holds the first 8."""
+    num_codebooks: int  # 1 to 255
+    codebook_size: int  # codes are from 0 to this less 1
+    fingerprint: str  # of the model: 16 hexadecimal digits, of which a packet holds the first 8
 
     @property
     def size(self) -> int:

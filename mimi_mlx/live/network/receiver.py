@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from .jitter_buffer import JitterBuffer
+from .jitter_buffer import JitterBuffer, LinkStats
 from .packet import Packet, PacketFormat, Refusal
 from .udp import Address
 
@@ -18,16 +18,19 @@ class Receiver:
     Args:
         allowed: The hosts that may send; None means any.
         clock: Seconds, from any zero.
+        counts: Where it counts, and its buffer.
     """
 
     def __init__(
-        self, format: PacketFormat, allowed: frozenset[str] | None, clock: Callable[[], float]
+        self,
+        format: PacketFormat,
+        allowed: frozenset[str] | None,
+        clock: Callable[[], float],
+        counts: LinkStats,
     ):
-        self.buffer = JitterBuffer()
-        self.peer: Address | None = None
-        """Who is bound."""
-        self.foreign = 0
-        """Packets that were not the peer's."""
+        self.buffer = JitterBuffer(counts)
+        self.peer: Address | None = None  # who is bound
+        self._counts = counts
         self._format = format
         self._allowed = allowed
         self._clock = clock
@@ -46,9 +49,10 @@ class Receiver:
         if isinstance(packet, Packet):
             self._put(address, packet)
         else:
-            self.foreign += 1
-            if packet is not None:
-                self._tell(address, packet)
+            self._counts.foreign += 1
+            if packet is not None and packet.kind not in self._told:
+                self._told.add(packet.kind)
+                self._messages.append(f"{address} {packet.reason}")
 
     def messages(self) -> list[str]:
         """What to tell the user since the last call, in lines; each kind is told once."""
@@ -84,8 +88,3 @@ class Receiver:
 
     def _is_silent(self) -> bool:
         return self._clock() - self._heard >= SILENT
-
-    def _tell(self, address: Address, refusal: Refusal) -> None:
-        if refusal.kind not in self._told:
-            self._told.add(refusal.kind)
-            self._messages.append(f"{address} {refusal.reason}")

@@ -10,8 +10,7 @@ _LARGEST = 1024  # bytes of a datagram that are read: any packet is smaller
 class Address(NamedTuple):
     """Where a datagram came from."""
 
-    host: str
-    """In numbers; an IPv4 address is in its own form also on an IPv6 socket."""
+    host: str  # in numbers; an IPv4 address is in its own form also on an IPv6 socket
     port: int
 
     def __str__(self) -> str:
@@ -31,10 +30,8 @@ class UdpSocket:
         for port, least in ((listen, 0), (send_to and send_to[1], 1)):
             if port is not None and not least <= port <= 65535:
                 raise ValueError(f"port {port}: ports are from 1 to 65535. Give one of those.")
-        self.errors = 0
-        """Datagrams that could not be sent, and reads that failed."""
-        self.failure: str | None = None
-        """Why the first of them could not be sent."""
+        self.errors = 0  # datagrams that could not be sent, and reads that failed
+        self.failure: str | None = None  # why the first of them could not be sent
         found = _found(*send_to) if send_to else []
         if listen is None:
             self._to = _reachable(found)
