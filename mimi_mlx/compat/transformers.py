@@ -3,7 +3,7 @@
 Source: transformers 5.23, ``MimiModel``. What it computes, this computes; departures are named.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,12 +14,13 @@ from ..mimi import Mimi
 from ..model.config import MimiConfig
 from ..streaming import validation
 from ..streaming.streams import DecoderStream, EncoderStream
+from .features import Fields
 
 Array = mx.array | np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
-class MimiOutput:
+class MimiOutput(Fields):
     """What a call gave: by name, by key, or by position among the fields that are not None."""
 
     audio_codes: mx.array | None = None
@@ -28,23 +29,12 @@ class MimiOutput:
     padding_cache: EncoderStream | None = None
     decoder_past_key_values: DecoderStream | None = None
 
-    def keys(self) -> list[str]:
-        """The names of the fields that are not None."""
-        return [f.name for f in fields(self) if getattr(self, f.name) is not None]
-
     def to_tuple(self) -> tuple:
         """The fields that are not None."""
         return tuple(getattr(self, name) for name in self.keys())
 
     def __getitem__(self, key: str | int | slice) -> Any:
-        if not isinstance(key, str):
-            return self.to_tuple()[key]
-        if key not in self.keys():
-            raise KeyError(key)
-        return getattr(self, key)
-
-    def __iter__(self):
-        return iter(self.keys())
+        return super().__getitem__(key) if isinstance(key, str) else self.to_tuple()[key]
 
     def __len__(self) -> int:
         return len(self.keys())
@@ -125,9 +115,8 @@ class MimiModel:
                 f"Give num_quantizers={codes.shape[1]} in every call."
             )
         if use_streaming is False:
-            codes = mx.concatenate([codes, stream.flush()], axis=-1)
+            codes, stream = mx.concatenate([codes, stream.flush()], axis=-1), None
             mx.eval(codes)
-            return _result(return_dict, audio_codes=codes)
         return _result(
             return_dict, audio_codes=codes, encoder_past_key_values=stream, padding_cache=stream
         )
@@ -160,7 +149,12 @@ class MimiModel:
             stream = self.mimi.decoder_stream(rows)
         pcm = stream.push(audio_codes) if stream else self.mimi.decode(audio_codes)
         if padding_mask is not None:
-            pcm = pcm[..., : _samples(padding_mask)]
+            shape = np.shape(padding_mask)
+            if not shape:
+                raise ValueError(
+                    "padding_mask has no axes; its last one is time. Give an array [B, T]."
+                )
+            pcm = pcm[..., : shape[-1]]
             mx.eval(pcm)
         return _result(return_dict, audio_values=pcm, decoder_past_key_values=stream)
 
@@ -257,14 +251,6 @@ def _check_stream(name: str, given: Any, kind: type) -> Any:
             "call returned under that name. Give that, or None."
         )
     return given
-
-
-def _samples(padding_mask: Array) -> int:
-    """The length of the last axis, that of time."""
-    shape = np.shape(padding_mask)
-    if not shape:
-        raise ValueError("padding_mask has no axes; its last one is time. Give an array [B, T].")
-    return shape[-1]
 
 
 def _result(return_dict: bool | None, **given: Any) -> MimiOutput | tuple:
