@@ -107,6 +107,7 @@ class MimiModel:
             return _result(return_dict, audio_codes=self.mimi.encode(input_values, num_quantizers))
         count = validation.num_codebooks(num_quantizers, self.config)
         rows = validation.pcm(input_values).shape[0]
+        stream: EncoderStream | None
         stream = given.clone() if given else self.mimi.encoder_stream(rows, count)
         codes = stream.push(input_values)
         if codes.shape[1] != count:

@@ -19,13 +19,10 @@ def si_sdr(reference: np.ndarray, estimate: np.ndarray) -> float:
 
     Source: Le Roux et al., SDR: half-baked or well done? (arXiv 1811.02508).
     """
-    reference, estimate = _pair(reference, estimate)
-    power = reference @ reference
-    if power == 0:
-        raise ValueError("the reference is silent; SI-SDR needs a signal. Choose another clip.")
+    reference, estimate = _pair(reference, estimate, "SI-SDR needs a signal")
     if not estimate.any():
         return -np.inf
-    target = (estimate @ reference) / power * reference
+    target = (estimate @ reference) / (reference @ reference) * reference
     distortion = estimate - target
     with np.errstate(divide="ignore"):
         return float(10 * np.log10(np.divide(target @ target, distortion @ distortion)))
@@ -37,12 +34,10 @@ def snr(reference: np.ndarray, estimate: np.ndarray) -> float:
     Raises:
         ValueError: The lengths differ, or the reference is silent.
     """
-    reference, estimate = _pair(reference, estimate)
-    power, noise = reference @ reference, np.sum((reference - estimate) ** 2)
-    if power == 0:
-        raise ValueError("the reference is silent; an SNR needs a signal. Choose another clip.")
+    reference, estimate = _pair(reference, estimate, "an SNR needs a signal")
+    noise = np.sum((reference - estimate) ** 2)
     with np.errstate(divide="ignore"):
-        return float(10 * np.log10(np.divide(power, noise)))
+        return float(10 * np.log10(np.divide(reference @ reference, noise)))
 
 
 def relative_error(reference: np.ndarray, estimate: np.ndarray) -> float:
@@ -61,9 +56,7 @@ def stft_distance(reference: np.ndarray, estimate: np.ndarray) -> float:
 
     Source: Yamamoto et al., Parallel WaveGAN (arXiv 1910.11480), section 2.2.
     """
-    reference, estimate = _pair(reference, estimate)
-    if not reference.any():
-        raise ValueError("the reference is silent; it has no spectrum. Choose another clip.")
+    reference, estimate = _pair(reference, estimate, "it has no spectrum")
     total = 0.0
     for window in (512, 1024, 2048):
         a, b = (np.maximum(spectrum(x, window, window // 4), _FLOOR) for x in (reference, estimate))
@@ -133,7 +126,10 @@ def code_agreement(reference: np.ndarray, codes: np.ndarray) -> np.ndarray:
     return same.mean(axis=(0, 2))
 
 
-def _pair(reference: np.ndarray, estimate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _pair(
+    reference: np.ndarray, estimate: np.ndarray, no_silence: str = ""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both in float64, equally long; ``no_silence`` says why the reference must not be silent."""
     reference = np.asarray(reference, np.float64)
     estimate = np.asarray(estimate, np.float64)
     if reference.ndim != 1 or reference.shape != estimate.shape or not reference.size:
@@ -141,4 +137,6 @@ def _pair(reference: np.ndarray, estimate: np.ndarray) -> tuple[np.ndarray, np.n
             f"the clips have shapes {reference.shape} and {estimate.shape}; both must be [T]. "
             "Cut the decoded clip to the original's length."
         )
+    if no_silence and reference @ reference == 0:
+        raise ValueError(f"the reference is silent; {no_silence}. Choose another clip.")
     return reference, estimate

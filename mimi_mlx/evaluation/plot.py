@@ -11,6 +11,7 @@ from matplotlib.image import AxesImage
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
+from ..model.config import MimiConfig
 from . import metrics
 
 # Of the spectrograms: 43 ms every 5 ms at 24 kHz.
@@ -32,10 +33,7 @@ class RoundTrip(NamedTuple):
     """Samples ``[T]``."""
     codes: np.ndarray
     """``[K, F]``."""
-    sample_rate: int
-    frame_size: int
-    codebook_size: int
-    kbps: float
+    config: MimiConfig
 
 
 def draw(path: Path, trip: RoundTrip) -> None:
@@ -58,23 +56,23 @@ def _spectrograms(figure: Figure, axes: np.ndarray, trip: RoundTrip) -> None:
         for x in (trip.clip, trip.decoded)
     ]
     top = max(x.max() for x in both)
-    seconds = len(trip.clip) / trip.sample_rate
+    rate, count = trip.config.sampling_rate, len(trip.codes)
     titles = (
         f"Original: {trip.name}",
-        f"Decoded from {len(trip.codes)} codebooks, {trip.kbps:.3g} kbps",
+        f"Decoded from {count} codebooks, {trip.config.kbps(count):.3g} kbps",
     )
     for each, values, title in zip(axes, both, titles, strict=True):
         each.imshow(
             values.T,
             origin="lower",
             aspect="auto",
-            extent=(0, len(values) * _STRIDE / trip.sample_rate, 0, trip.sample_rate / 2000),
+            extent=(0, len(values) * _STRIDE / rate, 0, rate / 2000),
             cmap="magma",
             vmin=top - _RANGE,
             vmax=top,
             interpolation="bilinear",
         )
-        each.set_xlim(0, seconds)
+        each.set_xlim(0, len(trip.clip) / rate)
         each.set_ylabel("Frequency, kHz", fontsize=_SIZE)
         each.set_title(title, loc="left")
         each.tick_params(labelbottom=False)
@@ -86,13 +84,13 @@ def _codes(figure: Figure, axes: Axes, trip: RoundTrip) -> None:
     image = axes.imshow(
         trip.codes,
         aspect="auto",
-        extent=(0, frames * trip.frame_size / trip.sample_rate, count + 0.5, 0.5),
+        extent=(0, frames / trip.config.frame_rate, count + 0.5, 0.5),
         cmap="cividis",
         vmin=0,
-        vmax=trip.codebook_size - 1,
+        vmax=trip.config.codebook_size - 1,
         interpolation="nearest",
     )
-    axes.set_xlim(0, len(trip.clip) / trip.sample_rate)
+    axes.set_xlim(0, len(trip.clip) / trip.config.sampling_rate)
     axes.yaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
     axes.set_ylim(count + 0.5, 0.5)
     axes.set_xlabel("Time, s", fontsize=_SIZE)
@@ -115,7 +113,7 @@ def _use(axes: Axes, trip: RoundTrip) -> None:
     axes.set_ylim(0, 1.3 * frames)
     axes.set_xlabel("Codebook", fontsize=_SIZE)
     axes.set_ylabel("Entries", fontsize=_SIZE)
-    axes.set_title(f"Use of each codebook's {trip.codebook_size} entries", loc="left")
+    axes.set_title(f"Use of each codebook's {trip.config.codebook_size} entries", loc="left")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(fontsize=7, frameon=False, ncols=3, loc="upper right")
 
