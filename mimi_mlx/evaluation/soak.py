@@ -112,8 +112,7 @@ class _Seen:
     def __init__(self, compared: int, settled: int, report: Callable[[str], Any], every: float):
         self.count = 0
         self.recent: collections.deque[Outputs] = collections.deque(maxlen=compared)
-        self._first = np.ones((TIMED, 2))  # seconds to encode and to decode
-        self._last = np.ones((TIMED, 2))
+        self._times = np.ones((2, TIMED, 2))  # first and last steps; seconds to encode, to decode
         self._settled = settled
         self._memory = 0
         self._report, self._every = report, every
@@ -122,41 +121,34 @@ class _Seen:
     def add(self, outputs: Outputs) -> None:
         """Take one frame's."""
         self.recent.append(outputs)
-        self._last[self.count % TIMED] = outputs[2:]
-        if self.count < TIMED:
-            self._first[self.count] = outputs[2:]
+        at = self.count % TIMED
+        self._times[int(self.count >= TIMED) :, at] = outputs[
+            2:
+        ]  # the first ones are last ones too
         self.count += 1
         settled = self.count == self._settled
         if settled or time.perf_counter() - self._reported > self._every:
             self._reported = time.perf_counter()
-            self._report(self._line())
+            encode, decode = np.median(self._times[1, : self.count], axis=0) * 1e3
+            self._report(
+                f"{self.count} frames in {self._reported - self._started:.0f} s, encode "
+                f"{encode:.2f} ms, decode {decode:.2f} ms, memory {resident_bytes() / 1e6:.1f} MB"
+            )
         if settled:  # NumPy has loaded what a line of progress needs
             self._memory = resident_bytes()
-
-    def _line(self) -> str:
-        encode, decode = np.median(self._last[: self.count], axis=0) * 1e3
-        elapsed = self._reported - self._started
-        return (
-            f"{self.count} frames in {elapsed:.0f} s, encode {encode:.2f} ms, "
-            f"decode {decode:.2f} ms, memory {resident_bytes() / 1e6:.1f} MB"
-        )
 
     def figures(self) -> dict[str, Any]:
         """Memory and times."""
         memory = resident_bytes()
         grown = memory - self._memory if self.count >= self._settled else 0
-        return {
-            "memory_mb": memory / 1e6,
-            "memory_growth_mb": grown / 1e6,
-            "encode_ms": self._quantiles(0),
-            "decode_ms": self._quantiles(1),
-        }
-
-    def _quantiles(self, half: int) -> dict[str, dict[str, float]]:
-        found = {}
-        for name, seconds in (("first", self._first), ("last", self._last)):
-            quantiles = np.percentile(seconds[: self.count, half] * 1e3, [10, 50, 95])
-            found[name] = dict(zip(("p10", "median", "p95"), map(float, quantiles), strict=True))
+        found: dict[str, Any] = {"memory_mb": memory / 1e6, "memory_growth_mb": grown / 1e6}
+        quantiles = np.percentile(self._times[:, : self.count] * 1e3, [10, 50, 95], axis=1)
+        for i, way in enumerate(("encode_ms", "decode_ms")):
+            first, last = (
+                dict(zip(("p10", "median", "p95"), part.tolist(), strict=True))
+                for part in quantiles[:, :, i].T
+            )
+            found[way] = {"first": first, "last": last}
         return found
 
 
