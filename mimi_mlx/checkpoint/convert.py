@@ -52,8 +52,6 @@ def convert(
     """Write the folder, whole or not at all.
 
     Args:
-        wanted: What to convert, and to what.
-        folder: Where to.
         force: Replace a folder that an earlier conversion wrote.
         judge: Sees the folder complete, but under another name; if it raises an error, the folder
             goes, and what had its name stays.

@@ -38,8 +38,6 @@ def load(
 
     Args:
         paths: The files, which together hold one Mimi.
-        config: Its sizes.
-        only: Load one half alone.
         device: What it will run on: a CPU has reduced weights expanded. None means the default.
 
     Raises:
@@ -110,14 +108,12 @@ def _transformer_layer(path: str, module: TransformerLayer, source: Source) -> P
     attention = f"{path}.self_attn"
     qkv = [source.take(f"{attention}.{x}_proj.weight", width, hidden) for x in "qkv"]
     yield f"{attention}.qkv_proj.weight", mx.concatenate(qkv)
-    scale = source.take(f"{path}.self_attn_layer_scale.scale", hidden)
-    out = source.take(f"{attention}.o_proj.weight", hidden, width)
-    yield f"{attention}.o_proj.weight", scale[:, None] * out
     wide = module.mlp.fc1.weight.shape[0]
     yield f"{path}.mlp.fc1.weight", source.take(f"{path}.mlp.fc1.weight", wide, hidden)
-    scale = source.take(f"{path}.mlp_layer_scale.scale", hidden)
-    out = source.take(f"{path}.mlp.fc2.weight", hidden, wide)
-    yield f"{path}.mlp.fc2.weight", scale[:, None] * out
+    for part, last, inputs in (("self_attn", "o_proj", width), ("mlp", "fc2", wide)):
+        scale = source.take(f"{path}.{part}_layer_scale.scale", hidden)
+        name = f"{path}.{part}.{last}.weight"
+        yield name, scale[:, None] * source.take(name, hidden, inputs)
 
 
 def _quantizer(path: str, module: SplitResidualVectorQuantizer, source: Source) -> Parameters:

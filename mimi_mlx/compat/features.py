@@ -39,9 +39,7 @@ class Fields:
 class MimiFeatures(Fields):
     """What the feature extractor gave: by name, by key, and as ``**keywords``.
 
-    Attributes:
-        input_values: float32 ``[B, 1, T]``.
-        padding_mask: int32 ``[B, T]``, 1 where a sample is real and 0 where it is padding.
+    float32 ``input_values [B, 1, T]``, and int32 ``padding_mask [B, T]``, 1 where a sample is real.
     """
 
     input_values: Array

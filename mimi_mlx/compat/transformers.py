@@ -51,6 +51,8 @@ class MimiModel:
     samples of an unfinished frame wait in the encoder's cache, so F can be 0; the decoder's cache
     is the state of all of it. (In transformers a piece that is not of whole frames fails or gives
     other codes, and decoding breaks at every seam, for the cache is of the attention alone.)
+
+    Every call with ``return_dict=False`` gives a tuple.
     """
 
     def __init__(self, mimi: Mimi):
@@ -97,7 +99,6 @@ class MimiModel:
             padding_cache: The same one; give it back under either name or both.
             use_streaming: True begins a stream or, as None does too, goes on with the one given.
                 False ends the one given: its ragged last frame, if any, is completed.
-            return_dict: False asks for a tuple.
 
         Raises:
             ValueError: The shape, type, values, K or the caches are not as above.
@@ -137,12 +138,12 @@ class MimiModel:
             padding_mask: ``[..., T]``; the result is cut to T samples. Its values are not read.
             decoder_past_key_values: The stream that an earlier call returned.
             use_cache: True begins a stream.
-            return_dict: False asks for a tuple.
 
         Raises:
             ValueError: The shape, type, values or the cache are not as above.
         """
-        stream = _check_stream("decoder_past_key_values", decoder_past_key_values, DecoderStream)
+        _check_stream("decoder_past_key_values", decoder_past_key_values, DecoderStream)
+        stream = decoder_past_key_values
         if stream:
             stream = stream.clone()
         elif use_cache:
@@ -171,15 +172,9 @@ class MimiModel:
     ) -> MimiOutput | tuple:
         """Encode samples ``[B, 1, T]`` and decode them again: ``audio_codes``, ``audio_values``.
 
-        Args:
-            input_values: As for :meth:`encode`.
-            padding_mask: As for :meth:`decode`; without one, and without a stream, the result is
-                cut to T samples.
-            num_quantizers: As for :meth:`encode`.
-            audio_codes: Decode these; nothing is encoded then.
-            encoder_past_key_values: A stream that :meth:`encode` began.
-            decoder_past_key_values: A stream that :meth:`decode` began.
-            return_dict: False asks for a tuple.
+        The arguments are those of :meth:`encode` and :meth:`decode`, which begin streams. Given
+        ``audio_codes`` are decoded, and nothing is encoded. Without ``padding_mask``, and without
+        a stream, the result is cut to T samples.
         """
         encoder = encoder_past_key_values
         # A stream's piece gives the samples of the frames that it completed: more or fewer than T.
@@ -232,26 +227,24 @@ class MimiModel:
         return mx.array(real)
 
 
-def _one_stream(*caches: EncoderStream | None) -> EncoderStream | None:
+def _one_stream(keys: EncoderStream | None, padding: EncoderStream | None) -> EncoderStream | None:
     """The stream that an encoder's two caches are."""
-    names = ("encoder_past_key_values", "padding_cache")
-    given = [_check_stream(*c, EncoderStream) for c in zip(names, caches, strict=True)]
-    given = [stream for stream in given if stream is not None]
-    if any(stream is not given[0] for stream in given):
+    _check_stream("encoder_past_key_values", keys, EncoderStream)
+    _check_stream("padding_cache", padding, EncoderStream)
+    if keys is not None and padding is not None and keys is not padding:
         raise ValueError(
             "encoder_past_key_values and padding_cache are of different calls; they must be of one "
             "call, the stream's last. Give back both as they came, or one of them."
         )
-    return given[0] if given else None
+    return keys if padding is None else padding
 
 
-def _check_stream(name: str, given: Any, kind: type) -> Any:
+def _check_stream(name: str, given: Any, kind: type) -> None:
     if given is not None and not isinstance(given, kind):
         raise ValueError(
             f"{name} is a {type(given).__name__}; it must be the {kind.__name__} that an earlier "
             "call returned under that name. Give that, or None."
         )
-    return given
 
 
 def _result(return_dict: bool | None, **given: Any) -> MimiOutput | tuple:

@@ -20,6 +20,12 @@ from ..model.ops import device as devices
 from ..model.ops import linux
 from . import kernel_count
 
+STAGES = {
+    "encoder": ("encoder", "encoder_transformer", "downsample"),
+    "decoder": ("upsample", "decoder_transformer", "decoder"),
+}
+"""The parts of a codec in each half, but the quantiser."""
+
 
 def machine(mimi: Mimi) -> dict[str, str]:
     """What ran: chip, device, BLAS and versions."""
@@ -146,15 +152,13 @@ def stages(mimi: Mimi, num_codebooks: int, runs: int = 20) -> dict[str, float]:
 def bytes_read(mimi: Mimi, half: str, num_codebooks: int) -> int:
     """Bytes of weights that one step of ``half`` must read: the floor of its memory traffic."""
     codec = mimi.codec
-    quantizer = codec.quantizer
+    weights = [codec[stage].parameters() for stage in STAGES[half]]
     if half == "encoder":
-        read = [codec.encoder, codec.encoder_transformer, codec.downsample]
-        alone = [quantizer.input_proj.weight, quantizer.codebooks.columns[:num_codebooks]]
+        weights += [codec.quantizer.input_proj.weight]
+        weights += [codec.quantizer.codebooks.columns[:num_codebooks]]
     else:  # a decoder reads one entry of each codebook
-        read = [codec.upsample, codec.decoder_transformer, codec.decoder]
-        alone = [quantizer.output_proj.weight]
-    weights = dict(tree_flatten([module.parameters() for module in read])).values()
-    return sum(weight.nbytes for weight in [*weights, *alone])
+        weights += [codec.quantizer.output_proj.weight]
+    return sum(weight.nbytes for weight in dict(tree_flatten(weights)).values())
 
 
 def read_rate(mimi: Mimi) -> float:

@@ -65,12 +65,7 @@ def stft_distance(reference: np.ndarray, estimate: np.ndarray) -> float:
 
 
 def log_mel_distance(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float:
-    """Mean absolute difference of two log-mel spectrograms, in dB; less is better.
-
-    Args:
-        reference: Samples ``[T]``.
-        estimate: Samples ``[T]``.
-        sample_rate: In Hz, of both.
+    """Mean absolute difference of the log-mel spectrograms of ``[T]``, in dB; less is better.
 
     Raises:
         ValueError: The lengths differ.

@@ -16,10 +16,8 @@ class Errors(NamedTuple):
     """RMS of the difference from float64 over RMS of what is right, the worst of some sizes."""
 
     name: str
-    own: float
-    """Of MLX's operation."""
-    codec: float
-    """Of the same as the codec does it."""
+    own: float  # of MLX's operation
+    codec: float  # of the same as the codec does it
 
 
 # What is right, in float64; MLX's own way to it and the codec's; and what these are given.

@@ -27,12 +27,9 @@ class RoundTrip(NamedTuple):
     """A clip and what the codec made of it."""
 
     name: str
-    clip: np.ndarray
-    """Samples ``[T]``."""
-    decoded: np.ndarray
-    """Samples ``[T]``."""
-    codes: np.ndarray
-    """``[K, F]``."""
+    clip: np.ndarray  # samples [T]
+    decoded: np.ndarray  # samples [T]
+    codes: np.ndarray  # [K, F]
     config: MimiConfig
 
 

@@ -14,9 +14,6 @@ from ..mimi import Mimi
 from ..tiny import SPEECH
 from . import metrics
 
-# Rates in Hz that PESQ is defined at; wide band.
-_PESQ_RATE = 16000
-
 
 def coded(
     mimi: Mimi, clip: np.ndarray, counts: Sequence[int], other: Mimi | None = None
@@ -55,23 +52,18 @@ def row_of(reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> dic
         "STFT": metrics.stft_distance(reference, degraded),
     }
     if importlib.util.find_spec("pesq"):
-        row["PESQ"] = _pesq(reference, degraded, sample_rate)
+        import pesq
+
+        # Wide-band PESQ (ITU-T P.862.2), which is defined at 16 kHz; NaN if it finds no utterance.
+        both = (x.astype(np.float32) for x in (reference, degraded))
+        wide = [audio.resample(x, sample_rate, 16000) for x in both]
+        on_error = pesq.PesqError.RETURN_VALUES
+        row["PESQ"] = float(pesq.pesq(16000, *wide, mode="wb", on_error=on_error))
     if importlib.util.find_spec("pystoi"):
         import pystoi
 
         row["STOI"] = float(pystoi.stoi(reference, degraded, sample_rate))
     return row
-
-
-def _pesq(reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> float:
-    """Wide-band PESQ (ITU-T P.862.2); NaN where it finds no utterance."""
-    import pesq
-
-    wide = [
-        audio.resample(x.astype(np.float32), sample_rate, _PESQ_RATE) for x in (reference, degraded)
-    ]
-    found = pesq.pesq(_PESQ_RATE, *wide, mode="wb", on_error=pesq.PesqError.RETURN_VALUES)
-    return float(found)
 
 
 class Fidelity(NamedTuple):
@@ -83,10 +75,8 @@ class Fidelity(NamedTuple):
     first_codebook: float | None
     first_8: float | None
     all_codebooks: float | None
-    snr: float | None
-    """dB, of the worst clip."""
-    log_mel: float | None
-    """dB, mean of the clips."""
+    snr: float | None  # dB, of the worst clip
+    log_mel: float | None  # dB, mean of the clips
 
 
 def compare(

@@ -50,8 +50,7 @@ def run(
 
     Args:
         mimi: The model, with both halves.
-        hours: Hours of audio, more than 0.
-        num_codebooks: K.
+        hours: Of audio, more than 0.
         report: Takes each line of progress.
         voice: Gives the frame of an index, ``[frame_size]``.
         compared: How many frames are made again.
@@ -82,12 +81,17 @@ def run(
     warmup = _warmup(mimi) if warmup is None else warmup
     indices = range(max(0, seen.count - compared - warmup), seen.count)
     later = collections.deque(_both_ways(mimi, num_codebooks, voice, indices), compared)
+    codes, pcm, *_ = zip(*seen.recent, strict=True)
+    later_codes, later_pcm, *_ = zip(*later, strict=True)
+    difference = np.abs(np.array(pcm) - np.array(later_pcm)).max()
+    rms = np.sqrt(np.mean(np.square(pcm, dtype=np.float64)))
     return {
         "frames": seen.count,
         "interrupted": interrupted,
         **figures,
         "warmup_seconds": warmup / mimi.frame_rate,
-        **_compare(seen.recent, later),
+        "codes_equal": bool(np.array_equal(codes, later_codes)),
+        "waveform_error": float(difference / rms),
     }
 
 
@@ -150,17 +154,6 @@ class _Seen:
             )
             found[way] = {"first": first, "last": last}
         return found
-
-
-def _compare(seen: Iterable[Outputs], later: Iterable[Outputs]) -> dict[str, Any]:
-    codes, pcm, *_ = zip(*seen, strict=True)
-    later_codes, later_pcm, *_ = zip(*later, strict=True)
-    difference = np.abs(np.array(pcm) - np.array(later_pcm)).max()
-    rms = np.sqrt(np.mean(np.square(pcm, dtype=np.float64)))
-    return {
-        "codes_equal": bool(np.array_equal(codes, later_codes)),
-        "waveform_error": float(difference / rms),
-    }
 
 
 def _warmup(mimi: Mimi) -> int:

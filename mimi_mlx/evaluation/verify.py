@@ -15,20 +15,14 @@ from ..model.ops import device as device_of
 from ..tiny import RECORDED, SPEECH
 from . import bench, metrics, numerics, quality
 
-# RMS of a difference over RMS of what is right, float32.
-_STAGE_ERROR = 1e-4
-
-# The same with weights and inputs of 8 or 11 bits.
-_REDUCED_ERROR = 2e-2
+_STAGE_ERROR = 1e-4  # RMS of a difference over RMS of what is right, float32
+_REDUCED_ERROR = 2e-2  # the same with weights and inputs of 8 or 11 bits
 
 # A product of float32 is within 1e-6 or so; one of 11 bits (TF32, on M5 GPUs) is 3e-4 or more off.
 _PRODUCT_ERROR = 2e-5
 
-# Of a reduced model's codes, which the last bits of an input decide oftener.
-_REDUCED_CODES = 0.98
-
-# Of the first codebook's codes, in a reduced recipe against float32.
-_FIRST_CODES = 0.9
+_REDUCED_CODES = 0.98  # of a reduced model's, which the last bits of an input decide oftener
+_FIRST_CODES = 0.9  # of the first codebook's, in a reduced recipe against float32
 
 # Processes a processor before it began, from which on a paced second proves nothing by failing.
 _LOADED = 0.4
@@ -43,8 +37,7 @@ class Check(NamedTuple):
 
     name: str
     figure: str
-    must: str
-    """What the figure has to be; empty if this machine has nothing to check."""
+    must: str  # what the figure has to be; empty if this machine has nothing to check
     passed: bool
 
 
@@ -128,16 +121,11 @@ def streams(mimi: Mimi, clip: np.ndarray, codes: np.ndarray, reduced: bool) -> I
         equal = (np.concatenate(parts, axis=-1) == codes).mean()
         yield _share("codes, stream against whole", equal, _REDUCED_CODES if reduced else 1.0)
         clips = clip[: 12 * mimi.frame_size].reshape(2, 6, mimi.frame_size)
-        first, second = mimi.encoder_stream(), mimi.encoder_stream()
-        mixed = [
-            (np.array(first.push(a)), np.array(second.push(b))) for a, b in zip(*clips, strict=True)
-        ]
-        first, second = mimi.encoder_stream(), mimi.encoder_stream()
-        alone = [
-            [np.array(s.push(x)) for x in pcm]
-            for s, pcm in zip((first, second), clips, strict=True)
-        ]
-        equal = (np.array(mixed) == np.array(alone).swapaxes(0, 1)).mean()
+        a, b = mimi.encoder_stream(), mimi.encoder_stream()
+        mixed = [(np.array(a.push(x)), np.array(b.push(y))) for x, y in zip(*clips, strict=True)]
+        a, b = mimi.encoder_stream(), mimi.encoder_stream()
+        alone = [np.array(a.push(x)) for x in clips[0]], [np.array(b.push(y)) for y in clips[1]]
+        equal = (np.array(mixed).swapaxes(0, 1) == np.array(alone)).mean()
         yield _share("two streams against each alone", equal, 1.0)
     if "decoder" in mimi.codec:
         decoder = mimi.decoder_stream()
@@ -146,22 +134,16 @@ def streams(mimi: Mimi, clip: np.ndarray, codes: np.ndarray, reduced: bool) -> I
         yield _error("waveform, stream against whole", error, _limit(reduced))
 
 
-_STAGES = {
-    "encoder": ("encoder", "encoder_transformer", "downsample"),
-    "decoder": ("upsample", "decoder_transformer", "decoder"),
-}
-
-
 def devices(mimi: Mimi, clip: np.ndarray, codes: np.ndarray, reduced: bool) -> Iterator[Check]:
     """Each stage on the GPU against the CPU, both given the CPU's input."""
     if not device_of.has_gpu():
         yield Check("GPU against CPU", "this machine has no GPU", "", True)
         return
-    for half in filter(mimi.codec.__contains__, _STAGES):
+    for half in filter(mimi.codec.__contains__, bench.STAGES):
         with device_of.on(mx.cpu):
             latents = mimi.codec.quantizer.decode(mx.array(codes))
         x = mx.array(clip)[None, :, None] if half == "encoder" else latents
-        for stage in _STAGES[half]:
+        for stage in bench.STAGES[half]:
             module, outputs = mimi.codec[stage], []
             for device in (mx.cpu, mx.gpu):
                 with device_of.on(device):
