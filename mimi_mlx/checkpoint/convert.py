@@ -19,8 +19,7 @@ from ..model.codec import Codec, Only
 from . import hub, mlx_format, model_card, precision
 from .load import load
 
-# Bytes for config.json, README.md and the file's header.
-_SPARE = 1_000_000
+_SPARE = 1_000_000  # bytes for config.json, README.md and the file's header
 
 
 class Wanted(NamedTuple):

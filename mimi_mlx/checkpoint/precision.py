@@ -28,8 +28,7 @@ GROUP_SIZES = (32, 64, 128)  # what mx.quantize can do
 WORST_SNR = 30.0
 """dB of the waveform of the same codes against float32's; a recipe below this is not offered."""
 
-# A matmul of fewer outputs is the last convolution's, to one channel: a few hundred weights.
-_FEWEST_OUTPUTS = 32
+_FEWEST_OUTPUTS = 32  # a matmul of fewer is the last convolution's: a few hundred weights
 
 
 class Recipe(NamedTuple):

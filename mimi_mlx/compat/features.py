@@ -124,7 +124,17 @@ class MimiFeatureExtractor:
         Raises:
             ValueError: Another rate, another shape or type, or rows of unequal length.
         """
-        self._check_rate(sampling_rate)
+        if sampling_rate is None:
+            warnings.warn(
+                f"no sampling_rate given: the audio is taken to be at {self.sampling_rate} Hz. "
+                "Pass sampling_rate to have it checked.",
+                stacklevel=2,
+            )
+        elif sampling_rate != self.sampling_rate:
+            raise ValueError(
+                f"sampling_rate is {sampling_rate}; this model takes {self.sampling_rate} Hz. "
+                "Resample the audio first."
+            )
         if return_tensors not in (None, "np", "mlx"):
             raise ValueError(
                 f"return_tensors is {return_tensors!r}; it must be 'mlx', 'np' or None. "
@@ -146,19 +156,6 @@ class MimiFeatureExtractor:
             row[at], mask[at] = clip, 1
         make = mx.array if return_tensors == "mlx" else np.asarray
         return MimiFeatures(make(values), make(real))
-
-    def _check_rate(self, sampling_rate: int | None) -> None:
-        if sampling_rate is None:
-            warnings.warn(
-                f"no sampling_rate given: the audio is taken to be at {self.sampling_rate} Hz. "
-                "Pass sampling_rate to have it checked.",
-                stacklevel=3,
-            )
-        elif sampling_rate != self.sampling_rate:
-            raise ValueError(
-                f"sampling_rate is {sampling_rate}; this model takes {self.sampling_rate} Hz. "
-                "Resample the audio first."
-            )
 
 
 def _as_list(raw_audio: Any) -> Sequence[Any]:

@@ -20,14 +20,13 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from ..mimi import Mimi
 from ..streaming import validation
 from ..streaming.worker import MimiWorker
-from .steps import Steps, halves
+from .steps import HalfName, Steps, halves
 
 # Calls of a StreamTokenizer that may wait: frames of more than an hour, where rustymimi has no
 # bound. Who gives a whole file at once should not notice.
@@ -85,7 +84,7 @@ class Tokenizer:
         pcm = np.array(self._steps.decode(self._checked(codes)))
         return pcm if pcm.size else None
 
-    def reset(self, half: Literal["encoder", "decoder"] | None = None) -> None:
+    def reset(self, half: HalfName | None = None) -> None:
         """Begin anew both ways, or one way; the next steps may have another number of rows."""
         self._steps.reset(half)
 
@@ -169,7 +168,7 @@ class StreamTokenizer:
         pcm = self._ways["decoder"].get()
         return None if pcm is None else pcm[0, 0]
 
-    def reset(self, half: Literal["encoder", "decoder"] | None = None) -> None:
+    def reset(self, half: HalfName | None = None) -> None:
         """Begin anew both ways, or one way; what waits, or was not fetched, is dropped.
 
         When somebody speaks over an assistant, ``reset("decoder")`` stops its voice while the

@@ -96,8 +96,7 @@ def _stand_ins(masks: list[mx.array]) -> Iterator[None]:
         masks.append(mask)
         return mx.addmm(q, q @ k.swapaxes(-1, -2), v)
 
-    with (
-        mock.patch.object(mx.fast, "layer_norm", layer_norm),
-        mock.patch.object(mx.fast, "scaled_dot_product_attention", attention),
+    with mock.patch.multiple(
+        mx.fast, layer_norm=layer_norm, scaled_dot_product_attention=attention
     ):
         yield

@@ -3,12 +3,9 @@
 import numpy as np
 
 # The log-mel spectrogram: windows of 43 ms every 11 ms at 24 kHz, and 80 bands.
-_WINDOW = 1024
-_STRIDE = 256
-_BANDS = 80
+_WINDOW, _STRIDE, _BANDS = 1024, 256, 80
 
-# Magnitudes below this count as silence: -100 dB, where a full-scale sine is 0 dB.
-_FLOOR = 1e-5
+_FLOOR = 1e-5  # what is below counts as silence: -100 dB, where a full-scale sine is 0 dB
 
 
 def si_sdr(reference: np.ndarray, estimate: np.ndarray) -> float:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -19,9 +20,6 @@ _WINDOW, _STRIDE = 1024, 128
 
 _RANGE = 80  # dB below the loudest that are drawn
 
-_SIZE = 8  # of letters, in points
-_INK, _PALE = "#20344f", "#a9bdd6"
-
 
 class RoundTrip(NamedTuple):
     """A clip and what the codec made of it."""
@@ -35,16 +33,27 @@ class RoundTrip(NamedTuple):
 
 def draw(path: Path, trip: RoundTrip) -> None:
     """Write the picture as PNG: 7 inches wide, as a page's text is, at 300 dots an inch."""
-    layout = ConstrainedLayoutEngine(h_pad=0.06, hspace=0.03)
-    figure = Figure(figsize=(7, 7.6), dpi=300, layout=layout)
-    axes = figure.subplots(4, 1, height_ratios=(1.15, 1.15, 1, 0.8))
-    _spectrograms(figure, axes[:2], trip)
-    _codes(figure, axes[2], trip)
-    _use(axes[3], trip)
-    for letter, each in zip("abcd", axes, strict=True):
-        each.tick_params(labelsize=7)
-        each.set_title(f"({letter}) {each.get_title(loc='left')}", loc="left", fontsize=_SIZE)
-    FigureCanvasAgg(figure).print_png(str(path))
+    with matplotlib.rc_context(
+        {
+            "axes.labelsize": 8,  # points
+            "axes.titlesize": 8,
+            "xtick.labelsize": 7,
+            "ytick.labelsize": 7,
+            "legend.fontsize": 7,
+            "axes.titlelocation": "left",
+        }
+    ):
+        layout = ConstrainedLayoutEngine(h_pad=0.06, hspace=0.03)
+        figure = Figure(figsize=(7, 7.6), dpi=300, layout=layout)
+        axes = figure.subplots(4, 1, height_ratios=(1.15, 1.15, 1, 0.8))
+        _spectrograms(figure, axes[:2], trip)
+        _codes(figure, axes[2], trip)
+        _use(axes[3], trip)
+        for each in axes[:3]:
+            each.set_xlim(0, len(trip.clip) / trip.config.sampling_rate)
+        for letter, each in zip("abcd", axes, strict=True):
+            each.set_title(f"({letter}) {each.get_title(loc='left')}")
+        FigureCanvasAgg(figure).print_png(str(path))
 
 
 def _spectrograms(figure: Figure, axes: np.ndarray, trip: RoundTrip) -> None:
@@ -69,9 +78,7 @@ def _spectrograms(figure: Figure, axes: np.ndarray, trip: RoundTrip) -> None:
             vmax=top,
             interpolation="bilinear",
         )
-        each.set_xlim(0, len(trip.clip) / rate)
-        each.set_ylabel("Frequency, kHz", fontsize=_SIZE)
-        each.set_title(title, loc="left")
+        each.set(ylabel="Frequency, kHz", title=title)
         each.tick_params(labelbottom=False)
     _bar(figure, axes[0].images[0], list(axes), "Magnitude, dB")
 
@@ -87,12 +94,9 @@ def _codes(figure: Figure, axes: Axes, trip: RoundTrip) -> None:
         vmax=trip.config.codebook_size - 1,
         interpolation="nearest",
     )
-    axes.set_xlim(0, len(trip.clip) / trip.config.sampling_rate)
     axes.yaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
-    axes.set_ylim(count + 0.5, 0.5)
-    axes.set_xlabel("Time, s", fontsize=_SIZE)
-    axes.set_ylabel("Codebook", fontsize=_SIZE)
-    axes.set_title(f"Codes: {frames} frames of {count}; codebook 1 is semantic", loc="left")
+    title = f"Codes: {frames} frames of {count}; codebook 1 is semantic"
+    axes.set(ylim=(count + 0.5, 0.5), xlabel="Time, s", ylabel="Codebook", title=title)
     _bar(figure, image, [axes], "Entry")
 
 
@@ -101,22 +105,19 @@ def _use(axes: Axes, trip: RoundTrip) -> None:
     count, frames = trip.codes.shape
     shares = [np.unique(row, return_counts=True)[1] / frames for row in trip.codes]
     numbers = np.arange(1, count + 1)
-    axes.bar(numbers, [len(s) for s in shares], 0.72, color=_PALE, label="distinct entries")
+    axes.bar(numbers, [len(s) for s in shares], 0.72, color="#a9bdd6", label="distinct entries")
     perplexity = [np.exp(-np.sum(s * np.log(s))) for s in shares]
-    axes.plot(numbers, perplexity, "o", ms=4, color=_INK, label="perplexity")
+    axes.plot(numbers, perplexity, "o", ms=4, color="#20344f", label="perplexity")
     axes.axhline(frames, color="0.4", lw=0.7, ls="--", label=f"frames ({frames})")
     axes.xaxis.set_major_locator(MaxNLocator(16, integer=True, min_n_ticks=1))
-    axes.set_xlim(0.4, count + 0.6)
-    axes.set_ylim(0, 1.3 * frames)
-    axes.set_xlabel("Codebook", fontsize=_SIZE)
-    axes.set_ylabel("Entries", fontsize=_SIZE)
-    axes.set_title(f"Use of each codebook's {trip.config.codebook_size} entries", loc="left")
+    axes.set(xlim=(0.4, count + 0.6), ylim=(0, 1.3 * frames), xlabel="Codebook", ylabel="Entries")
+    axes.set_title(f"Use of each codebook's {trip.config.codebook_size} entries")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(fontsize=7, frameon=False, ncols=3, loc="upper right")
+    axes.legend(frameon=False, ncols=3, loc="upper right")
 
 
 def _bar(figure: Figure, image: AxesImage, axes: list[Axes], label: str) -> None:
-    bar = figure.colorbar(image, ax=axes, pad=0.01, aspect=12 * len(axes), fraction=0.05)
-    bar.set_label(label, fontsize=_SIZE)
-    bar.ax.tick_params(labelsize=7)
+    bar = figure.colorbar(
+        image, ax=axes, label=label, pad=0.01, aspect=12 * len(axes), fraction=0.05
+    )
     bar.outline.set_linewidth(0.5)
