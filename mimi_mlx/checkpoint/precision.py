@@ -95,14 +95,13 @@ def layers(model: nn.Module, recipe: Recipe) -> Iterator[tuple[str, Linear | Con
     for path, module in model.named_modules():
         if isinstance(module, (CausalConv1d, CausalTapConv1d, CausalConvTranspose1d, Downsample)):
             bits = CONVOLUTION_BITS.get(recipe.bits, 0)
-            yield f"{path}.conv", module.conv, bits * _fits(module.conv.weight, recipe)
         elif isinstance(module, (Attention, MLP)):
-            for name, layer in module.children().items():
-                assert isinstance(layer, Linear)
-                yield f"{path}.{name}", layer, recipe.bits * _fits(layer.weight, recipe)
-
-
-def _fits(weight: mx.array, recipe: Recipe) -> bool:
-    """Whether a weight is a matmul's, with rows of whole groups."""
-    is_matmul = weight.ndim == 2 and weight.shape[0] >= _FEWEST_OUTPUTS
-    return is_matmul and weight.shape[1] % recipe.group_size == 0
+            bits = recipe.bits
+        else:
+            continue
+        for name, layer in module.children().items():
+            assert isinstance(layer, (Linear, Conv1d))
+            outputs, *rest = layer.weight.shape
+            is_matmul = len(rest) == 1 and outputs >= _FEWEST_OUTPUTS
+            has_whole_groups = rest[-1] % recipe.group_size == 0
+            yield f"{path}.{name}", layer, bits if is_matmul and has_whole_groups else 0

@@ -23,9 +23,7 @@ import mlx.core as mx
 import numpy as np
 
 from ..mimi import Mimi as Model
-from .steps import Steps
-
-Array = mx.array | np.ndarray
+from .steps import Array, Steps
 
 
 @dataclass(frozen=True)

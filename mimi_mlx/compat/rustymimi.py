@@ -17,8 +17,8 @@ Source: rustymimi 0.4.1, ``mimi-pyo3/src/lib.rs``.
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -119,10 +119,7 @@ class StreamTokenizer:
         tokenizer = Tokenizer(path, num_codebooks=num_codebooks, dtype=dtype)
         worker = MimiWorker(_WAITING)
         self._tokenizer = tokenizer
-        self._ways = {
-            "encoder": _Way(worker, tokenizer.encode_step, lambda: tokenizer.reset("encoder")),
-            "decoder": _Way(worker, tokenizer.decode_step, lambda: tokenizer.reset("decoder")),
-        }
+        self._ways = {half: _Way(worker, tokenizer, half) for half in halves(None)}
         end = weakref.finalize(self, _end, worker, *self._ways.values())
         end.atexit = False  # the worker sees to that itself
 
@@ -179,17 +176,12 @@ class StreamTokenizer:
 
 
 class _Way:
-    """One way through the codec, on a worker; results are fetched in order."""
+    """One way through a tokenizer, on a worker; results are fetched in order."""
 
-    def __init__(
-        self,
-        worker: MimiWorker,
-        step: Callable[[np.ndarray], np.ndarray | None],
-        reset: Callable[[], None],
-    ):
+    def __init__(self, worker: MimiWorker, tokenizer: Tokenizer, half: HalfName):
         self._worker = worker
-        self._step = step
-        self._reset = reset
+        self._step = tokenizer.encode_step if half == "encoder" else tokenizer.decode_step
+        self._reset = partial(tokenizer.reset, half)
         self._calls: deque[Future] = deque()
         self._lock = threading.Lock()
 

@@ -14,9 +14,7 @@ from ..mimi import Mimi
 from ..model.config import MimiConfig
 from ..streaming import validation
 from ..streaming.streams import DecoderStream, EncoderStream
-from .features import Fields
-
-Array = mx.array | np.ndarray
+from .features import Array, Fields
 
 
 @dataclass(frozen=True, eq=False)

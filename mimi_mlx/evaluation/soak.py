@@ -78,7 +78,12 @@ def run(
     except KeyboardInterrupt:
         interrupted = True
     figures = seen.figures()
-    warmup = _warmup(mimi) if warmup is None else warmup
+    if warmup is None:
+        # Each layer looks a window back at what the layer before it made; convolutions add less
+        # than a second. The decoder hears what the encoder remembers.
+        latents = mimi.config.num_hidden_layers * (mimi.config.sliding_window - 1)
+        half = latents / LATENTS_PER_FRAME + mimi.frame_rate
+        warmup = round(max(30 * mimi.frame_rate, 2 * half))
     indices = range(max(0, seen.count - compared - warmup), seen.count)
     later = collections.deque(_both_ways(mimi, num_codebooks, voice, indices), compared)
     codes, pcm, *_ = zip(*seen.recent, strict=True)
@@ -125,10 +130,8 @@ class _Seen:
     def add(self, outputs: Outputs) -> None:
         """Take one frame's."""
         self.recent.append(outputs)
-        at = self.count % TIMED
-        self._times[int(self.count >= TIMED) :, at] = outputs[
-            2:
-        ]  # the first ones are last ones too
+        begun = 0 if self.count < TIMED else 1  # the first ones are the last so far
+        self._times[begun:, self.count % TIMED] = outputs[2:]
         self.count += 1
         settled = self.count == self._settled
         if settled or time.perf_counter() - self._reported > self._every:
@@ -147,23 +150,10 @@ class _Seen:
         grown = memory - self._memory if self.count >= self._settled else 0
         found: dict[str, Any] = {"memory_mb": memory / 1e6, "memory_growth_mb": grown / 1e6}
         quantiles = np.percentile(self._times[:, : self.count] * 1e3, [10, 50, 95], axis=1)
-        for i, way in enumerate(("encode_ms", "decode_ms")):
-            first, last = (
-                dict(zip(("p10", "median", "p95"), part.tolist(), strict=True))
-                for part in quantiles[:, :, i].T
-            )
+        for way, parts in zip(("encode_ms", "decode_ms"), quantiles.T.tolist(), strict=True):
+            first, last = (dict(zip(("p10", "median", "p95"), x, strict=True)) for x in parts)
             found[way] = {"first": first, "last": last}
         return found
-
-
-def _warmup(mimi: Mimi) -> int:
-    """Frames after which nothing that a stream heard before is left in its state, at least 30 s."""
-    config = mimi.config
-    # Each layer looks a window back at what the layer before it made; convolutions add less
-    # than a second. The decoder hears what the encoder remembers.
-    latents = config.num_hidden_layers * (config.sliding_window - 1)
-    half = latents / LATENTS_PER_FRAME + mimi.frame_rate
-    return round(max(30 * mimi.frame_rate, 2 * half))
 
 
 def resident_bytes() -> int:

@@ -15,13 +15,15 @@ from ..model.ops import device as device_of
 from ..tiny import RECORDED, SPEECH
 from . import bench, metrics, numerics, quality
 
-_STAGE_ERROR = 1e-4  # RMS of a difference over RMS of what is right, float32
-_REDUCED_ERROR = 2e-2  # the same with weights and inputs of 8 or 11 bits
+Limits = tuple[float, float]
+"""The least share of equal codes, and the most RMS of a difference over RMS of what is right."""
+
+_FLOAT32: Limits = 1.0, 1e-4
+_REDUCED: Limits = 0.98, 2e-2  # of 8 or 11 bits: the last bits of an input decide oftener
 
 # A product of float32 is within 1e-6 or so; one of 11 bits (TF32, on M5 GPUs) is 3e-4 or more off.
 _PRODUCT_ERROR = 2e-5
 
-_REDUCED_CODES = 0.98  # of a reduced model's, which the last bits of an input decide oftener
 _FIRST_CODES = 0.9  # of the first codebook's, in a reduced recipe against float32
 
 # Processes a processor before it began, from which on a paced second proves nothing by failing.
@@ -56,8 +58,8 @@ def run(mimi: Mimi, recipe: precision.Recipe | None, device: mx.DeviceType | Non
     else:
         shape = 1, mimi.num_codebooks, 21
         codes = np.random.default_rng(0).integers(0, mimi.codebook_size, shape, np.int32)
-    checks += streams(mimi, clip, codes, reduced)
-    checks += devices(mimi, clip, codes, reduced)
+    limits = _REDUCED if reduced else _FLOAT32
+    checks += [*streams(mimi, clip, codes, limits), *devices(mimi, clip, codes, limits)]
     if "encoder" in mimi.codec and "decoder" in mimi.codec:
         checks.append(paced(mimi, load))
     return checks
@@ -112,14 +114,14 @@ def in_recipe(
     )
 
 
-def streams(mimi: Mimi, clip: np.ndarray, codes: np.ndarray, reduced: bool) -> Iterator[Check]:
+def streams(mimi: Mimi, clip: np.ndarray, codes: np.ndarray, limits: Limits) -> Iterator[Check]:
     """Any cutting gives what the whole gives, and so do two streams by turns."""
     if "encoder" in mimi.codec:
         stream = mimi.encoder_stream()
         cuts = np.split(clip, [1, 700, 1920, 9000, 9001, 20000])
         parts = [np.array(stream.push(part)) for part in cuts] + [np.array(stream.flush())]
         equal = (np.concatenate(parts, axis=-1) == codes).mean()
-        yield _share("codes, stream against whole", equal, _REDUCED_CODES if reduced else 1.0)
+        yield _share("codes, stream against whole", equal, limits[0])
         clips = clip[: 12 * mimi.frame_size].reshape(2, 6, mimi.frame_size)
         a, b = mimi.encoder_stream(), mimi.encoder_stream()
         mixed = [(np.array(a.push(x)), np.array(b.push(y))) for x, y in zip(*clips, strict=True)]
@@ -131,10 +133,10 @@ def streams(mimi: Mimi, clip: np.ndarray, codes: np.ndarray, reduced: bool) -> I
         decoder = mimi.decoder_stream()
         parts = [np.array(decoder.push(codes[..., i : i + 1])) for i in range(codes.shape[2])]
         error = metrics.relative_error(np.array(mimi.decode(codes)), np.concatenate(parts, axis=-1))
-        yield _error("waveform, stream against whole", error, _limit(reduced))
+        yield _error("waveform, stream against whole", error, limits[1])
 
 
-def devices(mimi: Mimi, clip: np.ndarray, codes: np.ndarray, reduced: bool) -> Iterator[Check]:
+def devices(mimi: Mimi, clip: np.ndarray, codes: np.ndarray, limits: Limits) -> Iterator[Check]:
     """Each stage on the GPU against the CPU, both given the CPU's input."""
     if not device_of.has_gpu():
         yield Check("GPU against CPU", "this machine has no GPU", "", True)
@@ -150,7 +152,7 @@ def devices(mimi: Mimi, clip: np.ndarray, codes: np.ndarray, reduced: bool) -> I
                     y, _ = module.step(x, module.init_state(1))
                     outputs.append(np.array(y))
             error = metrics.relative_error(*outputs)
-            yield _error(f"{stage}, GPU against CPU", error, _limit(reduced))
+            yield _error(f"{stage}, GPU against CPU", error, limits[1])
             x = mx.array(outputs[0])
 
 
@@ -193,10 +195,6 @@ def published(mimi: Mimi) -> Iterator[Check]:
             f"within 1e-5 of {rmse}",
             abs(error - rmse) <= 1e-5,
         )
-
-
-def _limit(reduced: bool) -> float:
-    return _REDUCED_ERROR if reduced else _STAGE_ERROR
 
 
 def _share(name: str, share: float, least: float) -> Check:
