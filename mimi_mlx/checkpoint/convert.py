@@ -79,7 +79,12 @@ def convert(
     precision.reduce(codec, recipe)
     mx.eval(codec.parameters())
     size = sum(x.nbytes for x in dict(tree_flatten(codec.parameters())).values())
-    _check_disk(folder, size)
+    free = shutil.disk_usage(folder.parent).free
+    if free < size + _SPARE:
+        raise ValueError(
+            f"{folder} needs {size / 1e6:.0f} MB, and its disk has {free / 1e6:.0f} MB left. Make "
+            "room, or give an --mlx-path on another disk."
+        )
     with _replacing_folder(folder) as beside:
         file = beside / "model.safetensors"
         mlx_format.save(file, codec, recipe, wanted.only)
@@ -94,7 +99,6 @@ def config(codec: Codec, wanted: Wanted, found: hub.Checkpoint, file: Path) -> d
     """What config.json says: the sizes, the quantisation, where it all comes from, and sums."""
     recipe, snapshot = wanted.recipe, found.files[0].parent
     about: dict[str, Any] = {"model_type": "mimi", **asdict(codec.config)}
-    about["upsampling_ratios"] = list(codec.config.upsampling_ratios)
     about["torch_dtype"] = recipe.dtype
     if recipe.bits:
         bits = {"bits": recipe.bits, "convolution_bits": precision.CONVOLUTION_BITS[recipe.bits]}
@@ -155,9 +159,6 @@ def upload(folder: Path, repository: str) -> None:
         ) from error
 
 
-# Files
-
-
 def _check_folder(folder: Path, sources: list[Path], force: bool) -> None:
     if not folder.parent.is_dir():
         raise ValueError(
@@ -174,15 +175,6 @@ def _check_folder(folder: Path, sources: list[Path], force: bool) -> None:
         raise ValueError(
             f"{folder} holds other things than a converted model; -f would delete them. Give "
             "another --mlx-path."
-        )
-
-
-def _check_disk(folder: Path, size: int) -> None:
-    free = shutil.disk_usage(folder.parent).free
-    if free < size + _SPARE:
-        raise ValueError(
-            f"{folder} needs {size / 1e6:.0f} MB, and its disk has {free / 1e6:.0f} MB left. Make "
-            "room, or give an --mlx-path on another disk."
         )
 
 

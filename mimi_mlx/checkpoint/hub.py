@@ -20,8 +20,7 @@ T = TypeVar("T")
 
 HUB_ID = re.compile(r"(?!.*(--|\.\.))\w[\w.-]*/\w[\w.-]*(?<!\.safetensors)", re.ASCII)
 
-# One file of a Hub repository, as MLX's tools write it.
-_HUB_FILE = re.compile(r"hf://([^/]+/[^/]+)/(.+\.safetensors)")
+_HUB_FILE = re.compile(r"hf://([^/]+/[^/]+)/(.+\.safetensors)")  # as MLX's tools write it
 
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 

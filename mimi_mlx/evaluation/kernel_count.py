@@ -67,13 +67,9 @@ def count(codec: Codec, half: str, num_codebooks: int) -> Kernels:
 def _read(dot: str, attentions: int) -> Kernels:
     names = dict(re.findall(r'(\d+) \[label ="([^"]+)"', dot))
     parts = collections.Counter(re.findall(r'" -> (\d+)$', dot, re.MULTILINE))
-    kinds = collections.Counter(_kind(name) for name in names.values())
-    for view in _VIEWS:
-        del kinds[view]
+    kinds = collections.Counter(kind for kind in map(_kind, names.values()) if kind not in _VIEWS)
     # The stand-in of an attention was a Matmul and an AddMM.
-    kinds["Matmul"] -= attentions
-    kinds["AddMM"] -= attentions
-    kinds["Attention"] = attentions
+    kinds.update(Matmul=-attentions, AddMM=-attentions, Attention=attentions)
     joined = [parts[node] for node, name in names.items() if name == "Concatenate"]
     return Kernels(dict(kinds.most_common()), sum(joined) - len(joined) + attentions)
 

@@ -34,14 +34,7 @@ class RoundTrip(NamedTuple):
 def draw(path: Path, trip: RoundTrip) -> None:
     """Write the picture as PNG: 7 inches wide, as a page's text is, at 300 dots an inch."""
     with matplotlib.rc_context(
-        {
-            "axes.labelsize": 8,  # points
-            "axes.titlesize": 8,
-            "xtick.labelsize": 7,
-            "ytick.labelsize": 7,
-            "legend.fontsize": 7,
-            "axes.titlelocation": "left",
-        }
+        {"font.size": 7, "axes.labelsize": 8, "axes.titlesize": 8, "axes.titlelocation": "left"}
     ):
         layout = ConstrainedLayoutEngine(h_pad=0.06, hspace=0.03)
         figure = Figure(figsize=(7, 7.6), dpi=300, layout=layout)

@@ -24,9 +24,8 @@ def coded(
     this model's for the same codes.
     """
     rows = []
-    most = max(counts)
-    whole = np.array(mimi.encode(clip, most))
-    theirs = whole if other is None else np.array(other.encode(clip, most))
+    whole = np.array(mimi.encode(clip, max(counts)))
+    theirs = np.array(other.encode(clip, max(counts))) if other else whole
     for count in counts:
         codes = whole[:, :count]
         decoded = np.array(mimi.decode(codes, length=len(clip)))[0, 0]
@@ -82,12 +81,11 @@ class Fidelity(NamedTuple):
 def compare(
     reference: Mimi, other: Mimi, clips: Sequence[np.ndarray], half: str | None = None
 ) -> Fidelity:
-    """Compare on clips ``[T]``.
+    """Compare on clips ``[T]`` at the models' rate.
 
     Args:
         reference: In float32.
         other: The same model reduced, perhaps with fewer codebooks.
-        clips: Samples at the models' rate.
         half: The one half that both have; None if they are whole.
     """
     count = other.num_codebooks

@@ -1,6 +1,7 @@
 """A long run of both streams, frame by frame: do time, memory or sound drift?"""
 
 import collections
+import contextlib
 import os
 import subprocess
 import time
@@ -71,12 +72,9 @@ def run(
     if frames < 1:
         raise ValueError(f"hours is {hours}; a soak takes at least one frame. Give more than 0.")
     seen = _Seen(compared, min(_SETTLED, frames // 2), report, every)
-    interrupted = False
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         for outputs in _both_ways(mimi, num_codebooks, voice, range(frames)):
             seen.add(outputs)
-    except KeyboardInterrupt:
-        interrupted = True
     figures = seen.figures()
     if warmup is None:
         # Each layer looks a window back at what the layer before it made; convolutions add less
@@ -92,7 +90,7 @@ def run(
     rms = np.sqrt(np.mean(np.square(pcm, dtype=np.float64)))
     return {
         "frames": seen.count,
-        "interrupted": interrupted,
+        "interrupted": seen.count < frames,
         **figures,
         "warmup_seconds": warmup / mimi.frame_rate,
         "codes_equal": bool(np.array_equal(codes, later_codes)),
@@ -162,7 +160,4 @@ def resident_bytes() -> int:
     statm = Path("/proc/self/statm")
     if statm.exists():
         return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    ps = subprocess.run(
-        ["ps", "-o", "rss=", "-p", str(os.getpid())], capture_output=True, check=True
-    )
-    return int(ps.stdout) * 1024
+    return int(subprocess.check_output(["ps", "-o", "rss=", "-p", str(os.getpid())])) * 1024
