@@ -118,17 +118,14 @@ def code_agreement(reference: np.ndarray, codes: np.ndarray) -> np.ndarray:
     return same.mean(axis=(0, 2))
 
 
-def _pair(
-    reference: np.ndarray, estimate: np.ndarray, no_silence: str = ""
-) -> tuple[np.ndarray, np.ndarray]:
-    """Both in float64, equally long; ``no_silence`` says why the reference must not be silent."""
-    reference = np.asarray(reference, np.float64)
-    estimate = np.asarray(estimate, np.float64)
+def _pair(reference: np.ndarray, estimate: np.ndarray, rule: str = "") -> list[np.ndarray]:
+    """Both in float64, equally long; a ``rule`` says why the reference must not be silent."""
+    reference, estimate = pair = [np.asarray(x, np.float64) for x in (reference, estimate)]
     if reference.ndim != 1 or reference.shape != estimate.shape or not reference.size:
         raise ValueError(
             f"the clips have shapes {reference.shape} and {estimate.shape}; both must be [T]. "
             "Cut the decoded clip to the original's length."
         )
-    if no_silence and reference @ reference == 0:
-        raise ValueError(f"the reference is silent; {no_silence}. Choose another clip.")
-    return reference, estimate
+    if rule and reference @ reference == 0:
+        raise ValueError(f"the reference is silent; {rule}. Choose another clip.")
+    return pair
