@@ -19,32 +19,26 @@ from ..model.codec import Codec, Only
 from . import hub, mlx_format, model_card, precision
 from .load import load
 
-# Bytes for config.json, README.md and the file's header.
-_SPARE = 1_000_000
+_SPARE = 1_000_000  # bytes for config.json, README.md and the file's header
 
 
 class Wanted(NamedTuple):
     """What to convert, and to what."""
 
-    source: str
-    """A Hub id, a folder, a .safetensors file, or ``hf://OWNER/NAME/FILE``."""
+    source: str  # a Hub id, a folder, a .safetensors file, or ``hf://OWNER/NAME/FILE``
     recipe: precision.Recipe = precision.Recipe()
     revision: str | None = None
     only: Only = None
-    num_codebooks: int | None = None
-    """Keep this many, the first ones; None keeps all."""
-    repository: str | None = None
-    """The Hub id that the folder will have."""
+    num_codebooks: int | None = None  # keep this many, the first ones; None keeps all
+    repository: str | None = None  # the Hub id that the folder will have
 
 
 class Result(NamedTuple):
     """What was written."""
 
     bytes: int
-    unquantised: list[str]
-    """Layers that a quantising recipe left in its dtype."""
-    verdict: str | None
-    """What the judge said, if there was one."""
+    unquantised: list[str]  # layers that a quantising recipe left in its dtype
+    verdict: str | None  # what the judge said, if there was one
 
 
 Judge = Callable[[Wanted, hub.Checkpoint, Path], str]
@@ -57,8 +51,6 @@ def convert(
     """Write the folder, whole or not at all.
 
     Args:
-        wanted: What to convert, and to what.
-        folder: Where to.
         force: Replace a folder that an earlier conversion wrote.
         judge: Sees the folder complete, but under another name; if it raises an error, the folder
             goes, and what had its name stays.
@@ -67,24 +59,35 @@ def convert(
         ValueError: The source is no published checkpoint, the folder may not be written, the disk
             is too full, or the judge says so.
     """
-    precision.check(wanted.recipe)
-    found = _source(wanted)
+    recipe = wanted.recipe
+    precision.check(recipe)
+    found = hub.find(wanted.source, wanted.revision)
+    if mlx_format.recipe(found.files) is not None:
+        raise ValueError(
+            f"{wanted.source} is converted already; a conversion starts from published weights, or "
+            "its losses would add up. Give what it was made from, such as kyutai/mimi."
+        )
     _check_folder(folder, found.files, force)
     codec = _cut(load(found.files, found.config, wanted.only), wanted)
-    layers = list(precision.layers(codec, wanted.recipe))
-    left = [path for path, _, bits in layers if not bits] if wanted.recipe.bits else []
-    if wanted.recipe.bits and len(left) == len(layers):
+    layers = list(precision.layers(codec, recipe))
+    left = [path for path, _, bits in layers if recipe.bits and not bits]
+    if len(left) == len(layers):
         raise ValueError(
-            f"group size {wanted.recipe.group_size} divides no layer of {wanted.source}; nothing "
-            "would be quantised. Give a smaller --q-group-size."
+            f"group size {recipe.group_size} divides no layer of {wanted.source}; nothing would "
+            "be quantised. Give a smaller --q-group-size."
         )
-    precision.reduce(codec, wanted.recipe)
+    precision.reduce(codec, recipe)
     mx.eval(codec.parameters())
     size = sum(x.nbytes for x in dict(tree_flatten(codec.parameters())).values())
-    _check_disk(folder, size)
+    free = shutil.disk_usage(folder.parent).free
+    if free < size + _SPARE:
+        raise ValueError(
+            f"{folder} needs {size / 1e6:.0f} MB, and its disk has {free / 1e6:.0f} MB left. Make "
+            "room, or give an --mlx-path on another disk."
+        )
     with _replacing_folder(folder) as beside:
         file = beside / "model.safetensors"
-        mlx_format.save(file, codec, wanted.recipe, wanted.only)
+        mlx_format.save(file, codec, recipe, wanted.only)
         about = config(codec, wanted, found, file)
         (beside / "config.json").write_text(json.dumps(about, indent=1) + "\n")
         (beside / "README.md").write_text(model_card.text(about, wanted.repository or str(folder)))
@@ -94,36 +97,23 @@ def convert(
 
 def config(codec: Codec, wanted: Wanted, found: hub.Checkpoint, file: Path) -> dict[str, Any]:
     """What config.json says: the sizes, the quantisation, where it all comes from, and sums."""
+    recipe, snapshot = wanted.recipe, found.files[0].parent
     about: dict[str, Any] = {"model_type": "mimi", **asdict(codec.config)}
-    about["upsampling_ratios"] = list(codec.config.upsampling_ratios)
-    about["torch_dtype"] = wanted.recipe.dtype
-    if wanted.recipe.bits:
-        about["quantization"] = {
-            "group_size": wanted.recipe.group_size,
-            "bits": wanted.recipe.bits,
-            "convolution_bits": precision.CONVOLUTION_BITS[wanted.recipe.bits],
-        }
+    about["torch_dtype"] = recipe.dtype
+    if recipe.bits:
+        bits = {"bits": recipe.bits, "convolution_bits": precision.CONVOLUTION_BITS[recipe.bits]}
+        about["quantization"] = {"group_size": recipe.group_size, **bits}
     about["mimi_mlx"] = {
         "version": version("mimi_mlx"),
         "source": wanted.source,
-        "revision": _commit(found.files[0]) or wanted.revision,
+        # The Hub's cache has a commit's files in snapshots/COMMIT/.
+        "revision": snapshot.name if snapshot.parent.name == "snapshots" else wanted.revision,
         "source_sha256": {source.name: files.sha256(source) for source in found.files},
         "sha256": {file.name: files.sha256(file)},
         "fingerprint": codec.fingerprint,
         "only": wanted.only,
     }
     return about
-
-
-def _source(wanted: Wanted) -> hub.Checkpoint:
-    """The published checkpoint, which is not itself converted."""
-    found = hub.find(wanted.source, wanted.revision)
-    if mlx_format.recipe(found.files) is None:
-        return found
-    raise ValueError(
-        f"{wanted.source} is converted already; a conversion starts from published weights, or its "
-        "losses would add up. Give what it was made from, such as kyutai/mimi."
-    )
 
 
 def _cut(codec: Codec, wanted: Wanted) -> Codec:
@@ -169,9 +159,6 @@ def upload(folder: Path, repository: str) -> None:
         ) from error
 
 
-# Files
-
-
 def _check_folder(folder: Path, sources: list[Path], force: bool) -> None:
     if not folder.parent.is_dir():
         raise ValueError(
@@ -191,15 +178,6 @@ def _check_folder(folder: Path, sources: list[Path], force: bool) -> None:
         )
 
 
-def _check_disk(folder: Path, size: int) -> None:
-    free = shutil.disk_usage(folder.parent).free
-    if free < size + _SPARE:
-        raise ValueError(
-            f"{folder} needs {size / 1e6:.0f} MB, and its disk has {free / 1e6:.0f} MB left. Make "
-            "room, or give an --mlx-path on another disk."
-        )
-
-
 @contextlib.contextmanager
 def _replacing_folder(folder: Path) -> Iterator[Path]:
     """A folder beside ``folder`` to write to: it takes that name at the end, or goes."""
@@ -216,9 +194,3 @@ def _replacing_folder(folder: Path) -> Iterator[Path]:
             os.rename(old, folder)
         for path in (beside, old):
             shutil.rmtree(path, ignore_errors=True)
-
-
-def _commit(file: Path) -> str | None:
-    """The commit of a file in the Hub's cache, where it lies in snapshots/COMMIT/."""
-    snapshot = file.parent
-    return snapshot.name if snapshot.parent.name == "snapshots" else None

@@ -20,8 +20,7 @@ T = TypeVar("T")
 
 HUB_ID = re.compile(r"(?!.*(--|\.\.))\w[\w.-]*/\w[\w.-]*(?<!\.safetensors)", re.ASCII)
 
-# One file of a Hub repository, as MLX's tools write it.
-_HUB_FILE = re.compile(r"hf://([^/]+/[^/]+)/(.+\.safetensors)")
+_HUB_FILE = re.compile(r"hf://([^/]+/[^/]+)/(.+\.safetensors)")  # as MLX's tools write it
 
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 
@@ -179,8 +178,7 @@ class _Repository(NamedTuple):
 
     name: str
     revision: str | None
-    patience: float
-    """Seconds for the Hub's first answer."""
+    patience: float  # seconds for the Hub's first answer
 
     def cached(self, file: str) -> Path | None:
         """Where a file is in the Hub's cache, if it is."""
@@ -193,11 +191,22 @@ class _Repository(NamedTuple):
         """The names of all files, asked of the Hub."""
         from huggingface_hub import HfApi
 
-        def ask() -> list[str]:
-            info = HfApi().model_info(self.name, revision=self.revision, timeout=self.patience)
-            return [file.rfilename for file in info.siblings or []]
+        answer: futures.Future[list[str]] = futures.Future()
 
-        return self._reach(lambda: _within(self.patience, ask))
+        def ask() -> None:
+            try:
+                info = HfApi().model_info(self.name, revision=self.revision, timeout=self.patience)
+                answer.set_result([file.rfilename for file in info.siblings or []])
+            except Exception as error:
+                answer.set_exception(error)
+
+        def wait() -> list[str]:  # no longer: resolving a host's name heeds no other limit
+            threading.Thread(target=ask, daemon=True).start()
+            if not futures.wait([answer], self.patience).done:
+                raise TimeoutError(f"no answer in {self.patience:g} s")
+            return answer.result()
+
+        return self._reach(wait)
 
     def fetch(self, file: str) -> Path:
         """A file in the Hub's cache, downloaded if need be."""
@@ -267,19 +276,3 @@ def _one_file(repository: _Repository, file: str) -> Checkpoint:
             )
         found = [repository.fetch(each) for each in wanted]
     return _beside(found[-1])
-
-
-def _within(seconds: float, call: Callable[[], T]) -> T:
-    """``call()``, given up after ``seconds``: resolving a host's name heeds no other limit."""
-    answer: futures.Future[T] = futures.Future()
-
-    def run() -> None:
-        try:
-            answer.set_result(call())
-        except Exception as error:
-            answer.set_exception(error)
-
-    threading.Thread(target=run, daemon=True).start()
-    if not futures.wait([answer], seconds).done:
-        raise TimeoutError(f"no answer in {seconds:g} s")
-    return answer.result()

@@ -80,13 +80,8 @@ class Source:
 
     def __init__(self, tensors: Tensors, only: str | None):
         self._tensors = dict(tensors)
-        self._missing: list[str] = []
-        self._misshapen: list[str] = []
-        unused = {
-            None: r"$^",
-            "encoder": r"decoder|upsample",
-            "decoder": r"encoder|downsample",
-        }[only]
+        self._wrong: dict[str, list[str]] = {"missing": [], "misshapen": []}
+        unused = {None: "$^", "encoder": "decoder|upsample", "decoder": "encoder|downsample"}[only]
         self._dropped = re.compile(rf"{unused}|.*\.codebook\.initialized$")
 
     def take(self, name: str, *shape: int, dtype: mx.Dtype | None = None) -> mx.array:
@@ -96,12 +91,13 @@ class Source:
         """
         tensor = self._tensors.pop(name, None)
         if tensor is None:
-            self._missing.append(name)
+            self._wrong["missing"].append(name)
         elif tensor.shape != shape:
-            self._misshapen.append(f"{name} {list(tensor.shape)} instead of {list(shape)}")
+            said = f"{name} {list(tensor.shape)} instead of {list(shape)}"
+            self._wrong["misshapen"].append(said)
         elif not mx.issubdtype(tensor.dtype, dtype or mx.floating):
             must = dtype or "floating point"
-            self._misshapen.append(f"{name} is {tensor.dtype} instead of {must}")
+            self._wrong["misshapen"].append(f"{name} is {tensor.dtype} instead of {must}")
         else:
             return tensor.astype(dtype or mx.float32)
         return mx.zeros(shape, dtype or mx.float32)
@@ -113,9 +109,8 @@ class Source:
             ValueError: Something was, or is.
         """
         left = [name for name in self._tensors if not self._dropped.match(name)]
-        wrong = {"missing": self._missing, "misshapen": self._misshapen, "unknown": left}
         found = []
-        for kind, names in wrong.items():
+        for kind, names in {**self._wrong, "unknown": left}.items():
             more = f" and {len(names) - 4} more" if len(names) > 4 else ""
             if names:
                 found.append(f"{len(names)} {kind} ({', '.join(sorted(names)[:4])}{more})")
@@ -131,18 +126,16 @@ def _listed(paths: Iterable[Path]) -> str:
 
 
 def _from_kyutai(tensors: Tensors, config: MimiConfig) -> Tensors:
-    assert config.head_dim is not None
     renamed: Tensors = {}
     fused = (3 * config.num_attention_heads * config.head_dim, config.hidden_size)
     for name, tensor in tensors.items():
         for pattern, replacement in _KYUTAI:
             name = re.sub(pattern, replacement, name)
         if name.endswith(".self_attn.in_proj_weight") and tensor.shape == fused:
-            base = name.removesuffix("in_proj_weight")
             q, k, v = mx.split(tensor, 3)
-            renamed[base + "q_proj.weight"] = _half_split(q, config)
-            renamed[base + "k_proj.weight"] = _half_split(k, config)
-            renamed[base + "v_proj.weight"] = v
+            weights = _half_split(q, config), _half_split(k, config), v
+            base = name.removesuffix("in_proj_weight")
+            renamed |= {f"{base}{x}_proj.weight": w for x, w in zip("qkv", weights, strict=True)}
         else:
             renamed[name] = tensor
     return renamed

@@ -4,7 +4,7 @@ Once tensors have the Hub's names (layouts.py), one short rule for each kind of 
 tensors and gives its parameters.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import mlx.core as mx
@@ -38,22 +38,23 @@ def load(
 
     Args:
         paths: The files, which together hold one Mimi.
-        config: Its sizes.
-        only: Load one half alone.
         device: What it will run on: a CPU has reduced weights expanded. None means the default.
 
     Raises:
         ValueError: A file is damaged or holds no Mimi, or its tensors are not those that
             ``config`` describes.
     """
-    tensors, metadata = _read(paths)
-    if mlx_format.KEY not in metadata:
-        return _published(tensors, paths, config, only)
-    with on(device):
-        return mlx_format.load(tensors, metadata[mlx_format.KEY], paths, config, only)
-
-
-def _published(tensors: Tensors, paths: Sequence[Path], config: MimiConfig, only: Only) -> Codec:
+    tensors: Tensors = {}
+    metadata: dict[str, str] = {}
+    for path in paths:
+        with open_safetensors(path, "Download it again.") as file:
+            metadata.update(file.metadata() or {})
+            found = mx.load(str(path), format="safetensors")
+            assert isinstance(found, dict)
+            tensors.update(found)
+    if mlx_format.KEY in metadata:
+        with on(device):
+            return mlx_format.load(tensors, metadata[mlx_format.KEY], paths, config, only)
     codec = Codec(config, only)
     source = Source(hub_names(tensors, config, paths), only)
     parameters = [
@@ -65,19 +66,6 @@ def _published(tensors: Tensors, paths: Sequence[Path], config: MimiConfig, only
     codec.load_weights(parameters)
     mx.eval(codec.parameters())
     return codec
-
-
-def _read(paths: Iterable[Path]) -> tuple[Tensors, dict[str, str]]:
-    """The tensors of all files, and what is said of them."""
-    tensors: Tensors = {}
-    metadata: dict[str, str] = {}
-    for path in paths:
-        with open_safetensors(path, "Download it again.") as file:
-            metadata.update(file.metadata() or {})
-            found = mx.load(str(path), format="safetensors")
-            assert isinstance(found, dict)
-            tensors.update(found)
-    return tensors, metadata
 
 
 def _parameters(path: str, module: nn.Module, source: Source) -> Parameters:
@@ -97,21 +85,21 @@ def _convolution(path: str, module: Convolution, source: Source) -> Parameters:
     """A checkpoint's weight is [out, in, kernel], or [in, out, kernel] of a transposed one."""
     weight = module.conv.weight
     if isinstance(module, CausalTapConv1d):
-        out, channels = module.conv.bias.size, weight.shape[1]
-        shape, axes = (out, channels, weight.shape[0] // out), (2, 0, 1)
+        out = module.conv.bias.size
+        shape, axes = (out, weight.shape[1], weight.shape[0] // out), (2, 0, 1)
     elif isinstance(module, CausalConvTranspose1d):
-        shape, axes = (weight.shape[1], module.conv.bias.size, 2 * module.stride), (2, 1, 0)
+        out = module.conv.bias.size
+        shape, axes = (weight.shape[1], out, 2 * module.stride), (2, 1, 0)
     elif isinstance(module, Upsample):  # depthwise
-        _, stride, channels = weight.shape
-        shape, axes = (channels, 1, 2 * stride), (2, 1, 0)
+        _, stride, out = weight.shape
+        shape, axes = (out, 1, 2 * stride), (2, 1, 0)
     else:
         out, kernel, channels = weight.shape
         shape, axes = (out, channels, kernel), (0, 2, 1)
     name = f"{path}.conv.weight"
     yield name, source.take(name, *shape).transpose(axes).reshape(weight.shape)
     if "bias" in module.conv:
-        name = f"{path}.conv.bias"
-        yield name, source.take(name, *module.conv.bias.shape)
+        yield f"{path}.conv.bias", source.take(f"{path}.conv.bias", out)
 
 
 def _transformer_layer(path: str, module: TransformerLayer, source: Source) -> Parameters:
@@ -120,14 +108,12 @@ def _transformer_layer(path: str, module: TransformerLayer, source: Source) -> P
     attention = f"{path}.self_attn"
     qkv = [source.take(f"{attention}.{x}_proj.weight", width, hidden) for x in "qkv"]
     yield f"{attention}.qkv_proj.weight", mx.concatenate(qkv)
-    scale = source.take(f"{path}.self_attn_layer_scale.scale", hidden)
-    out = source.take(f"{attention}.o_proj.weight", hidden, width)
-    yield f"{attention}.o_proj.weight", scale[:, None] * out
     wide = module.mlp.fc1.weight.shape[0]
     yield f"{path}.mlp.fc1.weight", source.take(f"{path}.mlp.fc1.weight", wide, hidden)
-    scale = source.take(f"{path}.mlp_layer_scale.scale", hidden)
-    out = source.take(f"{path}.mlp.fc2.weight", hidden, wide)
-    yield f"{path}.mlp.fc2.weight", scale[:, None] * out
+    for part, last, inputs in (("self_attn", "o_proj", width), ("mlp", "fc2", wide)):
+        scale = source.take(f"{path}.{part}_layer_scale.scale", hidden)
+        name = f"{path}.{part}.{last}.weight"
+        yield name, scale[:, None] * source.take(name, hidden, inputs)
 
 
 def _quantizer(path: str, module: SplitResidualVectorQuantizer, source: Source) -> Parameters:
@@ -153,7 +139,7 @@ def _quantizer(path: str, module: SplitResidualVectorQuantizer, source: Source) 
         for level in range(count):
             book = f"{base}.layers.{level}.codebook"
             usage = source.take(f"{book}.cluster_usage", size)
-            sums = source.take(f"{book}.embed_sum", size, width).astype(mx.float32)
+            sums = source.take(f"{book}.embed_sum", size, width)
             usage = mx.maximum(usage, _CODEBOOK_EPSILON)[:, None]
             entries.append(mx.divide(sums, usage, stream=mx.cpu))
     codebooks = mx.stack(entries)

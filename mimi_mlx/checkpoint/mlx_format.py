@@ -19,7 +19,6 @@ from .layouts import Source
 KEY = "mimi_mlx"
 """Of the metadata: JSON with ``dtype``, ``bits``, ``group_size`` and ``only``."""
 
-
 # Parameters whose names in the file are those that they had when the format was made.
 _NAMES = {
     "quantizer.codebooks.columns": "quantizer.codebooks",

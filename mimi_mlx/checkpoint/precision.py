@@ -14,8 +14,9 @@ import mlx.nn as nn
 
 from ..model.conv import CausalConv1d, CausalConvTranspose1d, CausalTapConv1d, Downsample
 from ..model.ops.device import is_gpu
+from ..model.ops.linear import Conv1d, Linear
 from ..model.ops.matmul import is_packed
-from ..model.transformer import TransformerLayer
+from ..model.transformer import MLP, Attention
 
 DTYPES = {"float32": mx.float32, "float16": mx.float16, "bfloat16": mx.bfloat16}
 
@@ -27,20 +28,15 @@ GROUP_SIZES = (32, 64, 128)  # what mx.quantize can do
 WORST_SNR = 30.0
 """dB of the waveform of the same codes against float32's; a recipe below this is not offered."""
 
-# A matmul of fewer outputs is the last convolution's, to one channel: a few hundred weights.
-_FEWEST_OUTPUTS = 32
+_FEWEST_OUTPUTS = 32  # a matmul of fewer is the last convolution's: a few hundred weights
 
 
 class Recipe(NamedTuple):
-    """How precise the reducible weights are.
+    """How precise the reducible weights are."""
 
-    ``dtype`` is that of what is not quantised. ``bits`` are the transformers' linears'; 0 means
-    that nothing is quantised. ``group_size`` weights of a row share a scale, which is float32.
-    """
-
-    dtype: str = "float32"
-    bits: int = 0
-    group_size: int = 64
+    dtype: str = "float32"  # of what is not quantised
+    bits: int = 0  # of the transformers' linears; 0: nothing is quantised
+    group_size: int = 64  # weights of a row that share a scale, which is float32
 
     def __str__(self) -> str:
         if not self.bits:
@@ -69,12 +65,12 @@ def reduce(model: nn.Module, recipe: Recipe) -> None:
     for path, layer, bits in layers(model, recipe):
         if is_packed(layer.weight):
             raise ValueError(f"{path}.weight is packed. Reduce what load gives, before it runs.")
-        if not bits:
+        if isinstance(layer, Linear) and bits:
+            quantised = mx.quantize(layer.weight, recipe.group_size, bits)
+            layer.weight, layer.scales, layer.biases = quantised
+            layer.bits, layer.group_size = bits, recipe.group_size
+        else:
             layer.weight = layer.weight.astype(DTYPES[recipe.dtype])
-            continue
-        quantised = mx.quantize(layer.weight, recipe.group_size, bits)
-        layer.weight, layer.scales, layer.biases = quantised
-        layer.bits, layer.group_size = bits, recipe.group_size
 
 
 def expand_on_cpu(model: nn.Module) -> None:
@@ -82,37 +78,30 @@ def expand_on_cpu(model: nn.Module) -> None:
 
     MLX's CPU backend multiplies halves and quantised weights some 10 times slower than float32.
     """
-    if not is_gpu():
-        expand(model)
-
-
-def expand(model: nn.Module) -> None:
-    """Give every reduced layer float32 weights of the same values."""
+    if is_gpu():
+        return
     for _, layer, _ in layers(model, Recipe()):
-        if "scales" not in layer:
+        if isinstance(layer, Linear) and "scales" in layer:
+            quantised = layer.weight, layer.scales, layer.biases
+            layer.weight = mx.dequantize(*quantised, layer.group_size, layer.bits)
+            for name in ("scales", "biases", "group_size", "bits"):
+                delattr(layer, name)
+        else:
             layer.weight = layer.weight.astype(mx.float32)
-            continue
-        quantised = layer.weight, layer.scales, layer.biases
-        layer.weight = mx.dequantize(*quantised, layer.group_size, layer.bits)
-        for name in ("scales", "biases", "group_size", "bits"):
-            delattr(layer, name)
 
 
-def layers(model: nn.Module, recipe: Recipe) -> Iterator[tuple[str, nn.Module, int]]:
+def layers(model: nn.Module, recipe: Recipe) -> Iterator[tuple[str, Linear | Conv1d, int]]:
     """The path, the layer and the bits of every reducible weight; 0 bits are not quantised."""
     for path, module in model.named_modules():
         if isinstance(module, (CausalConv1d, CausalTapConv1d, CausalConvTranspose1d, Downsample)):
             bits = CONVOLUTION_BITS.get(recipe.bits, 0)
-            yield f"{path}.conv", module.conv, bits * _fits(module.conv.weight, recipe)
-        elif isinstance(module, TransformerLayer):
-            for name in ("self_attn.qkv_proj", "self_attn.o_proj", "mlp.fc1", "mlp.fc2"):
-                inner, last = name.split(".")
-                layer = module[inner][last]
-                yield f"{path}.{name}", layer, recipe.bits * _fits(layer.weight, recipe)
-
-
-def _fits(weight: mx.array, recipe: Recipe) -> bool:
-    """Whether a weight is a matmul's, with rows of whole groups."""
-    if weight.ndim != 2 or weight.shape[0] < _FEWEST_OUTPUTS:
-        return False
-    return weight.shape[1] % recipe.group_size == 0
+        elif isinstance(module, (Attention, MLP)):
+            bits = recipe.bits
+        else:
+            continue
+        for name, layer in module.children().items():
+            assert isinstance(layer, (Linear, Conv1d))
+            outputs, *rest = layer.weight.shape
+            is_matmul = len(rest) == 1 and outputs >= _FEWEST_OUTPUTS
+            has_whole_groups = rest[-1] % recipe.group_size == 0
+            yield f"{path}.{name}", layer, bits if is_matmul and has_whole_groups else 0

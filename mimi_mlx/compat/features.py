@@ -19,29 +19,31 @@ Array = mx.array | np.ndarray
 Clip = Array | Sequence[float]
 
 
-@dataclass(frozen=True, eq=False)
-class MimiFeatures:
-    """What the feature extractor gave: by name, by key, and as ``**keywords``.
+class Fields:
+    """A base of dataclasses whose fields are also keys, but those that are None."""
 
-    Attributes:
-        input_values: float32 ``[B, 1, T]``.
-        padding_mask: int32 ``[B, T]``, 1 where a sample is real and 0 where it is padding.
-    """
+    def keys(self) -> list[str]:
+        """The names of the fields that are not None."""
+        return [name for name, value in vars(self).items() if value is not None]
 
-    input_values: Array
-    padding_mask: Array
-
-    def keys(self) -> tuple[str, str]:
-        """The names of the fields."""
-        return ("input_values", "padding_mask")
-
-    def __getitem__(self, key: str) -> Array:
+    def __getitem__(self, key: str) -> Any:
         if key not in self.keys():
             raise KeyError(key)
         return getattr(self, key)
 
     def __iter__(self):
         return iter(self.keys())
+
+
+@dataclass(frozen=True, eq=False)
+class MimiFeatures(Fields):
+    """What the feature extractor gave: by name, by key, and as ``**keywords``.
+
+    float32 ``input_values [B, 1, T]``, and int32 ``padding_mask [B, T]``, 1 where a sample is real.
+    """
+
+    input_values: Array
+    padding_mask: Array
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,17 @@ class MimiFeatureExtractor:
         Raises:
             ValueError: Another rate, another shape or type, or rows of unequal length.
         """
-        self._check_rate(sampling_rate)
+        if sampling_rate is None:
+            warnings.warn(
+                f"no sampling_rate given: the audio is taken to be at {self.sampling_rate} Hz. "
+                "Pass sampling_rate to have it checked.",
+                stacklevel=2,
+            )
+        elif sampling_rate != self.sampling_rate:
+            raise ValueError(
+                f"sampling_rate is {sampling_rate}; this model takes {self.sampling_rate} Hz. "
+                "Resample the audio first."
+            )
         if return_tensors not in (None, "np", "mlx"):
             raise ValueError(
                 f"return_tensors is {return_tensors!r}; it must be 'mlx', 'np' or None. "
@@ -136,29 +148,14 @@ class MimiFeatureExtractor:
         clips = [_mono(clip) for clip in _as_list(raw_audio)]
         if truncation:
             clips = [clip[: _need_length("truncation=True", max_length)] for clip in clips]
-        size = _padded_size(padding, max_length, clips)
-        values = _stack([self._fill(clip, size, self.padding_value) for clip in clips])
-        real = _stack([self._fill(np.ones(len(clip), np.int32), size, 0) for clip in clips])
+        size = _row_size(padding, max_length, clips)
+        values = np.full((len(clips), 1, size), self.padding_value, np.float32)
+        real = np.zeros((len(clips), size), np.int32)
+        for clip, row, mask in zip(clips, values[:, 0], real, strict=True):
+            at = slice(len(clip)) if self.padding_side == "right" else slice(-len(clip), None)
+            row[at], mask[at] = clip, 1
         make = mx.array if return_tensors == "mlx" else np.asarray
-        return MimiFeatures(make(values[:, None]), make(real))
-
-    def _check_rate(self, sampling_rate: int | None) -> None:
-        if sampling_rate is None:
-            warnings.warn(
-                f"no sampling_rate given: the audio is taken to be at {self.sampling_rate} Hz. "
-                "Pass sampling_rate to have it checked.",
-                stacklevel=3,
-            )
-        elif sampling_rate != self.sampling_rate:
-            raise ValueError(
-                f"sampling_rate is {sampling_rate}; this model takes {self.sampling_rate} Hz. "
-                "Resample the audio first."
-            )
-
-    def _fill(self, row: np.ndarray, size: int, value: float) -> np.ndarray:
-        missing = max(0, size - len(row))
-        pad = (0, missing) if self.padding_side == "right" else (missing, 0)
-        return np.pad(row, pad, constant_values=value)
+        return MimiFeatures(make(values), make(real))
 
 
 def _as_list(raw_audio: Any) -> Sequence[Any]:
@@ -194,25 +191,23 @@ def _need_length(what: str, max_length: int | None) -> int:
     return max_length
 
 
-def _padded_size(padding: bool | str | None, max_length: int | None, clips: list) -> int:
-    """The length that shorter clips are filled up to."""
+def _row_size(padding: bool | str | None, max_length: int | None, clips: list[np.ndarray]) -> int:
+    """The length of every row, shorter clips being filled up to it."""
     if padding in (None, True, "longest"):
-        return max(len(clip) for clip in clips)
-    if padding == "max_length":
-        return _need_length("padding='max_length'", max_length)
-    if padding in (False, "do_not_pad"):
-        return 0
-    raise ValueError(
-        f"padding is {padding!r}; it must be True, False, 'longest', 'max_length' or 'do_not_pad'. "
-        "Leave it out to pad to the longest clip."
-    )
-
-
-def _stack(rows: list[np.ndarray]) -> np.ndarray:
+        least = max(map(len, clips))
+    elif padding == "max_length":
+        least = _need_length("padding='max_length'", max_length)
+    elif padding in (False, "do_not_pad"):
+        least = 0
+    else:
+        raise ValueError(
+            f"padding is {padding!r}; it must be True, False, 'longest', 'max_length' or "
+            "'do_not_pad'. Leave it out to pad to the longest clip."
+        )
     # Differs from transformers: it gives a list of unequal rows here, which no model takes.
-    lengths = sorted({len(row) for row in rows})
+    lengths = sorted({max(least, len(clip)) for clip in clips})
     if len(lengths) > 1:
         raise ValueError(
             f"the rows have {lengths} samples; a batch needs one length. Use padding=True."
         )
-    return np.stack(rows)
+    return lengths[0]

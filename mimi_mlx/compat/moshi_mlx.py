@@ -15,19 +15,15 @@ not grow.
 Source: moshi_mlx 0.3.0, ``models/mimi.py``.
 """
 
-import functools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import mlx.core as mx
 import numpy as np
 
 from ..mimi import Mimi as Model
-from ..streaming import validation
-from .steps import Steps
-
-Array = mx.array | np.ndarray
+from .steps import Array, Steps
 
 
 @dataclass(frozen=True)
@@ -42,12 +38,6 @@ def mimi_202407(num_codebooks: int) -> MimiConfig:
     return MimiConfig(num_codebooks)
 
 
-class _Loaded(NamedTuple):
-    mimi: Model
-    encoder: Steps
-    decoder: Steps
-
-
 class Mimi:
     """moshi_mlx's interface to a :class:`mimi_mlx.Mimi`, its field ``mimi`` once it is loaded.
 
@@ -59,7 +49,7 @@ class Mimi:
 
     def __init__(self, cfg: Any):
         self.cfg = cfg
-        self._parts: _Loaded | None = None
+        self._steps: Steps | None = None
 
     def load_pytorch_weights(self, file: str | Path, strict: bool = True) -> "Mimi":
         """Load Kyutai's tokenizer file, or whatever :meth:`mimi_mlx.Mimi.from_pretrained` takes.
@@ -72,15 +62,14 @@ class Mimi:
             ValueError: There is no such file, it is not Mimi's, or it has too few codebooks, or
                 with ``strict`` too many.
         """
-        mimi = Model.from_pretrained(file)
-        count = validation.num_codebooks(self.cfg.quantizer_nq, mimi.config)
-        if strict and count != mimi.num_codebooks:
+        steps = Steps(Model.from_pretrained(file), self.cfg.quantizer_nq)
+        count, most = steps.num_codebooks, steps.mimi.num_codebooks
+        if strict and count != most:
             raise ValueError(
-                f"{file} has {mimi.num_codebooks} codebooks, {count} are used; strict wants all. "
-                f"Give mimi_202407({mimi.num_codebooks}), or strict=False."
+                f"{file} has {most} codebooks, {count} are used; strict wants all. "
+                f"Give mimi_202407({most}), or strict=False."
             )
-        encoder = Steps(functools.partial(mimi.encoder_stream, num_codebooks=count))
-        self._parts = _Loaded(mimi, encoder, Steps(mimi.decoder_stream))
+        self._steps = steps
         return self
 
     @property
@@ -98,16 +87,15 @@ class Mimi:
 
     def encode_step(self, xs: Array) -> mx.array:
         """The next samples ``[B, 1, T]`` to codes ``[B, K, F]`` of what they complete, uint32."""
-        return _unsigned(self._loaded().encoder.push(validation.pcm(xs)))
+        return _unsigned(self._loaded().encode(xs))
 
     def decode_step(self, xs: Array) -> mx.array:
         """The next codes ``[B, K, F]`` to samples ``[B, 1, 1920 F]``, float32."""
-        return self._loaded().decoder.push(validation.codes(xs, self.mimi.config))
+        return self._loaded().decode(xs)
 
     def reset_all(self) -> None:
         """Begin anew both ways; the next steps may have another number of rows."""
-        self._loaded().encoder.reset()
-        self._loaded().decoder.reset()
+        self._loaded().reset()
 
     reset_state = reset_all
 
@@ -127,13 +115,13 @@ class Mimi:
         """Samples a second: 24000."""
         return self.mimi.sample_rate
 
-    def _loaded(self) -> _Loaded:
-        if self._parts is None:
+    def _loaded(self) -> Steps:
+        if self._steps is None:
             raise ValueError(
                 "this Mimi has no weights yet; only with them is it a codec. Call "
                 "load_pytorch_weights first."
             )
-        return self._parts
+        return self._steps
 
 
 def _unsigned(codes: mx.array) -> mx.array:

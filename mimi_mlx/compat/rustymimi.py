@@ -17,20 +17,16 @@ Source: rustymimi 0.4.1, ``mimi-pyo3/src/lib.rs``.
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
-from typing import Literal, TypeVar
 
 import numpy as np
 
 from ..mimi import Mimi
 from ..streaming import validation
 from ..streaming.worker import MimiWorker
-from .steps import Steps
-
-T = TypeVar("T")
+from .steps import HalfName, Steps, halves
 
 # Calls of a StreamTokenizer that may wait: frames of more than an hour, where rustymimi has no
 # bound. Who gives a whole file at once should not notice.
@@ -64,11 +60,8 @@ class Tokenizer:
             raise ValueError(
                 f"dtype is {dtype!r}; here codes are computed in 'f32' alone. Leave dtype out."
             )
-        self.mimi = Mimi.from_pretrained(path)
-        self.num_codebooks = validation.num_codebooks(num_codebooks, self.mimi.config)
-        begin = partial(self.mimi.encoder_stream, num_codebooks=self.num_codebooks)
-        self._encoder = Steps(begin)
-        self._decoder = Steps(self.mimi.decoder_stream)
+        self._steps = Steps(Mimi.from_pretrained(path), num_codebooks)
+        self.mimi, self.num_codebooks = self._steps.mimi, self._steps.num_codebooks
 
     def encode(self, pcm_data: np.ndarray) -> np.ndarray:
         """A whole clip, float32 ``[B, 1, T]``, to codes ``[B, K, ceil(T / 1920)]``, uint32."""
@@ -79,7 +72,7 @@ class Tokenizer:
 
         uint32 ``[B, K, F]``; None if they complete no frame.
         """
-        codes = np.array(self._encoder.push(validation.pcm(pcm_data))).astype(np.uint32)
+        codes = np.array(self._steps.encode(pcm_data)).astype(np.uint32)
         return codes if codes.size else None
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
@@ -88,13 +81,12 @@ class Tokenizer:
 
     def decode_step(self, codes: np.ndarray) -> np.ndarray | None:
         """The next codes ``[B, K, F]`` to samples ``[B, 1, 1920 F]``, float32; None if F is 0."""
-        pcm = np.array(self._decoder.push(self._checked(codes)))
+        pcm = np.array(self._steps.decode(self._checked(codes)))
         return pcm if pcm.size else None
 
-    def reset(self, half: Literal["encoder", "decoder"] | None = None) -> None:
+    def reset(self, half: HalfName | None = None) -> None:
         """Begin anew both ways, or one way; the next steps may have another number of rows."""
-        for steps in _chosen(half, self._encoder, self._decoder):
-            steps.reset()
+        self._steps.reset(half)
 
     def _checked(self, codes: np.ndarray) -> np.ndarray:
         checked = validation.codes(codes, self.mimi.config)
@@ -124,14 +116,11 @@ class StreamTokenizer:
         dtype: str = "f32",
         max_seq_len: int | None = None,
     ):
-        tokenizer = Tokenizer(
-            path, num_codebooks=num_codebooks, dtype=dtype, max_seq_len=max_seq_len
-        )
+        tokenizer = Tokenizer(path, num_codebooks=num_codebooks, dtype=dtype)
         worker = MimiWorker(_WAITING)
         self._tokenizer = tokenizer
-        self._encoder = _Way(worker, tokenizer.encode_step, tokenizer._encoder.reset)
-        self._decoder = _Way(worker, tokenizer.decode_step, tokenizer._decoder.reset)
-        end = weakref.finalize(self, _end, worker, self._encoder, self._decoder)
+        self._ways = {half: _Way(worker, tokenizer, half) for half in halves(None)}
+        end = weakref.finalize(self, _end, worker, *self._ways.values())
         end.atexit = False  # the worker sees to that itself
 
     def encode(self, pcm_data: np.ndarray) -> None:
@@ -148,11 +137,11 @@ class StreamTokenizer:
             )
         pcm = np.array(validation.pcm(pcm_data))  # [1, 1, T]
         validation.finite(pcm)
-        self._encoder.put(pcm)
+        self._ways["encoder"].put(pcm)
 
     def get_encoded(self) -> np.ndarray | None:
         """The next codes, uint32 ``[K, F]``, or None: one array for each piece with any."""
-        codes = self._encoder.get()
+        codes = self._ways["encoder"].get()
         return None if codes is None else codes[0]
 
     def decode(self, codes: np.ndarray) -> None:
@@ -168,35 +157,31 @@ class StreamTokenizer:
                 f"codes has shape {np.shape(codes)}; it must be [1, {count}], one frame. Give "
                 f"frames one at a time; make the tokenizer with as many codebooks as they have."
             )
-        self._decoder.put(validation.codes(np.array(codes)[..., None], self._tokenizer.mimi.config))
+        frame = validation.codes(np.array(codes)[..., None], self._tokenizer.mimi.config)
+        self._ways["decoder"].put(frame)
 
     def get_decoded(self) -> np.ndarray | None:
         """The next frame's samples, float32 ``[1920]``, or None."""
-        pcm = self._decoder.get()
+        pcm = self._ways["decoder"].get()
         return None if pcm is None else pcm[0, 0]
 
-    def reset(self, half: Literal["encoder", "decoder"] | None = None) -> None:
+    def reset(self, half: HalfName | None = None) -> None:
         """Begin anew both ways, or one way; what waits, or was not fetched, is dropped.
 
         When somebody speaks over an assistant, ``reset("decoder")`` stops its voice while the
         encoder listens on.
         """
-        for way in _chosen(half, self._encoder, self._decoder):
-            way.reset()
+        for name in halves(half):
+            self._ways[name].reset()
 
 
 class _Way:
-    """One way through the codec, on a worker; results are fetched in order."""
+    """One way through a tokenizer, on a worker; results are fetched in order."""
 
-    def __init__(
-        self,
-        worker: MimiWorker,
-        step: Callable[[np.ndarray], np.ndarray | None],
-        reset: Callable[[], None],
-    ):
+    def __init__(self, worker: MimiWorker, tokenizer: Tokenizer, half: HalfName):
         self._worker = worker
-        self._step = step
-        self._reset = reset
+        self._step = tokenizer.encode_step if half == "encoder" else tokenizer.decode_step
+        self._reset = partial(tokenizer.reset, half)
         self._calls: deque[Future] = deque()
         self._lock = threading.Lock()
 
@@ -220,20 +205,10 @@ class _Way:
             self._worker.submit(self._reset)
 
 
-def _end(worker: MimiWorker, encoder: _Way, decoder: _Way) -> None:
-    encoder.reset()  # what waits is for nobody
-    decoder.reset()
+def _end(worker: MimiWorker, *ways: _Way) -> None:
+    for way in ways:
+        way.reset()  # what waits is for nobody
     worker.close()
-
-
-def _chosen(half: str | None, encoder: T, decoder: T) -> list[T]:
-    """The half that is named, or both."""
-    halves = {"encoder": [encoder], "decoder": [decoder], None: [encoder, decoder]}
-    if half not in halves:
-        raise ValueError(
-            f"half is {half!r}; it must be 'encoder', 'decoder' or None, for both. Choose one."
-        )
-    return halves[half]
 
 
 def write_wav(filename: str | Path, data: np.ndarray, sample_rate: int) -> None:

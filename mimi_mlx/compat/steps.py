@@ -1,35 +1,56 @@
-"""A stream that nobody made: what the drop-ins with a hidden state have behind ``*_step``."""
+"""Streams that nobody made: what the drop-ins with a hidden state have behind ``*_step``."""
 
-from collections.abc import Callable
+from typing import Literal
 
 import mlx.core as mx
 import numpy as np
 
+from ..mimi import Mimi
+from ..streaming import validation
 from ..streaming.streams import DecoderStream, EncoderStream
+
+Array = mx.array | np.ndarray
+HalfName = Literal["encoder", "decoder"]
+
+
+def halves(half: HalfName | None) -> tuple[HalfName, ...]:
+    """The half that is named, or both; there is no other, or it is a ValueError."""
+    if half not in ("encoder", "decoder", None):
+        raise ValueError(
+            f"half is {half!r}; it must be 'encoder', 'decoder' or None, for both. Choose one."
+        )
+    return (half,) if half else ("encoder", "decoder")
 
 
 class Steps:
-    """A stream that begins with its first piece, and has as many rows as that.
+    """A stream each way, which begins with its first piece and has as many rows as that.
 
-    Args:
-        begin: Makes the stream, given its batch size.
+    What is refused raises a ValueError, as the streams' ``push`` does, and changes nothing.
     """
 
-    def __init__(self, begin: Callable[[int], EncoderStream | DecoderStream]):
-        self._begin = begin
-        self._stream: EncoderStream | DecoderStream | None = None
+    def __init__(self, mimi: Mimi, num_codebooks: int):
+        self.mimi = mimi
+        self.num_codebooks = validation.num_codebooks(num_codebooks, mimi.config)
+        self._streams: dict[HalfName, EncoderStream | DecoderStream] = {}
 
-    def push(self, piece: mx.array | np.ndarray) -> mx.array:
-        """What the stream gives for its next piece ``[B, ...]``.
+    def encode(self, pcm: Array) -> mx.array:
+        """The next samples ``[B, 1, T]`` to codes ``[B, K, F]`` of what they complete."""
+        pcm = validation.pcm(pcm)
+        begin = self.mimi.encoder_stream
+        stream = self._streams.get("encoder") or begin(pcm.shape[0], self.num_codebooks)
+        codes = stream.push(pcm)
+        self._streams["encoder"] = stream
+        return codes
 
-        Raises:
-            ValueError: As the stream's ``push`` does. What went before is not changed by it.
-        """
-        stream = self._stream or self._begin(piece.shape[0])
-        result = stream.push(piece)
-        self._stream = stream
-        return result
+    def decode(self, codes: Array) -> mx.array:
+        """The next codes ``[B, K, F]`` to samples ``[B, 1, 1920 F]``."""
+        codes = validation.codes(codes, self.mimi.config)
+        stream = self._streams.get("decoder") or self.mimi.decoder_stream(codes.shape[0])
+        pcm = stream.push(codes)
+        self._streams["decoder"] = stream
+        return pcm
 
-    def reset(self) -> None:
-        """Begin anew, with any number of rows."""
-        self._stream = None
+    def reset(self, half: HalfName | None = None) -> None:
+        """Begin anew both ways, or one way, with any number of rows."""
+        for name in halves(half):
+            self._streams.pop(name, None)

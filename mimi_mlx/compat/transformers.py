@@ -3,7 +3,7 @@
 Source: transformers 5.23, ``MimiModel``. What it computes, this computes; departures are named.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,12 +14,11 @@ from ..mimi import Mimi
 from ..model.config import MimiConfig
 from ..streaming import validation
 from ..streaming.streams import DecoderStream, EncoderStream
-
-Array = mx.array | np.ndarray
+from .features import Array, Fields
 
 
 @dataclass(frozen=True, eq=False)
-class MimiOutput:
+class MimiOutput(Fields):
     """What a call gave: by name, by key, or by position among the fields that are not None."""
 
     audio_codes: mx.array | None = None
@@ -28,23 +27,12 @@ class MimiOutput:
     padding_cache: EncoderStream | None = None
     decoder_past_key_values: DecoderStream | None = None
 
-    def keys(self) -> list[str]:
-        """The names of the fields that are not None."""
-        return [f.name for f in fields(self) if getattr(self, f.name) is not None]
-
     def to_tuple(self) -> tuple:
         """The fields that are not None."""
         return tuple(getattr(self, name) for name in self.keys())
 
     def __getitem__(self, key: str | int | slice) -> Any:
-        if not isinstance(key, str):
-            return self.to_tuple()[key]
-        if key not in self.keys():
-            raise KeyError(key)
-        return getattr(self, key)
-
-    def __iter__(self):
-        return iter(self.keys())
+        return super().__getitem__(key) if isinstance(key, str) else self.to_tuple()[key]
 
     def __len__(self) -> int:
         return len(self.keys())
@@ -61,6 +49,8 @@ class MimiModel:
     samples of an unfinished frame wait in the encoder's cache, so F can be 0; the decoder's cache
     is the state of all of it. (In transformers a piece that is not of whole frames fails or gives
     other codes, and decoding breaks at every seam, for the cache is of the attention alone.)
+
+    Every call with ``return_dict=False`` gives a tuple.
     """
 
     def __init__(self, mimi: Mimi):
@@ -107,7 +97,6 @@ class MimiModel:
             padding_cache: The same one; give it back under either name or both.
             use_streaming: True begins a stream or, as None does too, goes on with the one given.
                 False ends the one given: its ragged last frame, if any, is completed.
-            return_dict: False asks for a tuple.
 
         Raises:
             ValueError: The shape, type, values, K or the caches are not as above.
@@ -117,6 +106,7 @@ class MimiModel:
             return _result(return_dict, audio_codes=self.mimi.encode(input_values, num_quantizers))
         count = validation.num_codebooks(num_quantizers, self.config)
         rows = validation.pcm(input_values).shape[0]
+        stream: EncoderStream | None
         stream = given.clone() if given else self.mimi.encoder_stream(rows, count)
         codes = stream.push(input_values)
         if codes.shape[1] != count:
@@ -125,9 +115,8 @@ class MimiModel:
                 f"Give num_quantizers={codes.shape[1]} in every call."
             )
         if use_streaming is False:
-            codes = mx.concatenate([codes, stream.flush()], axis=-1)
+            codes, stream = mx.concatenate([codes, stream.flush()], axis=-1), None
             mx.eval(codes)
-            return _result(return_dict, audio_codes=codes)
         return _result(
             return_dict, audio_codes=codes, encoder_past_key_values=stream, padding_cache=stream
         )
@@ -147,12 +136,12 @@ class MimiModel:
             padding_mask: ``[..., T]``; the result is cut to T samples. Its values are not read.
             decoder_past_key_values: The stream that an earlier call returned.
             use_cache: True begins a stream.
-            return_dict: False asks for a tuple.
 
         Raises:
             ValueError: The shape, type, values or the cache are not as above.
         """
-        stream = _check_stream("decoder_past_key_values", decoder_past_key_values, DecoderStream)
+        _check_stream("decoder_past_key_values", decoder_past_key_values, DecoderStream)
+        stream = decoder_past_key_values
         if stream:
             stream = stream.clone()
         elif use_cache:
@@ -160,7 +149,12 @@ class MimiModel:
             stream = self.mimi.decoder_stream(rows)
         pcm = stream.push(audio_codes) if stream else self.mimi.decode(audio_codes)
         if padding_mask is not None:
-            pcm = pcm[..., : _samples(padding_mask)]
+            shape = np.shape(padding_mask)
+            if not shape:
+                raise ValueError(
+                    "padding_mask has no axes; its last one is time. Give an array [B, T]."
+                )
+            pcm = pcm[..., : shape[-1]]
             mx.eval(pcm)
         return _result(return_dict, audio_values=pcm, decoder_past_key_values=stream)
 
@@ -176,15 +170,9 @@ class MimiModel:
     ) -> MimiOutput | tuple:
         """Encode samples ``[B, 1, T]`` and decode them again: ``audio_codes``, ``audio_values``.
 
-        Args:
-            input_values: As for :meth:`encode`.
-            padding_mask: As for :meth:`decode`; without one, and without a stream, the result is
-                cut to T samples.
-            num_quantizers: As for :meth:`encode`.
-            audio_codes: Decode these; nothing is encoded then.
-            encoder_past_key_values: A stream that :meth:`encode` began.
-            decoder_past_key_values: A stream that :meth:`decode` began.
-            return_dict: False asks for a tuple.
+        The arguments are those of :meth:`encode` and :meth:`decode`, which begin streams. Given
+        ``audio_codes`` are decoded, and nothing is encoded. Without ``padding_mask``, and without
+        a stream, the result is cut to T samples.
         """
         encoder = encoder_past_key_values
         # A stream's piece gives the samples of the frames that it completed: more or fewer than T.
@@ -237,34 +225,24 @@ class MimiModel:
         return mx.array(real)
 
 
-def _one_stream(*caches: EncoderStream | None) -> EncoderStream | None:
+def _one_stream(keys: EncoderStream | None, padding: EncoderStream | None) -> EncoderStream | None:
     """The stream that an encoder's two caches are."""
-    names = ("encoder_past_key_values", "padding_cache")
-    given = [_check_stream(*c, EncoderStream) for c in zip(names, caches, strict=True)]
-    given = [stream for stream in given if stream is not None]
-    if any(stream is not given[0] for stream in given):
+    _check_stream("encoder_past_key_values", keys, EncoderStream)
+    _check_stream("padding_cache", padding, EncoderStream)
+    if keys is not None and padding is not None and keys is not padding:
         raise ValueError(
             "encoder_past_key_values and padding_cache are of different calls; they must be of one "
             "call, the stream's last. Give back both as they came, or one of them."
         )
-    return given[0] if given else None
+    return keys if padding is None else padding
 
 
-def _check_stream(name: str, given: Any, kind: type) -> Any:
+def _check_stream(name: str, given: Any, kind: type) -> None:
     if given is not None and not isinstance(given, kind):
         raise ValueError(
             f"{name} is a {type(given).__name__}; it must be the {kind.__name__} that an earlier "
             "call returned under that name. Give that, or None."
         )
-    return given
-
-
-def _samples(padding_mask: Array) -> int:
-    """The length of the last axis, that of time."""
-    shape = np.shape(padding_mask)
-    if not shape:
-        raise ValueError("padding_mask has no axes; its last one is time. Give an array [B, T].")
-    return shape[-1]
 
 
 def _result(return_dict: bool | None, **given: Any) -> MimiOutput | tuple:

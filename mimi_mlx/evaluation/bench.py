@@ -20,6 +20,12 @@ from ..model.ops import device as devices
 from ..model.ops import linux
 from . import kernel_count
 
+STAGES = {
+    "encoder": ("encoder", "encoder_transformer", "downsample"),
+    "decoder": ("upsample", "decoder_transformer", "decoder"),
+}
+"""The parts of a codec in each half, but the quantiser."""
+
 
 def machine(mimi: Mimi) -> dict[str, str]:
     """What ran: chip, device, BLAS and versions."""
@@ -64,45 +70,40 @@ def offline(mimi: Mimi, num_codebooks: int, seconds: float = 10, runs: int = 3) 
     """Whole clips: seconds of the median run each way, and how much faster than real time."""
     pcm = noise(mimi, seconds)
     codes = mimi.encode(pcm, num_codebooks)
-    encode = float(np.median(_times(lambda _: mimi.encode(pcm, num_codebooks), range(runs))))
+    found = {"clip, s": seconds}
     mimi.decode(codes)
-    decode = float(np.median(_times(lambda _: mimi.decode(codes), range(runs))))
-    return {
-        "clip, s": seconds,
-        "encode, s": encode,
-        "encode, times real time": seconds / encode,
-        "decode, s": decode,
-        "decode, times real time": seconds / decode,
-    }
+    for half, call in (
+        ("encode", lambda: mimi.encode(pcm, num_codebooks)),
+        ("decode", lambda: mimi.decode(codes)),
+    ):
+        found[f"{half}, s"] = _median(call, runs)
+        found[f"{half}, times real time"] = seconds / found[f"{half}, s"]
+    return found
 
 
 def frames(mimi: Mimi, num_codebooks: int, count: int = 200) -> dict[str, dict[str, float]]:
     """One frame at a time: milliseconds each way, as percentiles, past the attention's window."""
-    encoder, decoder = mimi.encoder_stream(num_codebooks=num_codebooks), mimi.decoder_stream()
-    pcm = noise(mimi, count / mimi.frame_rate).reshape(count, -1)
+    return _frames(mimi, num_codebooks, count, 1)
+
+
+def _frames(mimi: Mimi, num_codebooks: int, count: int, rows: int) -> dict[str, dict[str, float]]:
+    encoder, decoder = mimi.encoder_stream(rows, num_codebooks), mimi.decoder_stream(rows)
+    pcm = np.repeat(noise(mimi, count / mimi.frame_rate).reshape(count, 1, 1, -1), rows, axis=1)
     codes: list[mx.array] = []
-    encode = _times(lambda frame: codes.append(encoder.push(frame)), pcm)
-    decode = _times(decoder.push, codes)
-    return {
-        "encode": _percentiles(encode[count // 4 :]),
-        "decode": _percentiles(decode[count // 4 :]),
-    }
+    found = {}
+    for half, call, inputs in (
+        ("encode", lambda frame: codes.append(encoder.push(frame)), pcm),
+        ("decode", decoder.push, codes),
+    ):
+        times = 1e3 * np.array([_seconds(call, x) for x in inputs])[count // 4 :]
+        found[half] = {f"p{p}": float(np.percentile(times, p)) for p in (50, 95, 99)}
+    return found
 
 
 def batch(mimi: Mimi, num_codebooks: int, rows: int, count: int = 40) -> dict[str, float]:
     """A frame of ``rows`` streams at once, each way: how many times a frame of one stream."""
-    found = {}
-    one = frames(mimi, num_codebooks, count)
-    encoder = mimi.encoder_stream(rows, num_codebooks)
-    decoder = mimi.decoder_stream(rows)
-    pcm = np.repeat(noise(mimi, count / mimi.frame_rate).reshape(count, 1, 1, -1), rows, axis=1)
-    codes: list[mx.array] = []
-    for half, times in (
-        ("encode", _times(lambda frame: codes.append(encoder.push(frame)), pcm)),
-        ("decode", _times(decoder.push, codes)),
-    ):
-        found[half] = _percentiles(times[count // 4 :])["p50"] / one[half]["p50"]
-    return found
+    one, many = (_frames(mimi, num_codebooks, count, each) for each in (1, rows))
+    return {half: many[half]["p50"] / one[half]["p50"] for half in one}
 
 
 def paced(mimi: Mimi, num_codebooks: int, seconds: float = 8) -> dict[str, float]:
@@ -111,14 +112,12 @@ def paced(mimi: Mimi, num_codebooks: int, seconds: float = 8) -> dict[str, float
     period = 1 / mimi.frame_rate
     pcm = noise(mimi, seconds).reshape(-1, mimi.frame_size)
     decoder.push(encoder.push(pcm[0]))
-    late, busy, start = 0, 0.0, time.perf_counter()
-    for i, frame in enumerate(pcm):
-        due = start + i * period
+    late, busy, due = 0, 0.0, time.perf_counter()
+    for frame in pcm:
         time.sleep(max(0.0, due - time.perf_counter()))
-        begun = time.perf_counter()
-        decoder.push(encoder.push(frame))
-        busy += time.perf_counter() - begun
-        late += time.perf_counter() > due + period
+        busy += _seconds(lambda x: decoder.push(encoder.push(x)), frame)
+        due += period
+        late += time.perf_counter() > due
     return {"frames": len(pcm), "late": late, "busy, %": 100 * busy / (len(pcm) * period)}
 
 
@@ -144,34 +143,22 @@ def stages(mimi: Mimi, num_codebooks: int, runs: int = 20) -> dict[str, float]:
         mx.eval(*(inputs for _, inputs in calls.values()))
         found = {}
         for name, (call, inputs) in calls.items():
-            run = _compiled(call, inputs)
-            found[name] = 1e3 * float(np.median(_times(lambda _, run=run: run(), range(runs))))
+            step = mx.compile(call)
+            mx.eval(step(*inputs))
+            found[name] = 1e3 * _median(lambda s=step, x=inputs: mx.eval(s(*x)), runs)
     return found
-
-
-def _compiled(call: Callable, inputs: tuple) -> Callable[[], None]:
-    step = mx.compile(call)
-
-    def run() -> None:
-        mx.eval(step(*inputs))
-
-    run()
-    return run
 
 
 def bytes_read(mimi: Mimi, half: str, num_codebooks: int) -> int:
     """Bytes of weights that one step of ``half`` must read: the floor of its memory traffic."""
     codec = mimi.codec
-    modules = {
-        "encoder": [codec.encoder, codec.encoder_transformer, codec.downsample],
-        "decoder": [codec.upsample, codec.decoder_transformer, codec.decoder],
-    }[half]
-    weights = [w for m in modules for w in dict(tree_flatten(m.parameters())).values()]
-    projection = "input_proj" if half == "encoder" else "output_proj"
-    weights.append(codec.quantizer[projection].weight)
-    if half == "encoder":  # a decoder reads one entry of each
-        weights.append(codec.quantizer.codebooks.columns[:num_codebooks])
-    return sum(weight.nbytes for weight in weights)
+    weights = [codec[stage].parameters() for stage in STAGES[half]]
+    if half == "encoder":
+        weights += [codec.quantizer.input_proj.weight]
+        weights += [codec.quantizer.codebooks.columns[:num_codebooks]]
+    else:  # a decoder reads one entry of each codebook
+        weights += [codec.quantizer.output_proj.weight]
+    return sum(weight.nbytes for weight in dict(tree_flatten(weights)).values())
 
 
 def read_rate(mimi: Mimi) -> float:
@@ -180,32 +167,25 @@ def read_rate(mimi: Mimi) -> float:
         matrix = mx.ones((16384, 4096))  # 268 MB, more than any cache
         row = mx.ones((1, 16384))
         mx.eval(matrix, row)
-        times = _times(lambda _: mx.eval(row @ matrix), range(5))
-        times += _times(lambda _: mx.eval(matrix.sum()), range(5))
-    return matrix.nbytes / min(times)
+        ways = (lambda: mx.eval(row @ matrix), lambda: mx.eval(matrix.sum()))
+        return matrix.nbytes / min(_seconds(way) for way in ways for _ in range(5))
 
 
 def kernel_counts(mimi: Mimi, num_codebooks: int) -> dict[str, dict[str, Any]]:
     """The kernels of a step each way, by kind (see kernel_count.py)."""
     with mimi.on_device():  # a GPU does not have weights packed
         codec = Codec(mimi.config) if devices.packs() else mimi.codec
-    found = {}
-    for half in ("encoder", "decoder"):
-        counted = kernel_count.count(codec, half, num_codebooks)
-        found[half] = {"total": counted.total, "kinds": counted.kinds}
-    return found
+    both = {h: kernel_count.count(codec, h, num_codebooks) for h in ("encoder", "decoder")}
+    return {half: {"total": each.total, "kinds": each.kinds} for half, each in both.items()}
 
 
-def _times(call: Callable, inputs: Any) -> list[float]:
-    """Seconds of each call."""
-    times = []
-    for x in inputs:
-        start = time.perf_counter()
-        call(x)
-        times.append(time.perf_counter() - start)
-    return times
+def _seconds(call: Callable, *inputs: Any) -> float:
+    """How long a call takes."""
+    start = time.perf_counter()
+    call(*inputs)
+    return time.perf_counter() - start
 
 
-def _percentiles(seconds: list[float]) -> dict[str, float]:
-    """Milliseconds."""
-    return {f"p{p}": 1e3 * float(np.percentile(seconds, p)) for p in (50, 95, 99)}
+def _median(call: Callable, runs: int) -> float:
+    """Seconds of the median of some calls."""
+    return float(np.median([_seconds(call) for _ in range(runs)]))

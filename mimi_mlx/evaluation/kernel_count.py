@@ -9,8 +9,8 @@ import collections
 import contextlib
 import io
 import re
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 from unittest import mock
 
 import mlx.core as mx
@@ -26,13 +26,11 @@ _VIEWS = {
 
 
 class Kernels(NamedTuple):
-    """The kernels of a step by kind, and the copies that hide in some of them.
-
-    ``copies`` are what Metal adds to one kernel a primitive: a concatenation copies each of its
-    parts, and a transposed attention output may be laid out anew.
-    """
+    """The kernels of a step by kind, and the copies that hide in some of them."""
 
     kinds: dict[str, int]
+    # What Metal adds to one kernel a primitive: a concatenation copies each of its parts, and a
+    # transposed attention output may be laid out anew.
     copies: int
 
     @property
@@ -47,24 +45,20 @@ def count(codec: Codec, half: str, num_codebooks: int) -> Kernels:
     Args:
         codec: Its weights as a GPU has them: not packed.
         half: ``"encoder"`` or ``"decoder"``.
-        num_codebooks: K.
     """
     masks: list[mx.array] = []
-    x: mx.array
-    state: Any
+    step: Callable
+    inputs: tuple
     if half == "encoder":
-        x, state = mx.zeros((1, 1, codec.config.frame_size)), codec.init_encoder_state()
+        x = mx.zeros((1, 1, codec.config.frame_size))
+        step, inputs = codec.encode_step, (x, codec.init_encoder_state(), num_codebooks)
     else:
-        x, state = mx.zeros((1, num_codebooks, 1), mx.int32), codec.init_decoder_state()
-    mx.eval(codec.parameters(), x, state)  # what a step is given is no part of its graph
-
-    def step(x, state):
-        if half == "encoder":
-            return *codec.encode_step(x, state, num_codebooks), masks[:1]
-        return *codec.decode_step(x, state), masks[:1]
-
+        x = mx.zeros((1, num_codebooks, 1), mx.int32)
+        step, inputs = codec.decode_step, (x, codec.init_decoder_state())
+    mx.eval(codec.parameters(), inputs)  # what a step is given is no part of its graph
     with assume_gpu(), _stand_ins(masks):
-        outputs = dict(tree_flatten(mx.compile(step)(x, state))).values()
+        compiled = mx.compile(lambda *inputs: (*step(*inputs), masks[:1]))
+        outputs = dict(tree_flatten(compiled(*inputs))).values()
     text = io.StringIO()
     mx.export_to_dot(text, *outputs)
     return _read(text.getvalue(), attentions=len(masks))
@@ -73,13 +67,9 @@ def count(codec: Codec, half: str, num_codebooks: int) -> Kernels:
 def _read(dot: str, attentions: int) -> Kernels:
     names = dict(re.findall(r'(\d+) \[label ="([^"]+)"', dot))
     parts = collections.Counter(re.findall(r'" -> (\d+)$', dot, re.MULTILINE))
-    kinds = collections.Counter(_kind(name) for name in names.values())
-    for view in _VIEWS:
-        del kinds[view]
+    kinds = collections.Counter(kind for kind in map(_kind, names.values()) if kind not in _VIEWS)
     # The stand-in of an attention was a Matmul and an AddMM.
-    kinds["Matmul"] -= attentions
-    kinds["AddMM"] -= attentions
-    kinds["Attention"] = attentions
+    kinds.update(Matmul=-attentions, AddMM=-attentions, Attention=attentions)
     joined = [parts[node] for node, name in names.items() if name == "Concatenate"]
     return Kernels(dict(kinds.most_common()), sum(joined) - len(joined) + attentions)
 
@@ -102,8 +92,7 @@ def _stand_ins(masks: list[mx.array]) -> Iterator[None]:
         masks.append(mask)
         return mx.addmm(q, q @ k.swapaxes(-1, -2), v)
 
-    with (
-        mock.patch.object(mx.fast, "layer_norm", layer_norm),
-        mock.patch.object(mx.fast, "scaled_dot_product_attention", attention),
+    with mock.patch.multiple(
+        mx.fast, layer_norm=layer_norm, scaled_dot_product_attention=attention
     ):
         yield

@@ -3,12 +3,9 @@
 import numpy as np
 
 # The log-mel spectrogram: windows of 43 ms every 11 ms at 24 kHz, and 80 bands.
-_WINDOW = 1024
-_STRIDE = 256
-_BANDS = 80
+_WINDOW, _STRIDE, _BANDS = 1024, 256, 80
 
-# Magnitudes below this count as silence: -100 dB, where a full-scale sine is 0 dB.
-_FLOOR = 1e-5
+_FLOOR = 1e-5  # what is below counts as silence: -100 dB, where a full-scale sine is 0 dB
 
 
 def si_sdr(reference: np.ndarray, estimate: np.ndarray) -> float:
@@ -19,13 +16,10 @@ def si_sdr(reference: np.ndarray, estimate: np.ndarray) -> float:
 
     Source: Le Roux et al., SDR: half-baked or well done? (arXiv 1811.02508).
     """
-    reference, estimate = _pair(reference, estimate)
-    power = reference @ reference
-    if power == 0:
-        raise ValueError("the reference is silent; SI-SDR needs a signal. Choose another clip.")
+    reference, estimate = _pair(reference, estimate, "SI-SDR needs a signal")
     if not estimate.any():
         return -np.inf
-    target = (estimate @ reference) / power * reference
+    target = (estimate @ reference) / (reference @ reference) * reference
     distortion = estimate - target
     with np.errstate(divide="ignore"):
         return float(10 * np.log10(np.divide(target @ target, distortion @ distortion)))
@@ -37,12 +31,10 @@ def snr(reference: np.ndarray, estimate: np.ndarray) -> float:
     Raises:
         ValueError: The lengths differ, or the reference is silent.
     """
-    reference, estimate = _pair(reference, estimate)
-    power, noise = reference @ reference, np.sum((reference - estimate) ** 2)
-    if power == 0:
-        raise ValueError("the reference is silent; an SNR needs a signal. Choose another clip.")
+    reference, estimate = _pair(reference, estimate, "an SNR needs a signal")
+    noise = np.sum((reference - estimate) ** 2)
     with np.errstate(divide="ignore"):
-        return float(10 * np.log10(np.divide(power, noise)))
+        return float(10 * np.log10(np.divide(reference @ reference, noise)))
 
 
 def relative_error(reference: np.ndarray, estimate: np.ndarray) -> float:
@@ -61,9 +53,7 @@ def stft_distance(reference: np.ndarray, estimate: np.ndarray) -> float:
 
     Source: Yamamoto et al., Parallel WaveGAN (arXiv 1910.11480), section 2.2.
     """
-    reference, estimate = _pair(reference, estimate)
-    if not reference.any():
-        raise ValueError("the reference is silent; it has no spectrum. Choose another clip.")
+    reference, estimate = _pair(reference, estimate, "it has no spectrum")
     total = 0.0
     for window in (512, 1024, 2048):
         a, b = (np.maximum(spectrum(x, window, window // 4), _FLOOR) for x in (reference, estimate))
@@ -72,12 +62,7 @@ def stft_distance(reference: np.ndarray, estimate: np.ndarray) -> float:
 
 
 def log_mel_distance(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float:
-    """Mean absolute difference of two log-mel spectrograms, in dB; less is better.
-
-    Args:
-        reference: Samples ``[T]``.
-        estimate: Samples ``[T]``.
-        sample_rate: In Hz, of both.
+    """Mean absolute difference of the log-mel spectrograms of ``[T]``, in dB; less is better.
 
     Raises:
         ValueError: The lengths differ.
@@ -133,12 +118,14 @@ def code_agreement(reference: np.ndarray, codes: np.ndarray) -> np.ndarray:
     return same.mean(axis=(0, 2))
 
 
-def _pair(reference: np.ndarray, estimate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    reference = np.asarray(reference, np.float64)
-    estimate = np.asarray(estimate, np.float64)
+def _pair(reference: np.ndarray, estimate: np.ndarray, rule: str = "") -> list[np.ndarray]:
+    """Both in float64, equally long; a ``rule`` says why the reference must not be silent."""
+    reference, estimate = pair = [np.asarray(x, np.float64) for x in (reference, estimate)]
     if reference.ndim != 1 or reference.shape != estimate.shape or not reference.size:
         raise ValueError(
             f"the clips have shapes {reference.shape} and {estimate.shape}; both must be [T]. "
             "Cut the decoded clip to the original's length."
         )
-    return reference, estimate
+    if rule and reference @ reference == 0:
+        raise ValueError(f"the reference is silent; {rule}. Choose another clip.")
+    return pair

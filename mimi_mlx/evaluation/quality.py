@@ -14,9 +14,6 @@ from ..mimi import Mimi
 from ..tiny import SPEECH
 from . import metrics
 
-# Rates in Hz that PESQ is defined at; wide band.
-_PESQ_RATE = 16000
-
 
 def coded(
     mimi: Mimi, clip: np.ndarray, counts: Sequence[int], other: Mimi | None = None
@@ -27,9 +24,8 @@ def coded(
     this model's for the same codes.
     """
     rows = []
-    most = max(counts)
-    whole = np.array(mimi.encode(clip, most))
-    theirs = whole if other is None else np.array(other.encode(clip, most))
+    whole = np.array(mimi.encode(clip, max(counts)))
+    theirs = np.array(other.encode(clip, max(counts))) if other else whole
     for count in counts:
         codes = whole[:, :count]
         decoded = np.array(mimi.decode(codes, length=len(clip)))[0, 0]
@@ -55,23 +51,18 @@ def row_of(reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> dic
         "STFT": metrics.stft_distance(reference, degraded),
     }
     if importlib.util.find_spec("pesq"):
-        row["PESQ"] = _pesq(reference, degraded, sample_rate)
+        import pesq
+
+        # Wide-band PESQ (ITU-T P.862.2), which is defined at 16 kHz; NaN if it finds no utterance.
+        both = (x.astype(np.float32) for x in (reference, degraded))
+        wide = [audio.resample(x, sample_rate, 16000) for x in both]
+        on_error = pesq.PesqError.RETURN_VALUES
+        row["PESQ"] = float(pesq.pesq(16000, *wide, mode="wb", on_error=on_error))
     if importlib.util.find_spec("pystoi"):
         import pystoi
 
         row["STOI"] = float(pystoi.stoi(reference, degraded, sample_rate))
     return row
-
-
-def _pesq(reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> float:
-    """Wide-band PESQ (ITU-T P.862.2); NaN where it finds no utterance."""
-    import pesq
-
-    wide = [
-        audio.resample(x.astype(np.float32), sample_rate, _PESQ_RATE) for x in (reference, degraded)
-    ]
-    found = pesq.pesq(_PESQ_RATE, *wide, mode="wb", on_error=pesq.PesqError.RETURN_VALUES)
-    return float(found)
 
 
 class Fidelity(NamedTuple):
@@ -83,21 +74,18 @@ class Fidelity(NamedTuple):
     first_codebook: float | None
     first_8: float | None
     all_codebooks: float | None
-    snr: float | None
-    """dB, of the worst clip."""
-    log_mel: float | None
-    """dB, mean of the clips."""
+    snr: float | None  # dB, of the worst clip
+    log_mel: float | None  # dB, mean of the clips
 
 
 def compare(
     reference: Mimi, other: Mimi, clips: Sequence[np.ndarray], half: str | None = None
 ) -> Fidelity:
-    """Compare on clips ``[T]``.
+    """Compare on clips ``[T]`` at the models' rate.
 
     Args:
         reference: In float32.
         other: The same model reduced, perhaps with fewer codebooks.
-        clips: Samples at the models' rate.
         half: The one half that both have; None if they are whole.
     """
     count = other.num_codebooks

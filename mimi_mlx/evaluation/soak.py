@@ -1,6 +1,7 @@
 """A long run of both streams, frame by frame: do time, memory or sound drift?"""
 
 import collections
+import contextlib
 import os
 import subprocess
 import time
@@ -50,8 +51,7 @@ def run(
 
     Args:
         mimi: The model, with both halves.
-        hours: Hours of audio, more than 0.
-        num_codebooks: K.
+        hours: Of audio, more than 0.
         report: Takes each line of progress.
         voice: Gives the frame of an index, ``[frame_size]``.
         compared: How many frames are made again.
@@ -72,22 +72,29 @@ def run(
     if frames < 1:
         raise ValueError(f"hours is {hours}; a soak takes at least one frame. Give more than 0.")
     seen = _Seen(compared, min(_SETTLED, frames // 2), report, every)
-    interrupted = False
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         for outputs in _both_ways(mimi, num_codebooks, voice, range(frames)):
             seen.add(outputs)
-    except KeyboardInterrupt:
-        interrupted = True
     figures = seen.figures()
-    warmup = _warmup(mimi) if warmup is None else warmup
+    if warmup is None:
+        # Each layer looks a window back at what the layer before it made; convolutions add less
+        # than a second. The decoder hears what the encoder remembers.
+        latents = mimi.config.num_hidden_layers * (mimi.config.sliding_window - 1)
+        half = latents / LATENTS_PER_FRAME + mimi.frame_rate
+        warmup = round(max(30 * mimi.frame_rate, 2 * half))
     indices = range(max(0, seen.count - compared - warmup), seen.count)
     later = collections.deque(_both_ways(mimi, num_codebooks, voice, indices), compared)
+    codes, pcm, *_ = zip(*seen.recent, strict=True)
+    later_codes, later_pcm, *_ = zip(*later, strict=True)
+    difference = np.abs(np.array(pcm) - np.array(later_pcm)).max()
+    rms = np.sqrt(np.mean(np.square(pcm, dtype=np.float64)))
     return {
         "frames": seen.count,
-        "interrupted": interrupted,
+        "interrupted": seen.count < frames,
         **figures,
         "warmup_seconds": warmup / mimi.frame_rate,
-        **_compare(seen.recent, later),
+        "codes_equal": bool(np.array_equal(codes, later_codes)),
+        "waveform_error": float(difference / rms),
     }
 
 
@@ -112,8 +119,7 @@ class _Seen:
     def __init__(self, compared: int, settled: int, report: Callable[[str], Any], every: float):
         self.count = 0
         self.recent: collections.deque[Outputs] = collections.deque(maxlen=compared)
-        self._first = np.ones((TIMED, 2))  # seconds to encode and to decode
-        self._last = np.ones((TIMED, 2))
+        self._times = np.ones((2, TIMED, 2))  # first and last steps; seconds to encode, to decode
         self._settled = settled
         self._memory = 0
         self._report, self._every = report, every
@@ -122,63 +128,30 @@ class _Seen:
     def add(self, outputs: Outputs) -> None:
         """Take one frame's."""
         self.recent.append(outputs)
-        self._last[self.count % TIMED] = outputs[2:]
-        if self.count < TIMED:
-            self._first[self.count] = outputs[2:]
+        begun = 0 if self.count < TIMED else 1  # the first ones are the last so far
+        self._times[begun:, self.count % TIMED] = outputs[2:]
         self.count += 1
         settled = self.count == self._settled
         if settled or time.perf_counter() - self._reported > self._every:
             self._reported = time.perf_counter()
-            self._report(self._line())
+            encode, decode = np.median(self._times[1, : self.count], axis=0) * 1e3
+            self._report(
+                f"{self.count} frames in {self._reported - self._started:.0f} s, encode "
+                f"{encode:.2f} ms, decode {decode:.2f} ms, memory {resident_bytes() / 1e6:.1f} MB"
+            )
         if settled:  # NumPy has loaded what a line of progress needs
             self._memory = resident_bytes()
-
-    def _line(self) -> str:
-        encode, decode = np.median(self._last[: self.count], axis=0) * 1e3
-        elapsed = self._reported - self._started
-        return (
-            f"{self.count} frames in {elapsed:.0f} s, encode {encode:.2f} ms, "
-            f"decode {decode:.2f} ms, memory {resident_bytes() / 1e6:.1f} MB"
-        )
 
     def figures(self) -> dict[str, Any]:
         """Memory and times."""
         memory = resident_bytes()
         grown = memory - self._memory if self.count >= self._settled else 0
-        return {
-            "memory_mb": memory / 1e6,
-            "memory_growth_mb": grown / 1e6,
-            "encode_ms": self._quantiles(0),
-            "decode_ms": self._quantiles(1),
-        }
-
-    def _quantiles(self, half: int) -> dict[str, dict[str, float]]:
-        found = {}
-        for name, seconds in (("first", self._first), ("last", self._last)):
-            quantiles = np.percentile(seconds[: self.count, half] * 1e3, [10, 50, 95])
-            found[name] = dict(zip(("p10", "median", "p95"), map(float, quantiles), strict=True))
+        found: dict[str, Any] = {"memory_mb": memory / 1e6, "memory_growth_mb": grown / 1e6}
+        quantiles = np.percentile(self._times[:, : self.count] * 1e3, [10, 50, 95], axis=1)
+        for way, parts in zip(("encode_ms", "decode_ms"), quantiles.T.tolist(), strict=True):
+            first, last = (dict(zip(("p10", "median", "p95"), x, strict=True)) for x in parts)
+            found[way] = {"first": first, "last": last}
         return found
-
-
-def _compare(seen: Iterable[Outputs], later: Iterable[Outputs]) -> dict[str, Any]:
-    codes, pcm, *_ = zip(*seen, strict=True)
-    later_codes, later_pcm, *_ = zip(*later, strict=True)
-    difference = np.abs(np.array(pcm) - np.array(later_pcm)).max()
-    rms = np.sqrt(np.mean(np.square(pcm, dtype=np.float64)))
-    return {
-        "codes_equal": bool(np.array_equal(codes, later_codes)),
-        "waveform_error": float(difference / rms),
-    }
-
-
-def _warmup(mimi: Mimi) -> int:
-    """Frames after which nothing that a stream heard before is left in its state, at least 30 s."""
-    config = mimi.config
-    # Each layer looks a window back at what the layer before it made; convolutions add less
-    # than a second. The decoder hears what the encoder remembers.
-    latents = config.num_hidden_layers * (config.sliding_window - 1)
-    half = latents / LATENTS_PER_FRAME + mimi.frame_rate
-    return round(max(30 * mimi.frame_rate, 2 * half))
 
 
 def resident_bytes() -> int:
@@ -187,7 +160,4 @@ def resident_bytes() -> int:
     statm = Path("/proc/self/statm")
     if statm.exists():
         return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    ps = subprocess.run(
-        ["ps", "-o", "rss=", "-p", str(os.getpid())], capture_output=True, check=True
-    )
-    return int(ps.stdout) * 1024
+    return int(subprocess.check_output(["ps", "-o", "rss=", "-p", str(os.getpid())])) * 1024

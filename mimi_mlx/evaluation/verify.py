@@ -15,20 +15,16 @@ from ..model.ops import device as device_of
 from ..tiny import RECORDED, SPEECH
 from . import bench, metrics, numerics, quality
 
-# RMS of a difference over RMS of what is right, float32.
-_STAGE_ERROR = 1e-4
+Limits = tuple[float, float]
+"""The least share of equal codes, and the most RMS of a difference over RMS of what is right."""
 
-# The same with weights and inputs of 8 or 11 bits.
-_REDUCED_ERROR = 2e-2
+_FLOAT32: Limits = 1.0, 1e-4
+_REDUCED: Limits = 0.98, 2e-2  # of 8 or 11 bits: the last bits of an input decide oftener
 
 # A product of float32 is within 1e-6 or so; one of 11 bits (TF32, on M5 GPUs) is 3e-4 or more off.
 _PRODUCT_ERROR = 2e-5
 
-# Of a reduced model's codes, which the last bits of an input decide oftener.
-_REDUCED_CODES = 0.98
-
-# Of the first codebook's codes, in a reduced recipe against float32.
-_FIRST_CODES = 0.9
+_FIRST_CODES = 0.9  # of the first codebook's, in a reduced recipe against float32
 
 # Processes a processor before it began, from which on a paced second proves nothing by failing.
 _LOADED = 0.4
@@ -43,14 +39,13 @@ class Check(NamedTuple):
 
     name: str
     figure: str
-    must: str
-    """What the figure has to be; empty if this machine has nothing to check."""
+    must: str  # what the figure has to be; empty if this machine has nothing to check
     passed: bool
 
 
 def run(mimi: Mimi, recipe: precision.Recipe | None, device: mx.DeviceType | None) -> list[Check]:
     """All checks of a model, and of this package with the embedded one, on a device."""
-    load = _load()  # before this adds to it
+    load = os.getloadavg()[0] / (os.cpu_count() or 1)  # a processor, before this adds to it
     reduced = recipe is not None and recipe._replace(group_size=64) != precision.Recipe()
     tiny = Mimi.from_pretrained("tiny", device=device)
     clip = audio.read(SPEECH, tiny.sample_rate)
@@ -58,12 +53,13 @@ def run(mimi: Mimi, recipe: precision.Recipe | None, device: mx.DeviceType | Non
     if recipe is not None and reduced:
         checks += in_recipe(tiny, recipe, clip, device)
     clip = clip[: 20 * mimi.frame_size + 123]  # ragged
-    codes = _codes(mimi, clip)
     if "encoder" in mimi.codec:
-        checks += [streamed_codes(mimi, clip, codes, reduced), two_streams(mimi, clip)]
-    if "decoder" in mimi.codec:
-        checks.append(streamed_waveform(mimi, codes, reduced))
-    checks += devices(mimi, clip, codes, reduced)
+        codes = np.array(mimi.encode(clip))
+    else:
+        shape = 1, mimi.num_codebooks, 21
+        codes = np.random.default_rng(0).integers(0, mimi.codebook_size, shape, np.int32)
+    limits = _REDUCED if reduced else _FLOAT32
+    checks += [*streams(mimi, clip, codes, limits), *devices(mimi, clip, codes, limits)]
     if "encoder" in mimi.codec and "decoder" in mimi.codec:
         checks.append(paced(mimi, load))
     return checks
@@ -118,87 +114,59 @@ def in_recipe(
     )
 
 
-def streamed_codes(mimi: Mimi, clip: np.ndarray, codes: np.ndarray, reduced: bool) -> Check:
-    """Any cutting gives the codes of the whole."""
-    stream = mimi.encoder_stream()
-    cuts = np.split(clip, [1, 700, 1920, 9000, 9001, 20000])
-    parts = [np.array(stream.push(part)) for part in cuts] + [np.array(stream.flush())]
-    equal = (np.concatenate(parts, axis=-1) == codes).mean()
-    return _share("codes, stream against whole", equal, _REDUCED_CODES if reduced else 1.0)
+def streams(mimi: Mimi, clip: np.ndarray, codes: np.ndarray, limits: Limits) -> Iterator[Check]:
+    """Any cutting gives what the whole gives, and so do two streams by turns."""
+    if "encoder" in mimi.codec:
+        stream = mimi.encoder_stream()
+        cuts = np.split(clip, [1, 700, 1920, 9000, 9001, 20000])
+        parts = [np.array(stream.push(part)) for part in cuts] + [np.array(stream.flush())]
+        equal = (np.concatenate(parts, axis=-1) == codes).mean()
+        yield _share("codes, stream against whole", equal, limits[0])
+        clips = clip[: 12 * mimi.frame_size].reshape(2, 6, mimi.frame_size)
+        a, b = mimi.encoder_stream(), mimi.encoder_stream()
+        mixed = [(np.array(a.push(x)), np.array(b.push(y))) for x, y in zip(*clips, strict=True)]
+        a, b = mimi.encoder_stream(), mimi.encoder_stream()
+        alone = [np.array(a.push(x)) for x in clips[0]], [np.array(b.push(y)) for y in clips[1]]
+        equal = (np.array(mixed).swapaxes(0, 1) == np.array(alone)).mean()
+        yield _share("two streams against each alone", equal, 1.0)
+    if "decoder" in mimi.codec:
+        decoder = mimi.decoder_stream()
+        parts = [np.array(decoder.push(codes[..., i : i + 1])) for i in range(codes.shape[2])]
+        error = metrics.relative_error(np.array(mimi.decode(codes)), np.concatenate(parts, axis=-1))
+        yield _error("waveform, stream against whole", error, limits[1])
 
 
-def streamed_waveform(mimi: Mimi, codes: np.ndarray, reduced: bool) -> Check:
-    """Frame by frame gives the waveform of the whole."""
-    stream = mimi.decoder_stream()
-    parts = [np.array(stream.push(codes[..., i : i + 1])) for i in range(codes.shape[2])]
-    error = metrics.relative_error(np.array(mimi.decode(codes)), np.concatenate(parts, axis=-1))
-    limit = _REDUCED_ERROR if reduced else _STAGE_ERROR
-    return _error("waveform, stream against whole", error, limit)
-
-
-def two_streams(mimi: Mimi, clip: np.ndarray) -> Check:
-    """Two interleaved streams give what each gives alone."""
-    size = mimi.frame_size
-    clips = [clip[: 6 * size], clip[6 * size : 12 * size]]
-
-    def codes(order: list[int]) -> list[np.ndarray]:
-        streams, at = [mimi.encoder_stream() for _ in clips], [0, 0]
-        found: list[list[np.ndarray]] = [[], []]
-        for i in order:
-            found[i].append(np.array(streams[i].push(clips[i][at[i] : at[i] + size])))
-            at[i] += size
-        return [np.concatenate(parts, axis=-1) for parts in found]
-
-    mixed, alone = codes([0, 1] * 6), codes([0] * 6 + [1] * 6)
-    equal = float(np.mean([(a == b).mean() for a, b in zip(mixed, alone, strict=True)]))
-    return _share("two streams against each alone", equal, 1.0)
-
-
-def devices(mimi: Mimi, clip: np.ndarray, codes: np.ndarray, reduced: bool) -> Iterator[Check]:
+def devices(mimi: Mimi, clip: np.ndarray, codes: np.ndarray, limits: Limits) -> Iterator[Check]:
     """Each stage on the GPU against the CPU, both given the CPU's input."""
     if not device_of.has_gpu():
         yield Check("GPU against CPU", "this machine has no GPU", "", True)
         return
-    limit = _REDUCED_ERROR if reduced else _STAGE_ERROR
-    x = {"encoder": mx.array(clip)[None, :, None], "upsample": None}
-    for stage in _STAGES:
-        if stage not in mimi.codec:
-            continue
-        if stage == "upsample":
-            with device_of.on(mx.cpu):
-                x["upsample"] = mimi.codec.quantizer.decode(mx.array(codes))
-        half = "encoder" if stage in _STAGES[:3] else "upsample"
-        outputs = []
-        for device in (mx.cpu, mx.gpu):
-            with device_of.on(device):
-                module = mimi.codec[stage]
-                y, _ = module.step(x[half], module.init_state(1))
-                outputs.append(np.array(y))
-        yield _error(f"{stage}, GPU against CPU", metrics.relative_error(*outputs), limit)
-        x[half] = mx.array(outputs[0])
-
-
-_STAGES = (
-    *("encoder", "encoder_transformer", "downsample"),
-    *("upsample", "decoder_transformer", "decoder"),
-)
+    for half in filter(mimi.codec.__contains__, bench.STAGES):
+        with device_of.on(mx.cpu):
+            latents = mimi.codec.quantizer.decode(mx.array(codes))
+        x = mx.array(clip)[None, :, None] if half == "encoder" else latents
+        for stage in bench.STAGES[half]:
+            module, outputs = mimi.codec[stage], []
+            for device in (mx.cpu, mx.gpu):
+                with device_of.on(device):
+                    y, _ = module.step(x, module.init_state(1))
+                    outputs.append(np.array(y))
+            error = metrics.relative_error(*outputs)
+            yield _error(f"{stage}, GPU against CPU", error, limits[1])
+            x = mx.array(outputs[0])
 
 
 def paced(mimi: Mimi, load: float) -> Check:
     """A second of frames, one each 80 ms, there and back; no failure where others work too."""
     found = bench.paced(mimi, min(8, mimi.num_codebooks), seconds=1)
-    name, must = "a paced second, 8 codebooks", "busy less than 100 %"
     figure = f"{found['late']} of {found['frames']} frames late, busy {found['busy, %']:.0f} %"
-    keeps_up = found["busy, %"] < 100
-    if not keeps_up and load > _LOADED:
-        figure += f"; not judged, load {load:.1f} a processor before"
-        return Check(name, figure, "", True)
-    return Check(name, figure, must, keeps_up)
-
-
-def _load() -> float:
-    """Processes that ran or wanted to in the last minute, for each processor."""
-    return os.getloadavg()[0] / (os.cpu_count() or 1)
+    check = Check(
+        "a paced second, 8 codebooks", figure, "busy less than 100 %", found["busy, %"] < 100
+    )
+    if check.passed or load <= _LOADED:
+        return check
+    figure += f"; not judged, load {load:.1f} a processor before"
+    return check._replace(figure=figure, must="", passed=True)
 
 
 def published(mimi: Mimi) -> Iterator[Check]:
@@ -227,14 +195,6 @@ def published(mimi: Mimi) -> Iterator[Check]:
             f"within 1e-5 of {rmse}",
             abs(error - rmse) <= 1e-5,
         )
-
-
-def _codes(mimi: Mimi, clip: np.ndarray) -> np.ndarray:
-    if "encoder" in mimi.codec:
-        return np.array(mimi.encode(clip))
-    frames = -(-len(clip) // mimi.frame_size)
-    draw = np.random.default_rng(0)
-    return draw.integers(0, mimi.codebook_size, (1, mimi.num_codebooks, frames), np.int32)
 
 
 def _share(name: str, share: float, least: float) -> Check:
