@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from ..files import check_output
 from ..mimi import Mimi
 from ..streaming import validation
 from . import code_io, folder, options, sound_io, transcode
@@ -52,9 +53,9 @@ def run(args: argparse.Namespace) -> int:
                 f"--{name.replace('_', '-')} is for a folder, and {args.input} is none. "
                 "Leave it out."
             )
-    code_io.check_output(args.output, args.force)
+    code_io.check_format(args.output)
+    check_output(args.output, args.force)
     sound_io.check_raw(args.raw, args.input)
-    sound_io.check_sample_rate(args)
     with sound_io.reading(args) as source:
         mimi = Mimi.from_pretrained(args.model, only="encoder")
         count = validation.num_codebooks(args.num_codebooks, mimi.config)

@@ -12,9 +12,10 @@ import numpy as np
 from ..audio.reader import SoundReader
 from ..audio.resampler import Resampler, pieces, resampled
 from ..audio.writer import SoundWriter
+from ..codefile import Writer
 from ..files import PIPE
 from ..mimi import Mimi
-from .code_io import CodeReader, CodeWriter
+from .code_io import CodeReader
 
 BLOCK = 128
 """Frames at once, between two moves of the bar: 10 s of audio, in steps of the best length."""
@@ -35,7 +36,7 @@ def encode(
     source: SoundReader,
     num_codebooks: int,
     at_once: int,
-    writer: CodeWriter,
+    writer: Writer,
     advance: Advance,
 ) -> int:
     """Encode all of a source, and close the writer."""
