@@ -36,15 +36,8 @@ def run(args: argparse.Namespace) -> None:
     clip = audio.read(args.input, mimi.sample_rate, args.mono)
     codes = np.array(mimi.encode(clip, args.num_codebooks))
     decoded = np.array(mimi.decode(codes, length=len(clip)))[0, 0]
-    trip = plot.RoundTrip(
-        Path(args.input).name,
-        clip,
-        decoded,
-        codes[0],
-        mimi.sample_rate,
-        mimi.frame_size,
-        mimi.codebook_size,
-        mimi.config.kbps(codes.shape[1]),
-    )
+    sizes = mimi.sample_rate, mimi.frame_size, mimi.codebook_size
+    kbps = mimi.config.kbps(codes.shape[1])
+    trip = plot.RoundTrip(Path(args.input).name, clip, decoded, codes[0], *sizes, kbps)
     with replacing(args.output) as beside:
         plot.draw(beside, trip)
