@@ -19,13 +19,10 @@ __all__ = ["CodeFile", "Header", "Reader", "Writer", "read", "write"]
 class CodeFile(NamedTuple):
     """All of a .mimi file."""
 
-    codes: np.ndarray
-    """int32 ``[1, K, F]``: every frame of every good block."""
-    samples: int
-    """What they stand for, at the model's rate: the length to cut the decoded clip to."""
+    codes: np.ndarray  # int32 ``[1, K, F]``: every frame of every good block
+    samples: int  # what they stand for, at the model's rate: the decoded clip's length
     header: Header
-    damage: str | None
-    """What is wrong with the file, in one line; None if it is whole."""
+    damage: str | None  # what is wrong with the file, in one line; None if it is whole
 
 
 def read(file: File, num_codebooks: int | None = None) -> CodeFile:

@@ -7,7 +7,7 @@ import struct
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from .bitpack import frame_bytes
 
@@ -46,24 +46,15 @@ class Header:
         ValueError: A number is out of its range, or the fingerprint is not 16 hexadecimal digits.
     """
 
-    num_codebooks: int
-    """1 to 255."""
-    bits_per_code: int = 11
-    """1 to 16."""
-    sample_rate: int = 24000
-    """The model's, in Hz."""
-    frame_size: int = 1920
-    """Samples a frame."""
-    frames: int | None = None
-    """Of the whole file; known once it is closed."""
-    samples: int | None = None
-    """Of the clip, at ``sample_rate``; the last frame may be only partly filled."""
-    source_rate: int | None = None
-    """The rate in Hz of what was encoded, before it was resampled."""
-    fingerprint: str | None = None
-    """That of the model which made the codes; another model's codes mean something else."""
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    """Whatever JSON can hold, in at most 64 KiB."""
+    num_codebooks: int  # 1 to 255
+    bits_per_code: int = 11  # 1 to 16
+    sample_rate: int = 24000  # the model's, in Hz
+    frame_size: int = 1920  # samples a frame
+    frames: int | None = None  # of the whole file; known once it is closed
+    samples: int | None = None  # of the clip, at sample_rate; the last frame may be partly filled
+    source_rate: int | None = None  # in Hz, of what was encoded, before it was resampled
+    fingerprint: str | None = None  # the model's; another model's codes mean something else
+    metadata: Mapping[str, Any] = field(default_factory=dict)  # JSON, of at most 64 KiB
 
     def __post_init__(self):
         for name, (least, most, optional) in _RANGES.items():
@@ -131,14 +122,6 @@ class Header:
             )
 
 
-class Head(NamedTuple):
-    """What the 64 bytes of a header say. The metadata is still to come."""
-
-    header: Header
-    metadata_size: int
-    metadata_crc: int
-
-
 def pack(header: Header) -> bytes:
     """The 64 bytes of a header, then its metadata.
 
@@ -165,8 +148,10 @@ def pack(header: Header) -> bytes:
     return sealed(head) + metadata
 
 
-def unpack(head: bytes) -> Head | None:
+def unpack(head: bytes) -> tuple[Header, int, int] | None:
     """What 64 bytes that begin with the magic say, or None if they are damaged.
+
+    The metadata is still to come: its size and its CRC follow the header.
 
     Raises:
         ValueError: They are not damaged, but of another version, or out of range.
@@ -186,7 +171,7 @@ def unpack(head: bytes) -> Head | None:
     frames, samples = (None if n == _UNKNOWN else n for n in counts)
     maker = mark.hex() if any(mark) else None
     header = Header(codebooks, bits, rate, size, frames, samples, source or None, maker)
-    return Head(header, length, crc)
+    return header, length, crc
 
 
 def with_counts(head: bytes, frames: int | None, samples: int | None) -> bytes:
@@ -200,15 +185,15 @@ def identity(head: bytes) -> int:
     return seal(with_counts(head, None, None))
 
 
-def with_metadata(head: Head, data: bytes) -> Header | None:
+def with_metadata(header: Header, data: bytes, crc: int) -> Header | None:
     """The header with the metadata that followed it, or None if that is damaged."""
-    if zlib.crc32(data) != head.metadata_crc:
+    if zlib.crc32(data) != crc:
         return None
     try:
         metadata = json.loads(data) if data else {}
     except (ValueError, RecursionError):
         return None
-    return replace(head.header, metadata=metadata) if isinstance(metadata, dict) else None
+    return replace(header, metadata=metadata) if isinstance(metadata, dict) else None
 
 
 def _pack_metadata(metadata: Mapping[str, Any]) -> bytes:

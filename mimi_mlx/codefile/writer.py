@@ -55,10 +55,10 @@ class Writer:
         self._header = replace(header, frames=None, samples=None)
         self._pending = bytearray()  # packed frames of the next block
         self._closed = False
-        self._head = b""  # the first 64 bytes of the file
-        self.frames = 0
-        """Frames so far, in the file and waiting to be."""
+        self.frames = 0  # so far, in the file and waiting to be
         head = headers.pack(self._header)
+        self._head = head[: headers.SIZE]  # as it is in the file
+        self._previous = headers.identity(self._head)  # the CRC of the last record
         goes_on = False
         if isinstance(file, (str, os.PathLike)):
             goes_on = append and os.path.exists(file) and os.path.getsize(file) > 0
@@ -70,7 +70,7 @@ class Writer:
             if goes_on:
                 self._resume(str(file))
             else:
-                self._begin(head)
+                put(self._file, head)
         except BaseException:
             self._release()
             raise
@@ -95,12 +95,12 @@ class Writer:
                 K codebooks, or the file is closed or full.
         """
         self._take(codes)
-        for block in self._blocks(self._waiting - self._waiting % self._block_frames):
+        for block in self._blocks(self._block_frames):
             put(self._file, block)
 
     def flush(self) -> None:
         """Hand all frames to the system now, as a block of their own."""
-        for block in self._blocks(self._waiting):
+        for block in self._blocks(1):
             put(self._file, block)
 
     def close(self, samples: int | None = None, last: Any = None) -> None:
@@ -121,7 +121,7 @@ class Writer:
             self._take(last)
         samples = _check_samples(samples, self.frames, self._header)
         try:
-            blocks = b"".join(self._blocks(self._waiting))
+            blocks = b"".join(self._blocks(1))
             put(self._file, blocks + records.pack_end(self.frames, samples, self._previous))
             self._head = headers.with_counts(self._head, self.frames, samples)
             if self._owned and self._file.seekable():
@@ -129,11 +129,6 @@ class Writer:
                 put(self._file, self._head)
         finally:
             self._release()
-
-    def _begin(self, head: bytes) -> None:
-        self._head = head[: headers.SIZE]
-        self._previous: int = headers.identity(self._head)
-        put(self._file, head)
 
     def _resume(self, name: str) -> None:
         """Take the end off a file and its counts, and go on after its last good block."""
@@ -181,16 +176,15 @@ class Writer:
         """Frames that wait."""
         return len(self._pending) // self._header.frame_bytes
 
-    def _blocks(self, frames: int) -> Iterator[bytes]:
-        """The first ``frames`` of those that wait, as blocks: each is written before the next."""
-        data = bytes(self._pending[: frames * self._header.frame_bytes])
-        first = self.frames - self._waiting
-        for block in records.pack_blocks(
-            data, self._header, first, self._block_frames, self._previous
-        ):
+    def _blocks(self, least: int) -> Iterator[bytes]:
+        """Blocks, while at least so many frames wait: each is written before the next."""
+        while self._waiting >= least:
+            payload = bytes(self._pending[: self._block_frames * self._header.frame_bytes])
+            first = self.frames - self._waiting
+            block = records.pack_block(payload, self._header, first, self._previous)
             yield block
             self._previous = headers.seal(block[: records.SIZE])
-            del self._pending[: len(block) - records.SIZE]
+            del self._pending[: len(payload)]
 
     def _release(self) -> None:
         self._closed = True
