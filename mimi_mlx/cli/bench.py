@@ -23,7 +23,6 @@ _PARTS = ("first", "last")  # of a soak
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Define what it takes."""
     options.device(parser, "where to run (MLX's default)")
     parser.add_argument(
         "--dtype",

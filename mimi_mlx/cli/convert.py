@@ -15,7 +15,6 @@ MORE = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Define what it takes."""
     add, sources = parser.add_argument, f"{options.MODELS}, or hf://OWNER/NAME/FILE"
     add("--hf-path", required=True, metavar="SOURCE", help=sources)
     add("--mlx-path", default="mlx_model", metavar="DIR", help="the folder to write (mlx_model)")

@@ -15,7 +15,6 @@ MORE = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Define what it takes."""
     parser.add_argument("input", metavar="CODES", help=f"{options.CODES}; - is stdin, as .mimi")
     options.output(parser, "OUT", f"{options.WRITTEN}; - is stdout, as WAV")
     options.raw(parser, "OUT is - and gets samples without a header")

@@ -18,7 +18,6 @@ MORE = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Define what it takes."""
     options.sound_input(parser, f"{options.SOUND}, - for stdin, or a folder of them")
     options.raw(parser, "IN is - and has samples without a header")
     written = f"{options.CODES}; - is stdout, as .mimi; for a folder, a folder"

@@ -17,7 +17,6 @@ MORE = "Without DEG, REF is coded; PESQ and STOI need: pip install 'mimi_mlx[met
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Define what it takes."""
     parser.add_argument("reference", metavar="REF", help="a sound file: the original")
     parser.add_argument("degraded", metavar="DEG", nargs="?", help="a sound file, as long as REF")
     options.mono(parser)

@@ -22,11 +22,7 @@ from . import code_io, sound_io
 _COUNTERS = (".cluster_usage", ".initialized", "._initialized")
 
 
-MORE = ""
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Define what it takes."""
     parser.add_argument(
         "what",
         metavar="FILE|MODEL",

@@ -14,7 +14,6 @@ MORE = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Define what it takes."""
     options.sound_input(parser, f"{options.SOUND}, or - for stdin")
     options.raw(parser, "- at either end is samples without a header, not a sound file")
     options.output(parser, "OUT", f"{options.WRITTEN}; - is stdout, as WAV")

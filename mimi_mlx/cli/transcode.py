@@ -17,8 +17,8 @@ from ..files import PIPE
 from ..mimi import Mimi
 from .code_io import CodeReader
 
+# Frames at once, between two moves of the bar: 10 s of audio, in steps of the best length.
 BLOCK = 128
-"""Frames at once, between two moves of the bar: 10 s of audio, in steps of the best length."""
 
 Advance = Callable[[float], None]
 

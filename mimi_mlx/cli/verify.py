@@ -15,7 +15,6 @@ MORE = "Exit code 0 if all checks pass, 1 if one fails."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Define what it takes."""
     parser.add_argument(
         "model", metavar="MODEL", nargs="?", default="tiny", help=f"{options.MODELS} (tiny)"
     )

@@ -42,11 +42,7 @@ class Writer:
     """
 
     def __init__(
-        self,
-        file: File,
-        header: Header,
-        append: bool = False,
-        block_frames: int = BLOCK_FRAMES,
+        self, file: File, header: Header, append: bool = False, block_frames: int = BLOCK_FRAMES
     ):
         self._owned = isinstance(file, (str, os.PathLike))
         if append and not self._owned:
