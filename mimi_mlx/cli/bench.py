@@ -23,7 +23,7 @@ _PARTS = ("first", "last")  # of a soak
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    options.device(parser, "where to run (MLX's default)")
+    parser.add_argument("--device", choices=("cpu", "gpu"), help="where to run (MLX's default)")
     parser.add_argument(
         "--dtype",
         choices=("float32", "float16", "bfloat16"),

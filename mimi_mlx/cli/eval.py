@@ -87,7 +87,5 @@ def _print(rows: list[dict[str, Any]], args: argparse.Namespace) -> None:
         out.writerows(rows)
     else:
         widths = [max(len(name), 6) for name in names]
-        print("  ".join(name.rjust(w) for name, w in zip(names, widths, strict=True)))
-        for row in rows:
-            cells = (f"{x:.4g}".rjust(w) for x, w in zip(row.values(), widths, strict=True))
-            print("  ".join(cells))
+        for cells in (names, *([f"{x:.4g}" for x in row.values()] for row in rows)):
+            print("  ".join(cell.rjust(w) for cell, w in zip(cells, widths, strict=True)))

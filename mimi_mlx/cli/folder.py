@@ -117,11 +117,8 @@ def _check(args: argparse.Namespace) -> tuple[int, int]:
             f"{args.input} is a folder, so its codes go to one, and {args.output} is none. Give "
             "-o the folder to create."
         )
-    size, jobs = args.batch_size, args.jobs
-    if size is None:
-        size = device.batch_size()
-    if jobs is None:
-        jobs = min(device.most_threads(), cores())
+    size = device.batch_size() if args.batch_size is None else args.batch_size
+    jobs = min(device.most_threads(), cores()) if args.jobs is None else args.jobs
     if size < 1:
         raise ValueError(f"--batch-size is {size}; a batch has at least one file. Give 1 or more.")
     if jobs < 1:

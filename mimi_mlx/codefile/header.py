@@ -82,15 +82,10 @@ class Header:
         metadata: Mapping[str, Any] | None = None,
     ) -> "Header":
         """The header of a file with a model's codes; ``num_codebooks`` None means all."""
-        return cls(
-            mimi.num_codebooks if num_codebooks is None else num_codebooks,
-            mimi.config.bits_per_code,
-            mimi.sample_rate,
-            mimi.frame_size,
-            source_rate=source_rate,
-            fingerprint=mimi.fingerprint,
-            metadata=metadata or {},
-        )
+        count = mimi.num_codebooks if num_codebooks is None else num_codebooks
+        kind = count, mimi.config.bits_per_code, mimi.sample_rate, mimi.frame_size
+        mark = mimi.fingerprint
+        return cls(*kind, source_rate=source_rate, fingerprint=mark, metadata=metadata or {})
 
     @property
     def frame_bytes(self) -> int:
@@ -130,22 +125,10 @@ def pack(header: Header) -> bytes:
     """
     metadata = _pack_metadata(header.metadata)
     counts = (_UNKNOWN if n is None else n for n in (header.frames, header.samples))
-    head = struct.pack(
-        _FORMAT,
-        MAGIC,
-        VERSION,
-        header.num_codebooks,
-        header.bits_per_code,
-        0,
-        header.sample_rate,
-        header.frame_size,
-        *counts,
-        header.source_rate or 0,
-        len(metadata),
-        bytes.fromhex(header.fingerprint or "0" * 16),
-        zlib.crc32(metadata),
-    )
-    return sealed(head) + metadata
+    kind = header.num_codebooks, header.bits_per_code, 0, header.sample_rate, header.frame_size
+    mark = bytes.fromhex(header.fingerprint or "0" * 16)
+    about = header.source_rate or 0, len(metadata), mark, zlib.crc32(metadata)
+    return sealed(struct.pack(_FORMAT, MAGIC, VERSION, *kind, *counts, *about)) + metadata
 
 
 def unpack(head: bytes) -> tuple[Header, int, int] | None:

@@ -40,7 +40,13 @@ class Reader:
         self._own: IO[bytes] | None = None
         if isinstance(file, (str, os.PathLike)):
             self._name = str(file)
-            file = self._own = _open(file)
+            try:
+                file = self._own = open(file, "rb")  # noqa: SIM115
+            except OSError as error:
+                raise ValueError(
+                    f"{file} cannot be opened ({error.strerror}); codes come from a .mimi file. "
+                    "Check the path."
+                ) from error
         else:
             name = getattr(file, "name", None)  # of a pipe it is a number
             self._name = "the stream" if name is None or isinstance(name, int) else str(name)
@@ -199,13 +205,3 @@ def check_count(asked: int | None, held: int, name: str) -> int:
     if asked is not None and (int(asked) != asked or not 1 <= asked <= held):
         raise ValueError(f"num_codebooks is {asked!r}; {name} holds {held}. Choose 1 to {held}.")
     return held if asked is None else int(asked)
-
-
-def _open(path: str | os.PathLike[str]) -> IO[bytes]:
-    try:
-        return open(path, "rb")
-    except OSError as error:
-        raise ValueError(
-            f"{path} cannot be opened ({error.strerror}); codes come from a .mimi file. "
-            "Check the path."
-        ) from error
