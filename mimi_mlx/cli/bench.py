@@ -23,20 +23,16 @@ _PARTS = ("first", "last")  # of a soak
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", choices=("cpu", "gpu"), help="where to run (MLX's default)")
-    parser.add_argument(
-        "--dtype",
-        choices=("float32", "float16", "bfloat16"),
-        help="reduce the weights as convert does (a CPU then computes in float32)",
+    add = parser.add_argument
+    add("--device", choices=("cpu", "gpu"), help="where to run (MLX's default)")
+    dtype = "reduce the weights as convert does (a CPU then computes in float32)"
+    add("--dtype", choices=("float32", "float16", "bfloat16"), help=dtype)
+    add("--json", action="store_true", help="print JSON instead of tables")
+    hours = (
+        "instead, code so many hours of audio frame by frame, and see whether time, memory or "
+        "sound drift"
     )
-    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    parser.add_argument(
-        "--soak",
-        type=float,
-        metavar="HOURS",
-        help="instead, code so many hours of audio frame by frame, and see whether time, memory "
-        "or sound drift",
-    )
+    add("--soak", type=float, metavar="HOURS", help=hours)
     options.num_codebooks(parser)
     options.model(parser)
 

@@ -20,11 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.raw(parser, "OUT is - and gets samples without a header")
     options.num_codebooks(parser, None, "codes a frame to read, at most what CODES holds (all)")
     options.model(parser)
-    parser.add_argument(
-        "--force-model",
-        action="store_true",
-        help="decode codes that another model made, whatever that sounds like",
-    )
+    force = "decode codes that another model made, whatever that sounds like"
+    parser.add_argument("--force-model", action="store_true", help=force)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -22,22 +22,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.raw(parser, "IN is - and has samples without a header")
     written = f"{options.CODES}; - is stdout, as .mimi; for a folder, a folder"
     options.output(parser, "CODES", written)
-    parser.add_argument(
-        "--recursive", action="store_true", default=None, help="folders inside the folder too"
+    add, folders = parser.add_argument, "folders inside the folder too"
+    add("--recursive", action="store_true", default=None, help=folders)
+    size = "files of a folder, of about the same length, to encode together (8; on a CPU 1)"
+    add("--batch-size", type=int, metavar="N", help=size)
+    jobs = (
+        "batches of a folder to encode at once, each in a thread (1; on a CPU one a core, at most "
+        "4); the result is the same"
     )
-    parser.add_argument(
-        "--batch-size",
-        type=int,
-        metavar="N",
-        help="files of a folder, of about the same length, to encode together (8; on a CPU 1)",
-    )
-    parser.add_argument(
-        "--jobs",
-        type=int,
-        metavar="N",
-        help="batches of a folder to encode at once, each in a thread (1; on a CPU one a core, at "
-        "most 4); the result is the same",
-    )
+    add("--jobs", type=int, metavar="N", help=jobs)
     options.num_codebooks(parser)
     options.model(parser)
 

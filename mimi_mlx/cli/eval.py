@@ -20,12 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("reference", metavar="REF", help="a sound file: the original")
     parser.add_argument("degraded", metavar="DEG", nargs="?", help="a sound file, as long as REF")
     options.mono(parser)
-    parser.add_argument(
-        "--codebooks",
-        type=_counts,
-        metavar="K,K",
-        help="numbers of codebooks (1,4,8,16,32, as far as the model has them)",
-    )
+    counts = "numbers of codebooks (1,4,8,16,32, as far as the model has them)"
+    parser.add_argument("--codebooks", type=_counts, metavar="K,K", help=counts)
     options.model(parser, options.MODELS)
     parser.add_argument("--against", metavar="MODEL", help="a second model, to compare codes with")
     kind = parser.add_mutually_exclusive_group()

@@ -23,12 +23,8 @@ _COUNTERS = (".cluster_usage", ".initialized", "._initialized")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "what",
-        metavar="FILE|MODEL",
-        help="a file, - for stdin (.mimi or sound), a folder, a Hub id such as kyutai/mimi, or "
-        "tiny",
-    )
+    what = "a file, - for stdin (.mimi or sound), a folder, a Hub id such as kyutai/mimi, or tiny"
+    parser.add_argument("what", metavar="FILE|MODEL", help=what)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -115,11 +115,19 @@ class Writer:
             return
         if last is not None:
             self._take(last)
-        samples = _check_samples(samples, self.frames, self._header)
+        whole = self.frames * self._header.frame_size
+        least = max(0, whole - self._header.frame_size + 1)
+        samples = whole if samples is None else samples
+        if int(samples) != samples or not least <= samples <= whole:
+            raise ValueError(
+                f"samples is {samples!r}; {self.frames} frames hold {least} to {whole}. Give the "
+                "samples that were encoded."
+            )
+        counts = self.frames, int(samples)
         try:
             blocks = b"".join(self._blocks(1))
-            put(self._file, blocks + records.pack_end(self.frames, samples, self._previous))
-            self._head = headers.with_counts(self._head, self.frames, samples)
+            put(self._file, blocks + records.pack_end(*counts, self._previous))
+            self._head = headers.with_counts(self._head, *counts)
             if self._owned and self._file.seekable():
                 self._file.seek(0)
                 put(self._file, self._head)
@@ -225,16 +233,3 @@ def _check_codes(codes: Any, header: Header) -> np.ndarray:
             "frames of -1, or give the header more bits."
         )
     return values
-
-
-def _check_samples(samples: int | None, frames: int, header: Header) -> int:
-    whole = frames * header.frame_size
-    if samples is None:
-        return whole
-    least = max(0, whole - header.frame_size + 1)
-    if int(samples) != samples or not least <= samples <= whole:
-        raise ValueError(
-            f"samples is {samples!r}; {frames} frames hold {least} to {whole}. Give the samples "
-            "that were encoded."
-        )
-    return int(samples)
