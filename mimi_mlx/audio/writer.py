@@ -63,9 +63,8 @@ class PipeWriter:
 
     def write(self, samples: np.ndarray) -> None:
         """Write the next samples ``[T]``; what is past [-1, 1] is clipped."""
-        raw = io.BytesIO()
-        kind = {"format": "RAW", "subtype": self._subtype, "endian": "LITTLE"}
-        soundfile.write(raw, np.clip(samples, -1.0, 1.0), self._sample_rate, **kind)
+        raw, samples = io.BytesIO(), np.clip(samples, -1.0, 1.0)
+        soundfile.write(raw, samples, self._sample_rate, self._subtype, "LITTLE", "RAW")
         put(self._file, raw.getvalue())
 
 

@@ -114,23 +114,19 @@ class BatchEncoder:
                 outcomes.append(error)
         if not any(clip in missing for clip in rows):
             return outcomes
-        for clip, sound, codes in zip(rows, sounds, self._codes(sounds), strict=True):
-            if clip in missing:
-                clip.target.parent.mkdir(parents=True, exist_ok=True)
-                codes = codes[:, : -(-len(sound) // self.mimi.frame_size)]
-                codefile.write(clip.target, codes, clip.header, len(sound))
-                outcomes.append(_done(clip, codes, found=False))
-        return outcomes
-
-    def _codes(self, sounds: list[np.ndarray]) -> np.ndarray:
-        """Codes ``[B, K, F]`` of samples ``[T]`` of each row."""
         lengths = [len(sound) for sound in sounds]
         pcm = np.zeros((len(sounds), 1, max(lengths)), np.float32)
         for row, sound in zip(pcm, sounds, strict=True):
             row[0, : len(sound)] = sound
-        runner = self.mimi.runner
-        half = runner.encoder(self.num_codebooks)
-        return np.array(runner.ragged(half, pcm, lengths, before_step=self._go_on))
+        half = self.mimi.runner.encoder(self.num_codebooks)
+        made = np.array(self.mimi.runner.ragged(half, pcm, lengths, before_step=self._go_on))
+        for clip, length, codes in zip(rows, lengths, made, strict=True):
+            if clip in missing:
+                clip.target.parent.mkdir(parents=True, exist_ok=True)
+                codes = codes[:, : -(-length // self.mimi.frame_size)]
+                codefile.write(clip.target, codes, clip.header, length)
+                outcomes.append(_done(clip, codes, found=False))
+        return outcomes
 
     def _encode_alone(self, clip: Clip) -> Outcome:
         """Encode a clip as it is read, in constant memory."""

@@ -40,10 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Convert, and upload if asked."""
-    if args.q_bits is not None and not args.quantize:
-        raise ValueError("--q-bits without -q quantises nothing. Add -q.")
-    if args.q_group_size is not None and not args.quantize:
-        raise ValueError("--q-group-size without -q quantises nothing. Add -q.")
+    for flag, value in (("--q-bits", args.q_bits), ("--q-group-size", args.q_group_size)):
+        if value is not None and not args.quantize:
+            raise ValueError(f"{flag} without -q quantises nothing. Add -q.")
     if args.upload_repo:
         convert.check_id(args.upload_repo)
     # The convolutions that cannot be quantised would else be half of the file.

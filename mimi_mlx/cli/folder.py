@@ -81,9 +81,9 @@ class FolderReport:
                     header = Header.for_model(mimi, num_codebooks, rate, about)
             except ValueError as error:
                 self.note([error])
-                continue
-            target = self._output / name.with_suffix(".mimi")
-            found.append(Clip(source, target, samples, header))
+            else:
+                target = self._output / name.with_suffix(".mimi")
+                found.append(Clip(source, target, samples, header))
         return found
 
     def note(self, outcomes: list[Outcome]) -> None:

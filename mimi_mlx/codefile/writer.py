@@ -51,7 +51,7 @@ class Writer:
         self._header = replace(header, frames=None, samples=None)
         self._pending = bytearray()  # packed frames of the next block
         self._closed = False
-        self.frames = 0  # so far, in the file and waiting to be
+        self.frames: int = 0  # so far, in the file and waiting to be
         head = headers.pack(self._header)
         self._head = head[: headers.SIZE]  # as it is in the file
         self._previous = headers.identity(self._head)  # the CRC of the last record
