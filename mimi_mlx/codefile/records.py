@@ -67,7 +67,7 @@ def unpack(record: bytes) -> Block | End | None:
 
 
 def pack_block(payload: bytes, header: Header, first: int, previous: int) -> bytes:
-    """The bytes of a block of packed frames from ``first`` on, after the record ``previous``."""
+    """The bytes of a block, packed frames from ``first`` on; ``previous`` is the last CRC."""
     kind = (len(payload) // header.frame_bytes, header.num_codebooks, header.bits_per_code)
     record = struct.pack(_BLOCK_FORMAT, _BLOCK, first, *kind, previous, zlib.crc32(payload))
     return sealed(record) + payload
