@@ -34,7 +34,10 @@ class FileReader:
         self.name = "stdin"
         if isinstance(file, (str, Path)):
             self.name = str(file)
-            _check_file(Path(file))
+            if not Path(file).is_file():
+                raise ValueError(f"{file} is no file; the input is a sound file. Check the path.")
+            if Path(file).stat().st_size == 0:
+                raise ValueError(f"{file} has 0 bytes; a sound file has samples. Record it again.")
         try:
             self._file = soundfile.SoundFile(file)  # type: ignore[arg-type]  # any file that can seek
         except (soundfile.SoundFileError, TypeError) as error:  # TypeError: a headerless format
@@ -42,15 +45,11 @@ class FileReader:
         self.about = f"{self._file.format_info}, {self._file.subtype_info}"
         self.sample_rate = self._file.samplerate
         self.channels = self._file.channels
-        self.samples: int = self._file.frames
-        """Samples that the file says it has."""
-        self.given = 0
-        """Samples read so far."""
-        try:
-            self._check(mono)
-        except BaseException:
+        self.samples: int = self._file.frames  # that the file says it has
+        self.given = 0  # samples read so far
+        if not self.samples or (self.channels > 1 and not mono):
             self._file.close()
-            raise
+            raise self._several_channels() if self.samples else _no_samples(self.name)
 
     def __enter__(self) -> "FileReader":
         return self
@@ -76,14 +75,11 @@ class FileReader:
             raise self._unreadable(error) from error
         return block.mean(axis=1) if self.channels > 1 else block[:, 0]
 
-    def _check(self, mono: bool) -> None:
-        if self.samples == 0:
-            raise _no_samples(self.name)
-        if self.channels > 1 and not mono:
-            raise ValueError(
-                f"{self.name} has {self.channels} channels; Mimi codes one. Give --mono (in "
-                "Python mono=True) to mix them down."
-            )
+    def _several_channels(self) -> ValueError:
+        return ValueError(
+            f"{self.name} has {self.channels} channels; Mimi codes one. Give --mono (in Python "
+            "mono=True) to mix them down."
+        )
 
     def _unreadable(self, error: Exception) -> ValueError:
         return ValueError(
@@ -105,21 +101,13 @@ class RawReader:
     """
 
     name = "stdin"
-    samples: int | None = None
-    """Nobody knows how many there will be."""
+    samples: int | None = None  # nobody knows how many there will be
 
     def __init__(self, file: IO[bytes], kind: str, sample_rate: int):
         self._file = file
         self._type = np.dtype(RAW_FORMATS[kind])
         self.sample_rate = sample_rate
-        self.given = 0
-        """Samples read so far."""
-
-    def __enter__(self) -> "RawReader":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._file.close()
+        self.given = 0  # samples read so far
 
     def __iter__(self) -> Iterator[np.ndarray]:
         rest, size = b"", self._type.itemsize
@@ -131,8 +119,7 @@ class RawReader:
                 block = np.frombuffer(data, self._type)
                 self.given += len(block)
                 _check_finite(self.name, block)
-                scale = 32768 if size == 2 else 1
-                yield block.astype(np.float32) / np.float32(scale)
+                yield block.astype(np.float32) / np.float32(32768 if size == 2 else 1)
         if not self.given:
             raise _no_samples(self.name)
         if rest:
@@ -143,15 +130,7 @@ class RawReader:
             )
 
 
-SoundReader = FileReader | RawReader
-"""Where sound comes from."""
-
-
-def _check_file(path: Path) -> None:
-    if not path.is_file():
-        raise ValueError(f"{path} is no file; the input is a sound file. Check the path.")
-    if path.stat().st_size == 0:
-        raise ValueError(f"{path} has 0 bytes; a sound file has samples. Record it again.")
+SoundReader = FileReader | RawReader  # where sound comes from
 
 
 def _check_finite(name: str, samples: np.ndarray) -> None:

@@ -4,6 +4,7 @@ Blocks are float32 ``[T]``, one channel, in [-1, 1].
 """
 
 import contextlib
+import io
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,19 +56,19 @@ class PipeWriter:
     """
 
     def __init__(self, file: IO[bytes], kind: str | None, sample_rate: int):
-        self._file = file
-        self._wide = kind == "f32le"
+        self._file, self._sample_rate = file, sample_rate
+        self._subtype = "FLOAT" if kind == "f32le" else "PCM_16"
         if kind is None:
             put(file, _wav_header(sample_rate))
 
     def write(self, samples: np.ndarray) -> None:
         """Write the next samples ``[T]``; what is past [-1, 1] is clipped."""
-        samples = np.clip(samples, -1.0, 1.0)
-        put(self._file, samples.astype("<f4").tobytes() if self._wide else _to_16_bits(samples))
+        raw, samples = io.BytesIO(), np.clip(samples, -1.0, 1.0)
+        soundfile.write(raw, samples, self._sample_rate, self._subtype, "LITTLE", "RAW")
+        put(self._file, raw.getvalue())
 
 
-SoundWriter = FileWriter | PipeWriter
-"""Where sound goes."""
+SoundWriter = FileWriter | PipeWriter  # where sound goes
 
 
 def check_format(path: str | Path) -> None:
@@ -97,12 +98,6 @@ def writing(path: str | Path, sample_rate: int) -> Iterator[FileWriter]:
                 f"{path} cannot be written at {sample_rate} Hz ({error.error_string.rstrip('.')}). "
                 "Choose another format, such as .wav."
             ) from error
-
-
-def _to_16_bits(samples: np.ndarray) -> bytes:
-    """Exactly as libsndfile does for files: 32 bits, of which the upper half is kept."""
-    wide = np.rint(samples.astype(np.float64) * 2**31)
-    return (np.minimum(wide, 2**31 - 1).astype(np.int64) >> 16).astype("<i2").tobytes()
 
 
 def _wav_header(sample_rate: int) -> bytes:

@@ -18,8 +18,8 @@ from typing import NoReturn
 _FAILURE, _USAGE = 1, 2
 _INTERRUPTED, _BROKEN_PIPE, _TERMINATED = 130, 141, 143  # as a shell has them
 
-# A command is the file of its name, with what is ``MORE`` to say of it, ``add_arguments`` and
-# ``run``. Only the one that is chosen is imported.
+# A command is the file of its name: ``add_arguments`` defines what it takes, ``run`` does it, and
+# ``MORE``, if there is any, is what else its help says. Only the one that is chosen is imported.
 COMMANDS = {
     "roundtrip": "Encode and decode sound.",
     "encode": "Encode sound to codes.",
@@ -75,7 +75,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         command = commands.add_parser(name, help=help)
         if name == chosen:
             module = _module(name)
-            command.description = f"{help} {module.MORE}".strip()
+            command.description = f"{help} {getattr(module, 'MORE', '')}".strip()
             command.add_argument("--debug", action="store_true", help="show the trace of an error")
             module.add_arguments(command)
     return parser.parse_args(argv)

@@ -28,9 +28,13 @@ class Clip(NamedTuple):
 
     source: Path
     target: Path
-    samples: int
-    """At the model's rate."""
+    samples: int  # at the model's rate
     header: codefile.Header
+
+    @property
+    def seconds(self) -> float:
+        """How long it is."""
+        return self.samples / self.header.sample_rate
 
 
 class Done(NamedTuple):
@@ -38,14 +42,11 @@ class Done(NamedTuple):
 
     clip: Clip
     frames: int
-    sha256: str
-    """Of its codes ``[K, F]`` as little-endian 32-bit integers, in hexadecimal digits."""
-    found: bool
-    """They were there before."""
+    sha256: str  # of its codes ``[K, F]`` as little-endian 32-bit integers, in hexadecimal digits
+    found: bool  # they were there before
 
 
-Outcome = Done | ValueError
-"""An error names a bad file, which is passed over."""
+Outcome = Done | ValueError  # an error names a bad file, which is passed over
 
 
 class GivenUp(Exception):
@@ -58,16 +59,11 @@ class BatchEncoder:
 
     mimi: Mimi
     num_codebooks: int
-    mono: bool
-    """Mix several channels down."""
-    force: bool
-    """Overwrite other codes."""
-    progress: Progress
-    """Is told of audio that is done."""
-    given_up: threading.Event
-    """When it is set, :meth:`encode` ends soon, in ``GivenUp``."""
-    at_once: int = transcode.BLOCK
-    """Frames at once of a clip that is alone in its batch."""
+    mono: bool  # mix several channels down
+    force: bool  # overwrite other codes
+    progress: Progress  # is told of audio that is done
+    given_up: threading.Event  # when it is set, ``encode`` ends soon, in ``GivenUp``
+    at_once: int = transcode.BLOCK  # frames at once of a clip that is alone in its batch
 
     def encode(self, batch: list[Clip]) -> list[Outcome]:
         """Encode what is missing of a batch."""
@@ -78,7 +74,7 @@ class BatchEncoder:
             return [self._encode_alone(batch[0])]
         if missing:
             outcomes += self._encode_together(batch, missing)
-        self._advance(sum(clip.samples for clip in batch) / self.mimi.sample_rate)
+        self._advance(sum(clip.seconds for clip in batch))
         return outcomes
 
     def _there(self, clip: Clip) -> Outcome | None:
@@ -90,19 +86,19 @@ class BatchEncoder:
             return None
         if there.damage:
             return None
-        for field in ("fingerprint", "num_codebooks", "source_rate"):
-            theirs, ours = getattr(there.header, field), getattr(clip.header, field)
-            if theirs != ours:
-                return self._other(clip, f"{field} {theirs}, not {ours}")
+        others = [
+            f"{field} {theirs}, not {ours}"
+            for field in ("fingerprint", "num_codebooks", "source_rate")
+            if (theirs := getattr(there.header, field)) != (ours := getattr(clip.header, field))
+        ]
         if there.samples != clip.samples:
-            return self._other(clip, f"{there.samples} samples, not {clip.samples}")
-        return _done(clip, there.codes[0], found=True)
-
-    def _other(self, clip: Clip, what: str) -> ValueError | None:
+            others.append(f"{there.samples} samples, not {clip.samples}")
+        if not others:
+            return _done(clip, there.codes[0], found=True)
         if self.force:
             return None
         return ValueError(
-            f"{clip.target} holds other codes than those of {clip.source} ({what}); "
+            f"{clip.target} holds other codes than those of {clip.source} ({others[0]}); "
             "nothing is overwritten unasked. Give -f to overwrite it."
         )
 
@@ -118,23 +114,19 @@ class BatchEncoder:
                 outcomes.append(error)
         if not any(clip in missing for clip in rows):
             return outcomes
-        for clip, sound, codes in zip(rows, sounds, self._codes(sounds), strict=True):
-            if clip in missing:
-                clip.target.parent.mkdir(parents=True, exist_ok=True)
-                codes = codes[:, : -(-len(sound) // self.mimi.frame_size)]
-                codefile.write(clip.target, codes, clip.header, len(sound))
-                outcomes.append(_done(clip, codes, found=False))
-        return outcomes
-
-    def _codes(self, sounds: list[np.ndarray]) -> np.ndarray:
-        """Codes ``[B, K, F]`` of samples ``[T]`` of each row."""
         lengths = [len(sound) for sound in sounds]
         pcm = np.zeros((len(sounds), 1, max(lengths)), np.float32)
         for row, sound in zip(pcm, sounds, strict=True):
             row[0, : len(sound)] = sound
-        runner = self.mimi.runner
-        half = runner.encoder(self.num_codebooks)
-        return np.array(runner.ragged(half, pcm, lengths, before_step=self._go_on))
+        half = self.mimi.runner.encoder(self.num_codebooks)
+        made = np.array(self.mimi.runner.ragged(half, pcm, lengths, before_step=self._go_on))
+        for clip, length, codes in zip(rows, lengths, made, strict=True):
+            if clip in missing:
+                clip.target.parent.mkdir(parents=True, exist_ok=True)
+                codes = codes[:, : -(-length // self.mimi.frame_size)]
+                codefile.write(clip.target, codes, clip.header, length)
+                outcomes.append(_done(clip, codes, found=False))
+        return outcomes
 
     def _encode_alone(self, clip: Clip) -> Outcome:
         """Encode a clip as it is read, in constant memory."""

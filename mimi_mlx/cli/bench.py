@@ -23,21 +23,16 @@ _PARTS = ("first", "last")  # of a soak
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Define what it takes."""
-    options.device(parser, "where to run (MLX's default)")
-    parser.add_argument(
-        "--dtype",
-        choices=("float32", "float16", "bfloat16"),
-        help="reduce the weights as convert does (a CPU then computes in float32)",
+    add = parser.add_argument
+    add("--device", choices=("cpu", "gpu"), help="where to run (MLX's default)")
+    dtype = "reduce the weights as convert does (a CPU then computes in float32)"
+    add("--dtype", choices=("float32", "float16", "bfloat16"), help=dtype)
+    add("--json", action="store_true", help="print JSON instead of tables")
+    hours = (
+        "instead, code so many hours of audio frame by frame, and see whether time, memory or "
+        "sound drift"
     )
-    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    parser.add_argument(
-        "--soak",
-        type=float,
-        metavar="HOURS",
-        help="instead, code so many hours of audio frame by frame, and see whether time, memory "
-        "or sound drift",
-    )
+    add("--soak", type=float, metavar="HOURS", help=hours)
     options.num_codebooks(parser)
     options.model(parser)
 
@@ -62,14 +57,9 @@ def measure(mimi: Mimi, model: str, count: int) -> dict[str, Any]:
     """Everything that bench knows of a model with ``count`` codebooks."""
     mx.reset_peak_memory()
     found: dict[str, Any] = {"model": model, "codebooks": count, **bench.machine(mimi)}
-    for name, call in (
-        ("offline", bench.offline),
-        ("frames", bench.frames),
-        ("paced", bench.paced),
-        ("stages", bench.stages),
-    ):
+    for name in ("offline", "frames", "paced", "stages"):
         say(f"{name} ...")
-        found[name] = call(mimi, count)
+        found[name] = getattr(bench, name)(mimi, count)
     found["peak memory, MB"] = {"MLX": mx.get_peak_memory() / 1e6, "process": _peak_rss() / 1e6}
     say("batch of 16 ...")
     found["batch of 16, frames of one"] = bench.batch(mimi, count, 16)
@@ -84,7 +74,13 @@ def measure(mimi: Mimi, model: str, count: int) -> dict[str, Any]:
 def tables(found: dict[str, Any]) -> list[str]:
     """What was measured as Markdown, as the README wants it."""
     about = [f"{name}: {found[name]}" for name in ("chip", "device", "BLAS", "system", "versions")]
-    paced, memory = found["paced"], found["peak memory, MB"]
+    paced, memory, stages = found["paced"], found["peak memory, MB"], found["stages"]
+    total = sum(stages.values())
+    shares = [[name, f"{ms:.2f}", f"{100 * ms / total:.0f} %"] for name, ms in stages.items()]
+    kernels = [
+        [half, str(each["total"]), ", ".join(f"{kind} {n}" for kind, n in each["kinds"].items())]
+        for half, each in found["kernels"].items()
+    ]
     return [
         *about,
         f"model: {found['model']}, {found['codebooks']} codebooks",
@@ -95,9 +91,9 @@ def tables(found: dict[str, Any]) -> list[str]:
         f"busy {paced['busy, %']:.0f} % of the time",
         f"peak memory: MLX {memory['MLX']:.0f} MB, process {memory['process']:.0f} MB",
         "",
-        *_table(["stage of a step", "ms", "share"], _shares(found["stages"])),
+        *_table(["stage of a step", "ms", "share"], shares),
         "",
-        *_table(["kernels of a step", "all", "of which"], _kernels(found["kernels"])),
+        *_table(["kernels of a step", "all", "of which"], kernels),
     ]
 
 
@@ -127,38 +123,22 @@ def _speeds(found: dict[str, Any]) -> list[list[str]]:
     clip, frames, rate = found["offline"], found["frames"], found["read rate, GB/s"]
     weights = found["weights a step, MB"].values()
     floors = [weight / rate for weight in weights]  # MB / (GB/s) = ms
-    medians = [frames[way]["p50"] for way in _WAYS]
     whole = [
         f"{clip[f'{way}, s']:.2f} s, {clip[f'{way}, times real time']:.1f} x real time"
         for way in _WAYS
     ]
-    percentiles = [
-        [f"one frame, {p}", *(f"{frames[way][p]:.1f} ms" for way in _WAYS)]
-        for p in ("p50", "p95", "p99")
-    ]
     together = [f"{times:.1f} x one" for times in found["batch of 16, frames of one"].values()]
+    over = [f"{frames[way]['p50'] / floor:.1f}" for way, floor in zip(_WAYS, floors, strict=True)]
     return [
         [f"{clip['clip, s']:g} s at once", *whole],
-        *percentiles,
+        *(
+            [f"one frame, {p}", *(f"{frames[way][p]:.1f} ms" for way in _WAYS)]
+            for p in ("p50", "p95", "p99")
+        ),
         ["weights read a frame", *(f"{weight:.1f} MB" for weight in weights)],
         [f"floor: reading them at {rate:.1f} GB/s", *(f"{floor:.1f} ms" for floor in floors)],
-        [
-            "median frame over floor",
-            *(f"{m / f:.1f}" for m, f in zip(medians, floors, strict=True)),
-        ],
+        ["median frame over floor", *over],
         ["a frame of 16 streams", *together],
-    ]
-
-
-def _shares(stages: dict[str, float]) -> list[list[str]]:
-    total = sum(stages.values())
-    return [[name, f"{ms:.2f}", f"{100 * ms / total:.0f} %"] for name, ms in stages.items()]
-
-
-def _kernels(counts: dict[str, Any]) -> list[list[str]]:
-    return [
-        [half, str(each["total"]), ", ".join(f"{kind} {n}" for kind, n in each["kinds"].items())]
-        for half, each in counts.items()
     ]
 
 

@@ -2,10 +2,10 @@
 
 import argparse
 import contextlib
-import dataclasses
 import io
 import select
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import codefile, files
 from ..audio.reader import SoundReader
-from ..codefile import arrays
+from ..codefile import CodeFile, arrays
 from ..files import PIPE, stdin, stdout
 from ..mimi import Mimi
 
@@ -28,7 +28,7 @@ class ClipReader:
 
     damage: str | None = None
 
-    def __init__(self, clip: codefile.CodeFile):
+    def __init__(self, clip: CodeFile):
         self._codes = clip.codes[0]
         self.header, self.samples = clip.header, clip.samples
         self.num_codebooks, self.frames = self._codes.shape
@@ -37,40 +37,17 @@ class ClipReader:
         yield self._codes
 
 
-class ClipWriter:
-    """Takes codes as :class:`codefile.Writer` does, for a format that is written at once."""
-
-    def __init__(self, path: str, header: codefile.Header, source: SoundReader):
-        self._path, self._header, self._source = path, header, source
-        self._codes: list[np.ndarray] = []
-
-    def write(self, codes: np.ndarray) -> None:
-        """Take the next codes ``[1, K, F]``."""
-        self._codes.append(codes)
-
-    def close(self, samples: int, last: np.ndarray) -> None:
-        """Take the last codes, and write all: of a clip of so many samples at the model's rate."""
-        metadata = {**self._header.metadata, "source_samples": self._source.given}
-        header = dataclasses.replace(self._header, metadata=metadata)
-        codes = np.concatenate([*self._codes, last], axis=-1)
-        arrays.write(self._path, codefile.CodeFile(codes, samples, header, None))
+CodeReader = codefile.Reader | ClipReader  # where codes ``[K, F]`` come from
 
 
-CodeReader = codefile.Reader | ClipReader
-"""Where codes ``[K, F]`` come from."""
-
-CodeWriter = codefile.Writer | ClipWriter
-"""Where codes ``[1, K, F]`` go."""
-
-
-def check_output(path: str, force: bool) -> None:
-    """An output can be written, and in this format.
+def check_format(path: str) -> None:
+    """Codes can be kept in a file of this name, or it is a pipe.
 
     Raises:
-        ValueError: It cannot.
+        ValueError: They cannot.
     """
-    _check_format(path)
-    files.check_output(path, force)
+    if path != PIPE:
+        files.check_extension(path, (_OWN, *arrays.FORMATS), "codes are kept in")
 
 
 def is_own(path: str | Path) -> bool:
@@ -81,7 +58,7 @@ def is_own(path: str | Path) -> bool:
 @contextlib.contextmanager
 def reading(args: argparse.Namespace, idle: Callable[[], None]) -> Iterator[CodeReader]:
     """The codes of ``args.input``; ``idle`` is called when a pipe has to wait."""
-    _check_format(args.input)
+    check_format(args.input)
     if args.input == PIPE:
         with stdin() as pipe:
             yield codefile.Reader(_LivePipe(pipe, idle), args.num_codebooks)
@@ -114,7 +91,7 @@ def check_frames(reader: CodeReader, name: str, mimi: Mimi) -> None:
 @contextlib.contextmanager
 def writing(
     args: argparse.Namespace, mimi: Mimi, num_codebooks: int, source: SoundReader
-) -> Iterator[CodeWriter]:
+) -> Iterator[codefile.Writer]:
     """What takes the codes of ``args.output``; after an error there is no file."""
     about = {"model": args.model}
     header = codefile.Header.for_model(mimi, num_codebooks, source.sample_rate, about)
@@ -124,13 +101,13 @@ def writing(
     elif is_own(args.output):
         with files.replacing(args.output) as beside, codefile.Writer(beside, header) as writer:
             yield writer
-    else:
-        yield ClipWriter(args.output, header, source)
-
-
-def _check_format(path: str) -> None:
-    if path != PIPE:
-        files.check_extension(path, (_OWN, *arrays.FORMATS), "codes are kept in")
+    else:  # a format that is written at once
+        file = io.BytesIO()
+        yield codefile.Writer(file, header)
+        file.seek(0)
+        clip = codefile.read(file)
+        metadata = {**about, "source_samples": source.given}
+        arrays.write(args.output, clip._replace(header=replace(header, metadata=metadata)))
 
 
 class _LivePipe(io.FileIO):

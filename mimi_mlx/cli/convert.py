@@ -15,35 +15,23 @@ MORE = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Define what it takes."""
     add, sources = parser.add_argument, f"{options.MODELS}, or hf://OWNER/NAME/FILE"
     add("--hf-path", required=True, metavar="SOURCE", help=sources)
     add("--mlx-path", default="mlx_model", metavar="DIR", help="the folder to write (mlx_model)")
-    add(
-        "--dtype",
-        choices=list(precision.DTYPES),
-        help="of convolutions and linears (float32; with -q float16)",
-    )
+    dtype = "of convolutions and linears (float32; with -q float16)"
+    add("--dtype", choices=list(precision.DTYPES), help=dtype)
     add("-q", "--quantize", action="store_true", help="quantise what is a matmul")
-    add(
-        "--q-bits",
-        type=int,
-        choices=sorted(precision.CONVOLUTION_BITS),
-        help="of the transformers' linears (8); convolutions take 8 in either case",
-    )
-    add(
-        "--q-group-size", type=int, choices=precision.GROUP_SIZES, help="one scale for so many (64)"
-    )
+    bits = "of the transformers' linears (8); convolutions take 8 in either case"
+    add("--q-bits", type=int, choices=sorted(precision.CONVOLUTION_BITS), help=bits)
+    sizes = precision.GROUP_SIZES
+    add("--q-group-size", type=int, choices=sizes, help="one scale for so many (64)")
     add("--revision", help="a branch, tag or commit of a Hub id")
     add("--upload-repo", metavar="OWNER/NAME", help="upload the folder to the Hub")
     half = parser.add_mutually_exclusive_group()
     for name, other in (("encoder", "decoder"), ("decoder", "encoder")):
+        without = f"leave out what only the {other} needs"
         half.add_argument(
-            f"--{name}-only",
-            dest="only",
-            action="store_const",
-            const=name,
-            help=f"leave out what only the {other} needs",
+            f"--{name}-only", dest="only", action="store_const", const=name, help=without
         )
     add("--num-codebooks", type=int, metavar="N", help="keep the first N codebooks")
     add("--verify", action="store_true", help="load what was written, compare it with float32")
@@ -52,10 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Convert, and upload if asked."""
-    if args.q_bits is not None and not args.quantize:
-        raise ValueError("--q-bits without -q quantises nothing. Add -q.")
-    if args.q_group_size is not None and not args.quantize:
-        raise ValueError("--q-group-size without -q quantises nothing. Add -q.")
+    for flag, value in (("--q-bits", args.q_bits), ("--q-group-size", args.q_group_size)):
+        if value is not None and not args.quantize:
+            raise ValueError(f"{flag} without -q quantises nothing. Add -q.")
     if args.upload_repo:
         convert.check_id(args.upload_repo)
     # The convolutions that cannot be quantised would else be half of the file.

@@ -15,17 +15,13 @@ MORE = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Define what it takes."""
     parser.add_argument("input", metavar="CODES", help=f"{options.CODES}; - is stdin, as .mimi")
     options.output(parser, "OUT", f"{options.WRITTEN}; - is stdout, as WAV")
     options.raw(parser, "OUT is - and gets samples without a header")
     options.num_codebooks(parser, None, "codes a frame to read, at most what CODES holds (all)")
     options.model(parser)
-    parser.add_argument(
-        "--force-model",
-        action="store_true",
-        help="decode codes that another model made, whatever that sounds like",
-    )
+    force = "decode codes that another model made, whatever that sounds like"
+    parser.add_argument("--force-model", action="store_true", help=force)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -34,7 +34,6 @@ the SI-SDR does not. From 4 codebooks on, tiny gains nothing more.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Define what it takes."""
     written = "the sound file to write, with 8 codebooks (demo.wav); - is stdout, as WAV"
     options.output(parser, "OUT", written, "demo.wav")
 

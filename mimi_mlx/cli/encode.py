@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from ..files import check_output
 from ..mimi import Mimi
 from ..streaming import validation
 from . import code_io, folder, options, sound_io, transcode
@@ -17,27 +18,19 @@ MORE = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Define what it takes."""
     options.sound_input(parser, f"{options.SOUND}, - for stdin, or a folder of them")
     options.raw(parser, "IN is - and has samples without a header")
     written = f"{options.CODES}; - is stdout, as .mimi; for a folder, a folder"
     options.output(parser, "CODES", written)
-    parser.add_argument(
-        "--recursive", action="store_true", default=None, help="folders inside the folder too"
+    add, folders = parser.add_argument, "folders inside the folder too"
+    add("--recursive", action="store_true", default=None, help=folders)
+    size = "files of a folder, of about the same length, to encode together (8; on a CPU 1)"
+    add("--batch-size", type=int, metavar="N", help=size)
+    jobs = (
+        "batches of a folder to encode at once, each in a thread (1; on a CPU one a core, at most "
+        "4); the result is the same"
     )
-    parser.add_argument(
-        "--batch-size",
-        type=int,
-        metavar="N",
-        help="files of a folder, of about the same length, to encode together (8; on a CPU 1)",
-    )
-    parser.add_argument(
-        "--jobs",
-        type=int,
-        metavar="N",
-        help="batches of a folder to encode at once, each in a thread (1; on a CPU one a core, at "
-        "most 4); the result is the same",
-    )
+    add("--jobs", type=int, metavar="N", help=jobs)
     options.num_codebooks(parser)
     options.model(parser)
 
@@ -52,9 +45,9 @@ def run(args: argparse.Namespace) -> int:
                 f"--{name.replace('_', '-')} is for a folder, and {args.input} is none. "
                 "Leave it out."
             )
-    code_io.check_output(args.output, args.force)
+    code_io.check_format(args.output)
+    check_output(args.output, args.force)
     sound_io.check_raw(args.raw, args.input)
-    sound_io.check_sample_rate(args)
     with sound_io.reading(args) as source:
         mimi = Mimi.from_pretrained(args.model, only="encoder")
         count = validation.num_codebooks(args.num_codebooks, mimi.config)

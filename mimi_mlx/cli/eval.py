@@ -17,16 +17,11 @@ MORE = "Without DEG, REF is coded; PESQ and STOI need: pip install 'mimi_mlx[met
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Define what it takes."""
     parser.add_argument("reference", metavar="REF", help="a sound file: the original")
     parser.add_argument("degraded", metavar="DEG", nargs="?", help="a sound file, as long as REF")
     options.mono(parser)
-    parser.add_argument(
-        "--codebooks",
-        type=_counts,
-        metavar="K,K",
-        help="numbers of codebooks (1,4,8,16,32, as far as the model has them)",
-    )
+    counts = "numbers of codebooks (1,4,8,16,32, as far as the model has them)"
+    parser.add_argument("--codebooks", type=_counts, metavar="K,K", help=counts)
     options.model(parser, options.MODELS)
     parser.add_argument("--against", metavar="MODEL", help="a second model, to compare codes with")
     kind = parser.add_mutually_exclusive_group()
@@ -88,7 +83,5 @@ def _print(rows: list[dict[str, Any]], args: argparse.Namespace) -> None:
         out.writerows(rows)
     else:
         widths = [max(len(name), 6) for name in names]
-        print("  ".join(name.rjust(w) for name, w in zip(names, widths, strict=True)))
-        for row in rows:
-            cells = (f"{x:.4g}".rjust(w) for x, w in zip(row.values(), widths, strict=True))
-            print("  ".join(cells))
+        for cells in (names, *([f"{x:.4g}" for x in row.values()] for row in rows)):
+            print("  ".join(cell.rjust(w) for cell, w in zip(cells, widths, strict=True)))

@@ -40,17 +40,18 @@ def run(args: argparse.Namespace, most_seconds: float = _MOST_SECONDS) -> int:
     report = FolderReport(Path(args.output))
     found = report.survey(names, args, mimi, count)
     given_up = threading.Event()
-    with Progress("encode", sum(c.samples for c in found) / mimi.sample_rate) as progress:
+    with Progress("encode", sum(clip.seconds for clip in found)) as progress:
         encoder = BatchEncoder(mimi, count, args.mono, args.force, progress, given_up)
         # The longest come first, so that at the end no thread is long alone.
         batches = list(_batches(found, size, int(most_seconds * mimi.sample_rate)))[::-1]
         in_threads(encoder.encode, batches, jobs, given_up, report.note)
-        speed = report.seconds / progress.elapsed
+        elapsed = progress.elapsed
     report.write_manifest()
+    encoded = [done.clip.seconds for done in report.done if not done.found]
     say(
-        f"{args.output}: {report.encoded} files encoded, {report.found} done before, "
-        f"{report.failed} failed, {others} passed over that are no sound; "
-        f"{report.seconds:.2f} s encoded, {speed:.1f} times as fast as real time"
+        f"{args.output}: {len(encoded)} files encoded, {len(report.done) - len(encoded)} done "
+        f"before, {report.failed} failed, {others} passed over that are no sound; "
+        f"{sum(encoded):.2f} s encoded, {sum(encoded) / elapsed:.1f} times as fast as real time"
     )
     return 1 if report.failed else 0
 
@@ -63,10 +64,8 @@ class FolderReport:
         output.mkdir(parents=True, exist_ok=True)
         for suffix in (".mimi", Path(_MANIFEST).suffix):
             remove_abandoned(output, suffix)
-        self._manifest: dict[str, str] = {}
-        self.encoded = self.found = self.failed = 0
-        self.seconds = 0.0
-        """Of audio encoded."""
+        self.done: list[Done] = []
+        self.failed = 0
 
     def survey(
         self, names: list[Path], args: argparse.Namespace, mimi: Mimi, num_codebooks: int
@@ -81,41 +80,30 @@ class FolderReport:
                     rate, about = file.sample_rate, {"model": args.model}
                     header = Header.for_model(mimi, num_codebooks, rate, about)
             except ValueError as error:
-                self._fail(error)
-                continue
-            target = self._output / name.with_suffix(".mimi")
-            found.append(Clip(source, target, samples, header))
+                self.note([error])
+            else:
+                target = self._output / name.with_suffix(".mimi")
+                found.append(Clip(source, target, samples, header))
         return found
 
     def note(self, outcomes: list[Outcome]) -> None:
-        """Count what has come of a batch."""
+        """Take what has come of a batch; a bad file is named."""
         for outcome in outcomes:
-            if isinstance(outcome, ValueError):
-                self._fail(outcome)
-                continue
-            seconds = outcome.clip.samples / outcome.clip.header.sample_rate
-            if outcome.found:
-                self.found += 1
+            if isinstance(outcome, Done):
+                self.done.append(outcome)
             else:
-                self.encoded += 1
-                self.seconds += seconds
-            self._list(outcome, seconds)
+                self.failed += 1
+                warn(str(outcome))
 
     def write_manifest(self) -> None:
         """List all files that are done, in the order of their names."""
-        lines = [self._manifest[path] for path in sorted(self._manifest)]
+        lines = {}
+        for clip, frames, sha256, _ in self.done:
+            path, seconds = clip.target.relative_to(self._output).as_posix(), clip.seconds
+            facts = {"path": path, "frames": frames, "seconds": seconds, "sha256": sha256}
+            lines[path] = json.dumps(facts, ensure_ascii=False) + "\n"
         with replacing(self._output / _MANIFEST) as beside:
-            beside.write_text("".join(lines))
-
-    def _list(self, done: Done, seconds: float) -> None:
-        path = done.clip.target.relative_to(self._output).as_posix()
-        facts = {"path": path, "frames": done.frames, "seconds": seconds, "sha256": done.sha256}
-        self._manifest[path] = json.dumps(facts, ensure_ascii=False) + "\n"
-
-    def _fail(self, error: ValueError) -> None:
-        """Name a bad file, and pass over it."""
-        self.failed += 1
-        warn(str(error))
+            beside.write_text("".join(lines[path] for path in sorted(lines)))
 
 
 def _check(args: argparse.Namespace) -> tuple[int, int]:
@@ -129,11 +117,8 @@ def _check(args: argparse.Namespace) -> tuple[int, int]:
             f"{args.input} is a folder, so its codes go to one, and {args.output} is none. Give "
             "-o the folder to create."
         )
-    size, jobs = args.batch_size, args.jobs
-    if size is None:
-        size = device.batch_size()
-    if jobs is None:
-        jobs = min(device.most_threads(), cores())
+    size = device.batch_size() if args.batch_size is None else args.batch_size
+    jobs = min(device.most_threads(), cores()) if args.jobs is None else args.jobs
     if size < 1:
         raise ValueError(f"--batch-size is {size}; a batch has at least one file. Give 1 or more.")
     if jobs < 1:

@@ -22,17 +22,9 @@ from . import code_io, sound_io
 _COUNTERS = (".cluster_usage", ".initialized", "._initialized")
 
 
-MORE = ""
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Define what it takes."""
-    parser.add_argument(
-        "what",
-        metavar="FILE|MODEL",
-        help="a file, - for stdin (.mimi or sound), a folder, a Hub id such as kyutai/mimi, or "
-        "tiny",
-    )
+    what = "a file, - for stdin (.mimi or sound), a folder, a Hub id such as kyutai/mimi, or tiny"
+    parser.add_argument("what", metavar="FILE|MODEL", help=what)
 
 
 def run(args: argparse.Namespace) -> int:

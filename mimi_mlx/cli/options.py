@@ -63,8 +63,3 @@ def output(
         "-o", "--output", metavar=metavar, help=help, default=default, required=default is None
     )
     force(parser, metavar)
-
-
-def device(parser: argparse.ArgumentParser, help: str) -> None:
-    """``--device``, for :func:`model.ops.device.named`."""
-    parser.add_argument("--device", choices=("cpu", "gpu"), help=help)

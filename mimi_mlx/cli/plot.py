@@ -15,7 +15,6 @@ MORE = "Needs matplotlib: pip install 'mimi_mlx[plot]'."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Define what it takes."""
     parser.add_argument("input", metavar="IN", help="a sound file")
     options.mono(parser)
     options.output(parser, "OUT", "a .png file to write")

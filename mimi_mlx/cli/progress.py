@@ -18,8 +18,7 @@ class Progress:
 
     def __init__(self, what: str, seconds: float | None):
         self._what, self._seconds = what, seconds
-        self.done = 0.0
-        """Seconds of audio done."""
+        self.done = 0.0  # seconds of audio done
         self._lock = threading.Lock()
 
     def __enter__(self) -> "Progress":

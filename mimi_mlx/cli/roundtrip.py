@@ -14,7 +14,6 @@ MORE = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Define what it takes."""
     options.sound_input(parser, f"{options.SOUND}, or - for stdin")
     options.raw(parser, "- at either end is samples without a header, not a sound file")
     options.output(parser, "OUT", f"{options.WRITTEN}; - is stdout, as WAV")
@@ -26,7 +25,6 @@ def run(args: argparse.Namespace) -> None:
     """Encode and decode sound; the result has its rate and its number of samples."""
     sound_io.check_output(args.output, args.force)
     sound_io.check_raw(args.raw, args.input, args.output)
-    sound_io.check_sample_rate(args)
     with sound_io.reading(args) as source:
         mimi = Mimi.from_pretrained(args.model)
         count = validation.num_codebooks(args.num_codebooks, mimi.config)

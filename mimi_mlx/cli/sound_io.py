@@ -29,12 +29,7 @@ def check_raw(raw: str | None, *ends: str) -> None:
         )
 
 
-def check_sample_rate(args: argparse.Namespace) -> None:
-    """``--sample-rate`` is there if the input needs it, and only then.
-
-    Raises:
-        ValueError: It is not, or is out of range.
-    """
+def _check_sample_rate(args: argparse.Namespace) -> None:
     raw, rate = args.raw and args.input == PIPE, args.sample_rate
     if raw and rate is None:
         raise ValueError(
@@ -70,16 +65,21 @@ def seconds(source: SoundReader) -> float | None:
 
 @contextlib.contextmanager
 def reading(args: argparse.Namespace) -> Iterator[SoundReader]:
-    """The blocks of ``args.input``."""
-    with contextlib.ExitStack() as stack:
-        if args.input != PIPE:
-            source: SoundReader = FileReader(args.input, args.mono)
-        elif args.raw:
-            source = RawReader(stdin(), args.raw, args.sample_rate)
-        else:
-            source = FileReader(stack.enter_context(buffered_stdin()), args.mono)
-        stack.enter_context(source)
-        yield source
+    """The blocks of ``args.input``.
+
+    Raises:
+        ValueError: ``--sample-rate`` is not there and the input needs it, or the other way round.
+    """
+    _check_sample_rate(args)
+    if args.input != PIPE:
+        with FileReader(args.input, args.mono) as source:
+            yield source
+    elif args.raw:
+        with stdin() as pipe:
+            yield RawReader(pipe, args.raw, args.sample_rate)
+    else:
+        with buffered_stdin() as file, FileReader(file, args.mono) as source:
+            yield source
 
 
 @contextlib.contextmanager

@@ -12,12 +12,13 @@ import numpy as np
 from ..audio.reader import SoundReader
 from ..audio.resampler import Resampler, pieces, resampled
 from ..audio.writer import SoundWriter
+from ..codefile import Writer
 from ..files import PIPE
 from ..mimi import Mimi
-from .code_io import CodeReader, CodeWriter
+from .code_io import CodeReader
 
+# Frames at once, between two moves of the bar: 10 s of audio, in steps of the best length.
 BLOCK = 128
-"""Frames at once, between two moves of the bar: 10 s of audio, in steps of the best length."""
 
 Advance = Callable[[float], None]
 
@@ -35,7 +36,7 @@ def encode(
     source: SoundReader,
     num_codebooks: int,
     at_once: int,
-    writer: CodeWriter,
+    writer: Writer,
     advance: Advance,
 ) -> int:
     """Encode all of a source, and close the writer."""
@@ -87,7 +88,6 @@ class TailBuffer:
 
     def __init__(self) -> None:
         self._waiting = np.zeros(0, np.float32)
-        self._given = 0
 
     def begin(self, writer: SoundWriter) -> None:
         """Where samples go."""
@@ -96,23 +96,19 @@ class TailBuffer:
     def push(self, pcm: np.ndarray, frame_size: int) -> None:
         """Take samples ``[T]`` of whole frames."""
         self.release()
-        self._give(pcm[:-frame_size])
+        self._writer.write(pcm[:-frame_size])
         self._waiting = pcm[-frame_size:]
 
     def release(self) -> None:
         """Give what is held back."""
         if self._waiting.size:
-            self._give(self._waiting)
+            self._writer.write(self._waiting)
             self._waiting = self._waiting[:0]
 
-    def finish(self, samples: int) -> None:
-        """The clip ends here, and has so many samples."""
-        self._waiting = self._waiting[: max(0, samples - self._given)]
+    def finish(self, missing: int) -> None:
+        """The clip ended so many samples before its last frame does."""
+        self._waiting = self._waiting[: max(0, len(self._waiting) - missing)]
         self.release()
-
-    def _give(self, pcm: np.ndarray) -> None:
-        self._writer.write(pcm)
-        self._given += len(pcm)
 
 
 def decode(
@@ -136,5 +132,5 @@ def decode(
         raise ValueError(
             "the codes have no frames; there is nothing to decode. Encode the clip again."
         )
-    buffer.finish(source.samples)
+    buffer.finish(frames * mimi.frame_size - source.samples)
     return frames

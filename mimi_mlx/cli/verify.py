@@ -15,11 +15,10 @@ MORE = "Exit code 0 if all checks pass, 1 if one fails."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Define what it takes."""
     parser.add_argument(
         "model", metavar="MODEL", nargs="?", default="tiny", help=f"{options.MODELS} (tiny)"
     )
-    options.device(parser, "instead of MLX's default")
+    parser.add_argument("--device", choices=("cpu", "gpu"), help="instead of MLX's default")
     parser.add_argument("--hub", action="store_true", help="and kyutai/mimi's published figures")
     parser.add_argument("--json", action="store_true", help="for a report of a bug")
 
@@ -50,12 +49,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _table(checks: list[verify.Check]) -> list[str]:
     rows = [("", "", "must be", "")]
-    rows += [(c.name, c.figure, c.must, _verdict(c)) for c in checks]
+    for c in checks:
+        verdict = "pass" if c.passed else "FAIL"
+        rows.append((c.name, c.figure, c.must, verdict if c.must else "-"))
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
     return ["  ".join(x.ljust(w) for x, w in zip(r, widths, strict=True)).rstrip() for r in rows]
-
-
-def _verdict(check: verify.Check) -> str:
-    if not check.must:
-        return "-"
-    return "pass" if check.passed else "FAIL"

@@ -9,6 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import save
@@ -19,22 +20,15 @@ from .reader import check_count
 
 # What numpy raises for files that are damaged, or promise more than there is memory for.
 _UNREADABLE = (
-    ValueError,
-    OSError,
-    EOFError,
-    MemoryError,
-    RuntimeError,
-    tokenize.TokenError,
-    zipfile.BadZipFile,
-    zlib.error,
+    *(ValueError, OSError, EOFError, MemoryError, RuntimeError),
+    *(tokenize.TokenError, zipfile.BadZipFile, zlib.error),
 )
 
 _NUMBERS = ("samples", "sample_rate", "source_rate", "source_samples")
 _WORDS = ("fingerprint", "model")
 _METADATA = ("model", "source_samples")  # what a header has no field for
 
-Facts = dict[str, str]
-"""What a file says of its codes, in words."""
+Facts = dict[str, str]  # what a file says of its codes, in words
 
 
 def write(path: str | Path, clip: CodeFile) -> None:
@@ -76,45 +70,42 @@ def read(path: str | Path, num_codebooks: int | None = None) -> CodeFile:
     if not path.is_file():
         raise ValueError(f"{path} is no file; codes come from one. Check the path.")
     stored, facts = FORMATS[path.suffix.lower()][0](path)
-    numbers = _numbers(path, facts)
+    said = _with_numbers(path, facts)
     codes = stored[None] if stored.ndim == 2 else stored
     if codes.ndim != 3 or codes.shape[0] != 1 or 0 in codes.shape or codes.dtype.kind not in "iu":
         raise ValueError(
             f"{path} has {stored.dtype} {list(stored.shape)}; the codes of a clip are "
             "integers [1, K, F] or [K, F]. Check which array was saved."
         )
-    header = _header(path, codes.shape, numbers, facts)
+    try:
+        header = Header(
+            codes.shape[1],
+            sample_rate=said.get("sample_rate", Header.sample_rate),
+            frames=codes.shape[2],
+            samples=said.get("samples"),
+            source_rate=said.get("source_rate"),
+            fingerprint=said.get("fingerprint"),
+            metadata={key: said[key] for key in _METADATA if key in said},
+        )
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
     count = check_count(num_codebooks, header.num_codebooks, str(path))
     whole = codes.shape[2] * header.frame_size
     samples = whole if header.samples is None else header.samples
     return CodeFile(codes[:, :count].astype(np.int32), samples, header, None)
 
 
-def _numbers(path: Path, facts: Facts) -> dict[str, int]:
-    found = {key: facts[key] for key in _NUMBERS if key in facts}
-    for key, value in found.items():
+def _with_numbers(path: Path, facts: Facts) -> dict[str, Any]:
+    """What a file says, numbers as such."""
+    said: dict[str, Any] = dict(facts)
+    for key in (key for key in _NUMBERS if key in facts):
+        value = facts[key]
         if not value.isascii() or not value.isdigit():
             raise ValueError(
                 f"{path} has {value!r} for {key}; it must be a whole number. Encode the clip again."
             )
-    return {key: int(value) for key, value in found.items()}
-
-
-def _header(path: Path, shape: tuple[int, ...], numbers: dict[str, int], facts: Facts) -> Header:
-    """What a file says of codes ``[1, K, F]``; what has no place in a header is left out."""
-    said = {**facts, **numbers}.items()
-    try:
-        return Header(
-            shape[1],
-            sample_rate=numbers.get("sample_rate", Header.sample_rate),
-            frames=shape[2],
-            samples=numbers.get("samples"),
-            source_rate=numbers.get("source_rate"),
-            fingerprint=facts.get("fingerprint"),
-            metadata={key: value for key, value in said if key in _METADATA},
-        )
-    except ValueError as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
+        said[key] = int(value)
+    return said
 
 
 def _write_safetensors(path: Path, codes: np.ndarray, facts: Facts) -> None:

@@ -7,7 +7,7 @@ import struct
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from .bitpack import frame_bytes
 
@@ -91,15 +91,10 @@ class Header:
         metadata: Mapping[str, Any] | None = None,
     ) -> "Header":
         """The header of a file with a model's codes; ``num_codebooks`` None means all."""
-        return cls(
-            mimi.num_codebooks if num_codebooks is None else num_codebooks,
-            mimi.config.bits_per_code,
-            mimi.sample_rate,
-            mimi.frame_size,
-            source_rate=source_rate,
-            fingerprint=mimi.fingerprint,
-            metadata=metadata or {},
-        )
+        count = mimi.num_codebooks if num_codebooks is None else num_codebooks
+        kind = count, mimi.config.bits_per_code, mimi.sample_rate, mimi.frame_size
+        mark = mimi.fingerprint
+        return cls(*kind, source_rate=source_rate, fingerprint=mark, metadata=metadata or {})
 
     @property
     def frame_bytes(self) -> int:
@@ -131,14 +126,6 @@ class Header:
             )
 
 
-class Head(NamedTuple):
-    """What the 64 bytes of a header say. The metadata is still to come."""
-
-    header: Header
-    metadata_size: int
-    metadata_crc: int
-
-
 def pack(header: Header) -> bytes:
     """The 64 bytes of a header, then its metadata.
 
@@ -147,26 +134,16 @@ def pack(header: Header) -> bytes:
     """
     metadata = _pack_metadata(header.metadata)
     counts = (_UNKNOWN if n is None else n for n in (header.frames, header.samples))
-    head = struct.pack(
-        _FORMAT,
-        MAGIC,
-        VERSION,
-        header.num_codebooks,
-        header.bits_per_code,
-        0,
-        header.sample_rate,
-        header.frame_size,
-        *counts,
-        header.source_rate or 0,
-        len(metadata),
-        bytes.fromhex(header.fingerprint or "0" * 16),
-        zlib.crc32(metadata),
-    )
-    return sealed(head) + metadata
+    kind = header.num_codebooks, header.bits_per_code, 0, header.sample_rate, header.frame_size
+    mark = bytes.fromhex(header.fingerprint or "0" * 16)
+    about = header.source_rate or 0, len(metadata), mark, zlib.crc32(metadata)
+    return sealed(struct.pack(_FORMAT, MAGIC, VERSION, *kind, *counts, *about)) + metadata
 
 
-def unpack(head: bytes) -> Head | None:
+def unpack(head: bytes) -> tuple[Header, int, int] | None:
     """What 64 bytes that begin with the magic say, or None if they are damaged.
+
+    The metadata is still to come: its size and its CRC follow the header.
 
     Raises:
         ValueError: They are not damaged, but of another version, or out of range.
@@ -186,7 +163,7 @@ def unpack(head: bytes) -> Head | None:
     frames, samples = (None if n == _UNKNOWN else n for n in counts)
     maker = mark.hex() if any(mark) else None
     header = Header(codebooks, bits, rate, size, frames, samples, source or None, maker)
-    return Head(header, length, crc)
+    return header, length, crc
 
 
 def with_counts(head: bytes, frames: int | None, samples: int | None) -> bytes:
@@ -200,15 +177,15 @@ def identity(head: bytes) -> int:
     return seal(with_counts(head, None, None))
 
 
-def with_metadata(head: Head, data: bytes) -> Header | None:
+def with_metadata(header: Header, data: bytes, crc: int) -> Header | None:
     """The header with the metadata that followed it, or None if that is damaged."""
-    if zlib.crc32(data) != head.metadata_crc:
+    if zlib.crc32(data) != crc:
         return None
     try:
         metadata = json.loads(data) if data else {}
     except (ValueError, RecursionError):
         return None
-    return replace(head.header, metadata=metadata) if isinstance(metadata, dict) else None
+    return replace(header, metadata=metadata) if isinstance(metadata, dict) else None
 
 
 def _pack_metadata(metadata: Mapping[str, Any]) -> bytes:

@@ -12,6 +12,8 @@ from .header import Header
 from .records import SIZE, Block, End
 from .scanner import Scanner
 
+_JOINED = "it is joined from several recordings"
+
 File = str | os.PathLike[str] | IO[bytes]
 
 
@@ -40,7 +42,13 @@ class Reader:
         self._own: IO[bytes] | None = None
         if isinstance(file, (str, os.PathLike)):
             self._name = str(file)
-            file = self._own = _open(file)
+            try:
+                file = self._own = open(file, "rb")  # noqa: SIM115
+            except OSError as error:
+                raise ValueError(
+                    f"{file} cannot be opened ({error.strerror}); codes come from a .mimi file. "
+                    "Check the path."
+                ) from error
         else:
             name = getattr(file, "name", None)  # of a pipe it is a number
             self._name = "the stream" if name is None or isinstance(name, int) else str(name)
@@ -53,12 +61,10 @@ class Reader:
         """Frames read so far."""
         self.position = 0
         """The number of the next frame: all that were read, and all that were lost between."""
-        self.good_end = 0
-        """The offset in bytes of the end of the last good block, or of the header."""
-        self.chain: int | None = None
-        """What the next record must give as its ``previous``; None is unknown."""
+        self.good_end = 0  # the offset in bytes of the end of the last good block, or the header
+        self.chain: int | None = None  # the next record's ``previous``; None is unknown
+        # Then ``header`` has what blocks tell, and else what every published Mimi has.
         self.header_damaged = False
-        """Then ``header`` has what blocks tell, and else what every published Mimi has."""
         try:
             self._begin()
             self.num_codebooks = check_count(num_codebooks, self.header.num_codebooks, self._name)
@@ -78,10 +84,27 @@ class Reader:
             self._own.close()
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        while found := self._next():
-            block, payload = found
-            self._accept(block)
-            yield bitpack.unpack(payload, block.frames, block.bits_per_code, self.num_codebooks)
+        while not self.ended and (found := self._ahead or self._scanner.next()):
+            record, payload = found
+            self._ahead = None
+            first = record.frames if isinstance(record, End) else record.first
+            if first < self.position and isinstance(record, Block):  # it goes back
+                self._scanner.skipped += SIZE + len(payload)
+                continue
+            # A record that goes on where the one before ended must know that one.
+            joined = first == self.position and self.chain not in (None, record.previous)
+            if joined and _JOINED not in self._facts:
+                self._facts.append(_JOINED)
+            if isinstance(record, End):
+                self._end = record
+                return
+            if first > self.position and self._first_lost is None:
+                self._first_lost = self.position
+            self.chain = record.crc
+            self.frames += record.frames
+            self.position = first + record.frames
+            self.good_end = self._scanner.offset
+            yield bitpack.unpack(payload, record.frames, record.bits_per_code, self.num_codebooks)
 
     @property
     def ended(self) -> bool:
@@ -107,13 +130,17 @@ class Reader:
         stray = self._scanner.skipped + (0 if self.ended else self._scanner.waiting)
         if stray:
             facts.append(f"{stray} bytes are in no good block")
-        total = max(self.position, self._counts()[-1][0])
+        size, counts = self.header.frame_size, self._counts()
+        total = max(self.position, counts[-1][0])
         if total > self.frames:
             first = self.position if self._first_lost is None else self._first_lost
             facts.append(f"{total - self.frames} frames are lost, the first is number {first}")
         if not self.ended:
             facts.append("it has no end: it was cut off, or is still being written")
-        elif self._counts_disagree():
+        elif len(set(counts[1:])) > 1 or any(
+            frames < self.position or not 0 <= frames * size - samples < size
+            for frames, samples in counts[1:]
+        ):
             facts.append("its counts contradict each other")
         return f"{self._name} is damaged: {'; '.join(facts)}" if facts else None
 
@@ -135,22 +162,19 @@ class Reader:
         if found is None:
             self._begin_without_header()
             return
-        self.header = found.header
+        self.header, metadata_size, metadata_crc = found
         self.chain = headers.identity(head)
         self._scanner.take(headers.SIZE)
         self._scanner.kind = (self.header.num_codebooks, self.header.bits_per_code)
-        self._begin_metadata(found)
-        self.good_end = self._scanner.offset
-
-    def _begin_metadata(self, head: headers.Head) -> None:
-        self._scanner.fill(head.metadata_size)
-        data = self._scanner.peek(head.metadata_size)
-        header = headers.with_metadata(head, data)
+        self._scanner.fill(metadata_size)
+        data = self._scanner.peek(metadata_size)
+        header = headers.with_metadata(self.header, data, metadata_crc)
         if header:
             self.header = header
             self._scanner.take(len(data))
         else:  # skipped on the way to the first block
             self._facts.append("its metadata is damaged")
+        self.good_end = self._scanner.offset
 
     def _begin_without_header(self) -> None:
         block, payload = self._scanner.next() or (None, b"")
@@ -167,39 +191,6 @@ class Reader:
             f"{self.header.sample_rate} Hz"
         )
 
-    def _next(self) -> tuple[Block, bytes] | None:
-        """The next good block that does not go back, or None where the file ends for now."""
-        while not self.ended:
-            found = self._ahead or self._scanner.next()
-            self._ahead = None
-            if found is None:
-                return None
-            record, payload = found
-            if isinstance(record, End):
-                self._end = record
-                self._check_chain(record.frames, record.previous)
-            elif record.first >= self.position:
-                return record, payload
-            else:
-                self._scanner.skipped += SIZE + len(payload)
-        return None
-
-    def _accept(self, block: Block) -> None:
-        self._check_chain(block.first, block.previous)
-        if block.first > self.position and self._first_lost is None:
-            self._first_lost = self.position
-        self.chain = block.crc
-        self.frames += block.frames
-        self.position = block.first + block.frames
-        self.good_end = self._scanner.offset
-
-    def _check_chain(self, first: int, previous: int) -> None:
-        """A record that goes on where the one before ended must know that one."""
-        fact = "it is joined from several recordings"
-        joined = first == self.position and self.chain not in (None, previous)
-        if joined and fact not in self._facts:
-            self._facts.append(fact)
-
     def _counts(self) -> list[tuple[int, int]]:
         """Frames and samples as the header and the end give them, the best last."""
         counts = [(0, 0)]
@@ -207,14 +198,6 @@ class Reader:
             if said and said.frames is not None and said.samples is not None:
                 counts.append((said.frames, said.samples))
         return counts
-
-    def _counts_disagree(self) -> bool:
-        size = self.header.frame_size
-        counts = self._counts()[1:]
-        return len(set(counts)) > 1 or any(
-            frames < self.position or not 0 <= frames * size - samples < size
-            for frames, samples in counts
-        )
 
 
 def check_count(asked: int | None, held: int, name: str) -> int:
@@ -226,13 +209,3 @@ def check_count(asked: int | None, held: int, name: str) -> int:
     if asked is not None and (int(asked) != asked or not 1 <= asked <= held):
         raise ValueError(f"num_codebooks is {asked!r}; {name} holds {held}. Choose 1 to {held}.")
     return held if asked is None else int(asked)
-
-
-def _open(path: str | os.PathLike[str]) -> IO[bytes]:
-    try:
-        return open(path, "rb")
-    except OSError as error:
-        raise ValueError(
-            f"{path} cannot be opened ({error.strerror}); codes come from a .mimi file. "
-            "Check the path."
-        ) from error

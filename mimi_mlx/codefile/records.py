@@ -3,7 +3,6 @@
 import re
 import struct
 import zlib
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from .bitpack import frame_bytes
@@ -26,16 +25,13 @@ _END_FORMAT = "<4sQQI"
 class Block(NamedTuple):
     """The record in front of a block's packed codes."""
 
-    first: int
-    """The number of its first frame."""
+    first: int  # the number of its first frame
     frames: int
     num_codebooks: int
     bits_per_code: int
-    previous: int
-    """The CRC of the record before it; the first block's is ``header.identity``."""
+    previous: int  # the CRC of the record before it; the first block's is ``header.identity``
     payload_crc: int
-    crc: int
-    """Of this record."""
+    crc: int  # of this record
 
     @property
     def payload_size(self) -> int:
@@ -70,30 +66,11 @@ def unpack(record: bytes) -> Block | End | None:
     return block if good else None
 
 
-def pack_blocks(
-    packed: bytes, header: Header, first: int, block_frames: int, previous: int
-) -> Iterator[bytes]:
-    """The bytes of blocks of at most ``block_frames`` frames each.
-
-    Args:
-        packed: Any number of packed frames.
-        header: What the file says of its codes.
-        first: The number of the first frame.
-        block_frames: Frames in each block but the last.
-        previous: The CRC of the record before them.
-    """
-    step = block_frames * header.frame_bytes
-    for start in range(0, len(packed), step):
-        payload = packed[start : start + step]
-        frames = len(payload) // header.frame_bytes
-        kind = (header.num_codebooks, header.bits_per_code)
-        record = struct.pack(
-            _BLOCK_FORMAT, _BLOCK, first, frames, *kind, previous, zlib.crc32(payload)
-        )
-        record = sealed(record)
-        yield record + payload
-        previous = seal(record)
-        first += frames
+def pack_block(payload: bytes, header: Header, first: int, previous: int) -> bytes:
+    """The bytes of a block, packed frames from ``first`` on; ``previous`` is the last CRC."""
+    kind = (len(payload) // header.frame_bytes, header.num_codebooks, header.bits_per_code)
+    record = struct.pack(_BLOCK_FORMAT, _BLOCK, first, *kind, previous, zlib.crc32(payload))
+    return sealed(record) + payload
 
 
 def pack_end(frames: int, samples: int, previous: int) -> bytes:

@@ -12,12 +12,10 @@ class Scanner:
     def __init__(self, file: IO[bytes]):
         self._file = file
         self._buffer = bytearray()
+        # Codebooks and bits a code that blocks must have; None lets any pass.
         self.kind: tuple[int, int] | None = None
-        """Codebooks and bits a code that blocks must have; None lets any pass."""
-        self.offset = 0
-        """Bytes taken so far."""
-        self.skipped = 0
-        """Those of them that were in no good record."""
+        self.offset = 0  # bytes taken so far
+        self.skipped = 0  # those of them that were in no good record
 
     @property
     def waiting(self) -> int:

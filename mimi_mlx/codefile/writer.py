@@ -42,11 +42,7 @@ class Writer:
     """
 
     def __init__(
-        self,
-        file: File,
-        header: Header,
-        append: bool = False,
-        block_frames: int = BLOCK_FRAMES,
+        self, file: File, header: Header, append: bool = False, block_frames: int = BLOCK_FRAMES
     ):
         self._owned = isinstance(file, (str, os.PathLike))
         if append and not self._owned:
@@ -55,10 +51,10 @@ class Writer:
         self._header = replace(header, frames=None, samples=None)
         self._pending = bytearray()  # packed frames of the next block
         self._closed = False
-        self._head = b""  # the first 64 bytes of the file
-        self.frames = 0
-        """Frames so far, in the file and waiting to be."""
+        self.frames: int = 0  # so far, in the file and waiting to be
         head = headers.pack(self._header)
+        self._head = head[: headers.SIZE]  # as it is in the file
+        self._previous = headers.identity(self._head)  # the CRC of the last record
         goes_on = False
         if isinstance(file, (str, os.PathLike)):
             goes_on = append and os.path.exists(file) and os.path.getsize(file) > 0
@@ -70,7 +66,7 @@ class Writer:
             if goes_on:
                 self._resume(str(file))
             else:
-                self._begin(head)
+                put(self._file, head)
         except BaseException:
             self._release()
             raise
@@ -95,12 +91,12 @@ class Writer:
                 K codebooks, or the file is closed or full.
         """
         self._take(codes)
-        for block in self._blocks(self._waiting - self._waiting % self._block_frames):
+        for block in self._blocks(self._block_frames):
             put(self._file, block)
 
     def flush(self) -> None:
         """Hand all frames to the system now, as a block of their own."""
-        for block in self._blocks(self._waiting):
+        for block in self._blocks(1):
             put(self._file, block)
 
     def close(self, samples: int | None = None, last: Any = None) -> None:
@@ -119,21 +115,24 @@ class Writer:
             return
         if last is not None:
             self._take(last)
-        samples = _check_samples(samples, self.frames, self._header)
+        whole = self.frames * self._header.frame_size
+        least = max(0, whole - self._header.frame_size + 1)
+        samples = whole if samples is None else samples
+        if int(samples) != samples or not least <= samples <= whole:
+            raise ValueError(
+                f"samples is {samples!r}; {self.frames} frames hold {least} to {whole}. Give the "
+                "samples that were encoded."
+            )
+        counts = self.frames, int(samples)
         try:
-            blocks = b"".join(self._blocks(self._waiting))
-            put(self._file, blocks + records.pack_end(self.frames, samples, self._previous))
-            self._head = headers.with_counts(self._head, self.frames, samples)
+            blocks = b"".join(self._blocks(1))
+            put(self._file, blocks + records.pack_end(*counts, self._previous))
+            self._head = headers.with_counts(self._head, *counts)
             if self._owned and self._file.seekable():
                 self._file.seek(0)
                 put(self._file, self._head)
         finally:
             self._release()
-
-    def _begin(self, head: bytes) -> None:
-        self._head = head[: headers.SIZE]
-        self._previous: int = headers.identity(self._head)
-        put(self._file, head)
 
     def _resume(self, name: str) -> None:
         """Take the end off a file and its counts, and go on after its last good block."""
@@ -181,16 +180,15 @@ class Writer:
         """Frames that wait."""
         return len(self._pending) // self._header.frame_bytes
 
-    def _blocks(self, frames: int) -> Iterator[bytes]:
-        """The first ``frames`` of those that wait, as blocks: each is written before the next."""
-        data = bytes(self._pending[: frames * self._header.frame_bytes])
-        first = self.frames - self._waiting
-        for block in records.pack_blocks(
-            data, self._header, first, self._block_frames, self._previous
-        ):
+    def _blocks(self, least: int) -> Iterator[bytes]:
+        """Blocks, while at least so many frames wait: each is written before the next."""
+        while self._waiting >= least:
+            payload = bytes(self._pending[: self._block_frames * self._header.frame_bytes])
+            first = self.frames - self._waiting
+            block = records.pack_block(payload, self._header, first, self._previous)
             yield block
             self._previous = headers.seal(block[: records.SIZE])
-            del self._pending[: len(block) - records.SIZE]
+            del self._pending[: len(payload)]
 
     def _release(self) -> None:
         self._closed = True
@@ -235,16 +233,3 @@ def _check_codes(codes: Any, header: Header) -> np.ndarray:
             "frames of -1, or give the header more bits."
         )
     return values
-
-
-def _check_samples(samples: int | None, frames: int, header: Header) -> int:
-    whole = frames * header.frame_size
-    if samples is None:
-        return whole
-    least = max(0, whole - header.frame_size + 1)
-    if int(samples) != samples or not least <= samples <= whole:
-        raise ValueError(
-            f"samples is {samples!r}; {frames} frames hold {least} to {whole}. Give the samples "
-            "that were encoded."
-        )
-    return int(samples)

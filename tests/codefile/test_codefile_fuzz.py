@@ -173,11 +173,11 @@ def test_metadata_that_is_no_json_object(base, metadata):
 
 def test_blocks_out_of_their_limits_are_not_read(base):
     """One larger than readers hold, one of more bits; their CRCs are right."""
-    large = next(records.pack_blocks(bytes(65538), Header(2), 0, 65538, 0))
+    large = records.pack_block(bytes(65538), Header(2), 0, 0)
     result = damaged(base.data[:_FIRST] + large + base.data[_FIRST:])
     np.testing.assert_array_equal(result.codes[0], base.codes)
     assert f"{SIZE + 65538} bytes are in no good block" in result.damage
-    wide = bytearray(next(records.pack_blocks(bytes(5), Header(2, 16), 0, 1, 0))[:-5])
+    wide = bytearray(records.pack_block(bytes(5), Header(2, 16), 0, 0)[:-5])
     wide[15], payload = 17, bytes(5)
     wide[20:24] = struct.pack("<I", zlib.crc32(payload))
     with pytest.raises(ValueError, match="no good block"):

@@ -206,7 +206,7 @@ def test_appending_drops_what_is_behind_the_end(tmp_path):
 
 def test_a_file_holds_2_to_the_40_frames(tmp_path):
     path, header = tmp_path / "a.mimi", Header(8)
-    block = next(codefile.records.pack_blocks(bytes(33), header, 2**40 - 4, 3, 0))
+    block = codefile.records.pack_block(bytes(33), header, 2**40 - 4, 0)
     path.write_bytes(codefile.header.pack(header) + block)
     with Writer(path, header, append=True) as writer:
         writer.write(some_codes(8, 1))
@@ -222,7 +222,7 @@ def test_flags_of_later_writers_are_kept(tmp_path):
     head = codefile.header.sealed(head[:12] + flags + head[16:60])
     packed = bitpack.pack(codes[:, :3], 11)
     previous = codefile.header.identity(head)
-    path.write_bytes(head + next(codefile.records.pack_blocks(packed, header, 0, 3, previous)))
+    path.write_bytes(head + codefile.records.pack_block(packed, header, 0, previous))
     with Writer(path, header, append=True) as writer:
         writer.write(codes[:, 3:])
     assert path.read_bytes()[12:16] == flags
