@@ -3,6 +3,7 @@
 import mlx.core as mx
 import numpy as np
 import pytest
+from products import assert_close, noise
 
 from mimi_mlx.model.ops import device
 from mimi_mlx.model.ops.codebooks import Codebooks
@@ -12,15 +13,6 @@ from mimi_mlx.model.ops.codebooks import Codebooks
 def without_gpu(monkeypatch):
     """As a CPU does it, whatever this machine has."""
     monkeypatch.setattr(device, "is_gpu", lambda: False)
-
-
-def noise(*shape: int) -> mx.array:
-    return mx.array(np.random.default_rng(len(shape)).standard_normal(shape, np.float32))
-
-
-def assert_close(found: mx.array, expected: np.ndarray) -> None:
-    assert found.shape == expected.shape
-    assert np.abs(np.array(found) - expected).max() < 8e-6 * np.abs(expected).max()
 
 
 @pytest.mark.parametrize("rows", [1, 3])
