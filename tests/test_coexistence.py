@@ -10,6 +10,7 @@ import threading
 import mlx.core as mx
 import numpy as np
 import pytest
+from children import codes_of_silence
 
 from mimi_mlx import Mimi
 
@@ -231,10 +232,6 @@ def test_no_growth_when_loaded_used_and_dropped(loads):
     assert set(held) == {0}
 
 
-def codes_of_silence(queue) -> None:
-    queue.put(np.array(Mimi.from_pretrained("tiny").encode(np.zeros(1920, np.float32))))
-
-
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
 def test_children_of_a_process_that_uses_a_model(tiny, method):
     """A forked child could not: it has MLX's memory without MLX's threads, and waits for ever."""
@@ -253,11 +250,11 @@ def test_a_fork_after_import_alone():
     found = run("""
         import json, os, warnings
         import numpy as np
-        import mimi_mlx
+        from mimi_mlx import Mimi
 
         warnings.simplefilter("ignore")  # OpenBLAS has threads, and is ready for this
         if os.fork() == 0:
-            codes = mimi_mlx.Mimi.from_pretrained("tiny").encode(np.zeros(1920, np.float32))
+            codes = Mimi.from_pretrained("tiny").encode(np.zeros(1920, np.float32))
             print(json.dumps(codes.shape), flush=True)
             os._exit(0)
         os.wait()
