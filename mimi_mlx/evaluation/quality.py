@@ -51,7 +51,7 @@ def row_of(reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> dic
         "STFT": metrics.stft_distance(reference, degraded),
     }
     if importlib.util.find_spec("pesq"):
-        import pesq
+        import pesq  # pyright: ignore[reportMissingImports]  # of an extra
 
         # Wide-band PESQ (ITU-T P.862.2), which is defined at 16 kHz; NaN if it finds no utterance.
         both = (x.astype(np.float32) for x in (reference, degraded))
@@ -59,7 +59,7 @@ def row_of(reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> dic
         on_error = pesq.PesqError.RETURN_VALUES
         row["PESQ"] = float(pesq.pesq(16000, *wide, mode="wb", on_error=on_error))
     if importlib.util.find_spec("pystoi"):
-        import pystoi
+        import pystoi  # pyright: ignore[reportMissingImports]  # of an extra
 
         row["STOI"] = float(pystoi.stoi(reference, degraded, sample_rate))
     return row
