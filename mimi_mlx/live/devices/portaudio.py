@@ -29,7 +29,7 @@ class PortAudio:
     @functools.cached_property
     def _sd(self) -> Any:
         try:
-            import sounddevice
+            import sounddevice  # pyright: ignore[reportMissingImports]  # of an extra
         except ImportError as error:
             raise ValueError(
                 "the live codec needs sounddevice, which is missing. pip install 'mimi_mlx[mic]'"
