@@ -13,9 +13,7 @@ from .checkpoint.load import load
 from .model.codec import Codec, DecoderState, EncoderState, Only
 from .model.config import MimiConfig
 from .streaming import streams, validation
-from .streaming.runner import Half, Runner
-
-Array = mx.array | np.ndarray
+from .streaming.runner import Array, Half, Runner
 
 
 class Mimi:

@@ -3,13 +3,12 @@
 from typing import Literal
 
 import mlx.core as mx
-import numpy as np
 
 from ..mimi import Mimi
 from ..streaming import validation
+from ..streaming.runner import Array
 from ..streaming.streams import DecoderStream, EncoderStream
 
-Array = mx.array | np.ndarray
 HalfName = Literal["encoder", "decoder"]
 
 
@@ -35,17 +34,20 @@ class Steps:
 
     def encode(self, pcm: Array) -> mx.array:
         """The next samples ``[B, 1, T]`` to codes ``[B, K, F]`` of what they complete."""
-        pcm = validation.pcm(pcm)
-        begin = self.mimi.encoder_stream
-        stream = self._streams.get("encoder") or begin(pcm.shape[0], self.num_codebooks)
+        stream = self._streams.get("encoder")
+        if stream is None:
+            rows = validation.pcm(pcm).shape[0]
+            stream = self.mimi.encoder_stream(rows, self.num_codebooks)
         codes = stream.push(pcm)
         self._streams["encoder"] = stream
         return codes
 
     def decode(self, codes: Array) -> mx.array:
         """The next codes ``[B, K, F]`` to samples ``[B, 1, 1920 F]``."""
-        codes = validation.codes(codes, self.mimi.config)
-        stream = self._streams.get("decoder") or self.mimi.decoder_stream(codes.shape[0])
+        stream = self._streams.get("decoder")
+        if stream is None:
+            rows = validation.codes(codes, self.mimi.config).shape[0]
+            stream = self.mimi.decoder_stream(rows)
         pcm = stream.push(codes)
         self._streams["decoder"] = stream
         return pcm

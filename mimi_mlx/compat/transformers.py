@@ -11,10 +11,12 @@ import mlx.core as mx
 import numpy as np
 
 from ..mimi import Mimi
+from ..model.codec import Only
 from ..model.config import MimiConfig
 from ..streaming import validation
+from ..streaming.runner import Array
 from ..streaming.streams import DecoderStream, EncoderStream
-from .features import Array, Fields
+from .features import Fields
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +67,7 @@ class MimiModel:
     def from_pretrained(
         cls,
         name_or_path: str | Path,
-        only: Literal["encoder", "decoder"] | None = None,
+        only: Only = None,
         device: mx.DeviceType | None = None,
     ) -> "MimiModel":
         """Load a model; the arguments are those of :meth:`Mimi.from_pretrained`."""
