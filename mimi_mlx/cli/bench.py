@@ -24,7 +24,7 @@ _PARTS = ("first", "last")  # of a soak
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--device", choices=("cpu", "gpu"), help="where to run (MLX's default)")
+    options.device(parser, "where to run (MLX's default)")
     dtype = "reduce the weights as convert does (a CPU then computes in float32)"
     add("--dtype", choices=("float32", "float16", "bfloat16"), help=dtype)
     add("--json", action="store_true", help="print JSON instead of tables")

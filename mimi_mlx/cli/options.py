@@ -27,6 +27,11 @@ def num_codebooks(
     )
 
 
+def device(parser: argparse.ArgumentParser, help: str) -> None:
+    """``--device``: the name of what runs the model; None is MLX's default."""
+    parser.add_argument("--device", choices=("cpu", "gpu"), help=help)
+
+
 def mono(parser: argparse.ArgumentParser, what: str = "several channels") -> None:
     """``--mono``: sound of several channels is no error."""
     parser.add_argument("--mono", action="store_true", help=f"mix {what} down to one")

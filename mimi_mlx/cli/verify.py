@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model", metavar="MODEL", nargs="?", default="tiny", help=f"{options.MODELS} (tiny)"
     )
-    parser.add_argument("--device", choices=("cpu", "gpu"), help="instead of MLX's default")
+    options.device(parser, "instead of MLX's default")
     parser.add_argument("--hub", action="store_true", help="and kyutai/mimi's published figures")
     parser.add_argument("--json", action="store_true", help="for a report of a bug")
 

@@ -81,12 +81,10 @@ def offline(mimi: Mimi, num_codebooks: int, seconds: float = 10, runs: int = 3) 
     return found
 
 
-def frames(mimi: Mimi, num_codebooks: int, count: int = 200) -> dict[str, dict[str, float]]:
+def frames(
+    mimi: Mimi, num_codebooks: int, count: int = 200, rows: int = 1
+) -> dict[str, dict[str, float]]:
     """One frame at a time: milliseconds each way, as percentiles, past the attention's window."""
-    return _frames(mimi, num_codebooks, count, 1)
-
-
-def _frames(mimi: Mimi, num_codebooks: int, count: int, rows: int) -> dict[str, dict[str, float]]:
     encoder, decoder = mimi.encoder_stream(rows, num_codebooks), mimi.decoder_stream(rows)
     pcm = np.repeat(noise(mimi, count / mimi.frame_rate).reshape(count, 1, 1, -1), rows, axis=1)
     codes: list[mx.array] = []
@@ -102,7 +100,7 @@ def _frames(mimi: Mimi, num_codebooks: int, count: int, rows: int) -> dict[str, 
 
 def batch(mimi: Mimi, num_codebooks: int, rows: int, count: int = 40) -> dict[str, float]:
     """A frame of ``rows`` streams at once, each way: how many times a frame of one stream."""
-    one, many = (_frames(mimi, num_codebooks, count, each) for each in (1, rows))
+    one, many = (frames(mimi, num_codebooks, count, each) for each in (1, rows))
     return {half: many[half]["p50"] / one[half]["p50"] for half in one}
 
 

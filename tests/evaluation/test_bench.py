@@ -17,7 +17,9 @@ from mimi_mlx.evaluation import bench, kernel_count
 def quick(monkeypatch):
     """The same measurements, of fewer frames."""
     monkeypatch.setattr(command.bench, "offline", lambda m, k: offline(m, k, 0.4, 1))
-    monkeypatch.setattr(command.bench, "frames", lambda m, k, count=8: frames(m, k, count))
+    monkeypatch.setattr(
+        command.bench, "frames", lambda m, k, count=8, rows=1: frames(m, k, count, rows)
+    )
     monkeypatch.setattr(command.bench, "paced", lambda m, k: paced(m, k, 0.32))
     monkeypatch.setattr(command.bench, "read_rate", lambda m: 1e9)
 
