@@ -1,14 +1,12 @@
 """Everything that has a step keeps the contract, and a module that breaks it is found out."""
 
-from typing import Any, NamedTuple
-
 import contract
 import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 import pytest
 import seeded
-from contract import check_streaming
+from contract import Functions, check_streaming
 from models import model
 
 from mimi_mlx import Mimi, MimiConfig
@@ -104,46 +102,32 @@ def test_transformer_past_its_window(small, half, unit):
     check_streaming(small.codec[half], noise(3, 42, 32), unit=unit)
 
 
-class Encoder(NamedTuple):
-    """Samples ``[B, 1, T]`` to codes, as a module with a step."""
-
-    mimi: Mimi
-
-    def init_state(self, batch_size: int) -> Any:
-        return self.mimi.init_encoder_state(batch_size)
-
-    def step(self, x: mx.array, state: Any) -> tuple[mx.array, Any]:
-        return self.mimi.encode_step(x, state)
+def encoder(mimi: Mimi) -> Functions:
+    """Samples ``[B, 1, T]`` to codes."""
+    return Functions(mimi.encode_step, mimi.init_encoder_state)
 
 
-class Decoder(NamedTuple):
-    """Codes ``[B, K, F]`` to samples, as a module with a step."""
-
-    mimi: Mimi
-
-    def init_state(self, batch_size: int) -> Any:
-        return self.mimi.init_decoder_state(batch_size)
-
-    def step(self, x: mx.array, state: Any) -> tuple[mx.array, Any]:
-        return self.mimi.decode_step(x, state)
+def decoder(mimi: Mimi) -> Functions:
+    """Codes ``[B, K, F]`` to samples."""
+    return Functions(mimi.decode_step, mimi.init_decoder_state)
 
 
 @pytest.mark.parametrize("ragged", [0, 1, 30])
 def test_whole_encoder(small, ragged):
     pcm = 0.3 * noise(3, 1, 21 * small.frame_size + ragged)
-    check_streaming(Encoder(small), pcm, unit=small.frame_size, axis=2)
+    check_streaming(encoder(small), pcm, unit=small.frame_size, axis=2)
 
 
 def test_whole_decoder(small):
     codes = np.random.default_rng(0).integers(0, small.codebook_size, (3, 4, 21))
-    check_streaming(Decoder(small), mx.array(codes.astype(np.int32)), axis=2)
+    check_streaming(decoder(small), mx.array(codes.astype(np.int32)), axis=2)
 
 
 def test_the_trained_model(tiny, speech):
     pcm = mx.array(speech("kathleen-1")[: 3 * 20 * 1920].reshape(3, 1, -1))
-    check_streaming(Encoder(tiny), pcm, unit=1920, axis=2)
+    check_streaming(encoder(tiny), pcm, unit=1920, axis=2)
     codes = tiny.encode(pcm, num_codebooks=8)
-    check_streaming(Decoder(tiny), codes, axis=2)
+    check_streaming(decoder(tiny), codes, axis=2)
 
 
 # Each of these breaks the property it is named after; x is [B, T, C].

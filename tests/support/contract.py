@@ -22,6 +22,13 @@ class Steps(Protocol):
     def step(self, x: mx.array, state: Any) -> tuple[mx.array, Any]: ...
 
 
+class Functions(NamedTuple):
+    """A module that is two functions."""
+
+    step: Any
+    init_state: Any
+
+
 class Case(NamedTuple):
     """A module under test, and an input ``[B, T, ...]`` of three rows that leads past its memory.
 
@@ -103,19 +110,10 @@ def compiled_equals_eager_with_one_trace(case: Case) -> None:
     pieces = case.cut(*[1] * (case.units() - 1))
     pieces = [p for p in pieces if p.shape[case.axis] == case.unit]
     eager, _ = case.run(pieces)
-    compiled, _ = Compiled(mx.compile(step), case.module.init_state).run(case, pieces)
+    functions = Functions(mx.compile(step), case.module.init_state)
+    compiled, _ = case._replace(module=functions).run(pieces)
     assert traces == 1, f"{traces} traces in {len(pieces)} steps"
     assert_close(np.stack(compiled), np.stack(eager), "compiled")
-
-
-class Compiled(NamedTuple):
-    """A module whose step is another function."""
-
-    step: Any
-    init_state: Any
-
-    def run(self, case: Case, pieces: list[mx.array]) -> tuple[list[np.ndarray], Any]:
-        return case._replace(module=self).run(pieces)
 
 
 def rows_are_independent(case: Case, rng: np.random.Generator) -> None:
