@@ -3,6 +3,7 @@
 Blocks are float32 ``[T]``, one channel, in [-1, 1].
 """
 
+import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,7 +40,9 @@ class FileReader:
             if Path(file).stat().st_size == 0:
                 raise ValueError(f"{file} has 0 bytes; a sound file has samples. Record it again.")
         try:
-            self._file = soundfile.SoundFile(file)  # type: ignore[arg-type]  # any file that can seek
+            # As bytes a name need not be UTF-8; and any file that can seek will do.
+            opened = os.fsencode(file) if isinstance(file, (str, Path)) else file
+            self._file = soundfile.SoundFile(opened)  # type: ignore[arg-type]
         except (soundfile.SoundFileError, TypeError) as error:  # TypeError: a headerless format
             raise self._unreadable(error) from error
         self.about = f"{self._file.format_info}, {self._file.subtype_info}"

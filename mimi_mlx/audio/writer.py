@@ -88,10 +88,16 @@ def writing(path: str | Path, sample_rate: int) -> Iterator[FileWriter]:
         ValueError: The extension is not known, or its format cannot hold this rate.
     """
     check_format(path)
-    with replacing(path) as beside:
+    with replacing(path) as new:
         try:
-            name = FORMATS[beside.suffix.lower()]
-            with soundfile.SoundFile(beside, "w", sample_rate, channels=1, format=name) as file:
+            with soundfile.SoundFile(
+                new.fileno(),
+                "w",
+                sample_rate,
+                channels=1,
+                format=FORMATS[Path(path).suffix.lower()],
+                closefd=False,
+            ) as file:
                 yield FileWriter(file)
         except soundfile.LibsndfileError as error:
             raise ValueError(

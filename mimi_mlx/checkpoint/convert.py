@@ -1,11 +1,9 @@
 """Published weights to a folder for mimi_mlx: a dtype or bit width, a half, fewer codebooks."""
 
-import contextlib
 import json
-import os
 import shutil
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +16,8 @@ from .. import files
 from ..model.codec import Codec, Only
 from . import hub, mlx_format, model_card, precision
 from .load import load
+
+_FILES = {"config.json", "model.safetensors", "README.md"}  # what is written
 
 _SPARE = 1_000_000  # bytes for config.json, README.md and the file's header
 
@@ -85,7 +85,7 @@ def convert(
             f"{folder} needs {size / 1e6:.0f} MB, and its disk has {free / 1e6:.0f} MB left. Make "
             "room, or give an --mlx-path on another disk."
         )
-    with _replacing_folder(folder) as beside:
+    with files.replacing_folder(folder) as beside:
         file = beside / "model.safetensors"
         mlx_format.save(file, codec, recipe, wanted.only)
         about = config(codec, wanted, found, file)
@@ -164,33 +164,15 @@ def _check_folder(folder: Path, sources: list[Path], force: bool) -> None:
         raise ValueError(
             f"{folder} cannot be written: there is no folder {folder.parent}. Create it first."
         )
+    files.remove_unfinished(folder.parent, holds=_FILES)
     if any(folder.resolve() in file.resolve().parents for file in sources):
         raise ValueError(f"{folder} is what is converted. Give another --mlx-path.")
     if not folder.exists():
         return
     if not force:
         raise ValueError(f"{folder} exists; nothing is overwritten unasked. Give -f to replace it.")
-    ours = {"config.json", "model.safetensors", "README.md"}
-    if not folder.is_dir() or {path.name for path in folder.iterdir()} - ours:
+    if not folder.is_dir() or {path.name for path in folder.iterdir()} - _FILES:
         raise ValueError(
             f"{folder} holds other things than a converted model; -f would delete them. Give "
             "another --mlx-path."
         )
-
-
-@contextlib.contextmanager
-def _replacing_folder(folder: Path) -> Iterator[Path]:
-    """A folder beside ``folder`` to write to: it takes that name at the end, or goes."""
-    beside = folder.with_name(f".{folder.name}.{os.getpid()}")
-    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    beside.mkdir()
-    try:
-        yield beside
-        if folder.exists():
-            os.rename(folder, old)
-        os.rename(beside, folder)
-    finally:
-        if not folder.exists() and old.exists():
-            os.rename(old, folder)
-        for path in (beside, old):
-            shutil.rmtree(path, ignore_errors=True)

@@ -1,6 +1,8 @@
 """The clips of a folder: each is looked up, and encoded in its batch, in one of some threads."""
 
 import dataclasses
+import errno
+import functools
 import hashlib
 import os
 import threading
@@ -13,6 +15,7 @@ import numpy as np
 
 from .. import audio, codefile
 from ..audio.reader import FileReader
+from ..codefile.header import MAGIC
 from ..files import replacing
 from ..mimi import Mimi
 from ..model.ops import linux
@@ -22,6 +25,9 @@ from .progress import Progress
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+# With these a target cannot be written, and no other.
+_ENDS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
+
 
 class Clip(NamedTuple):
     """A sound file, and what is to come of it."""
@@ -30,6 +36,7 @@ class Clip(NamedTuple):
     target: Path
     samples: int  # at the model's rate
     header: codefile.Header
+    listed: bool = False  # an earlier run wrote the target, as its manifest says
 
     @property
     def seconds(self) -> float:
@@ -78,29 +85,30 @@ class BatchEncoder:
         return outcomes
 
     def _there(self, clip: Clip) -> Outcome | None:
-        """The codes that are there, or others in their place; None if they are to be made."""
+        """The codes that are there, or what is in their place; None if they are to be made."""
         self._go_on()
+        if not os.path.lexists(clip.target):
+            return None
+        if not os.path.isfile(clip.target):
+            return ValueError(f"{clip.target} is no file, and its codes go to one. Move it away.")
         try:
             there = codefile.read(clip.target)
-        except ValueError:
-            return None
-        if there.damage:
-            return None
+        except ValueError as error:
+            repaired = clip.listed and _begins_as_codes(clip.target)
+            return None if repaired or self.force else _kept(str(error))
         others = [
             f"{field} {theirs}, not {ours}"
             for field in ("fingerprint", "num_codebooks", "source_rate")
             if (theirs := getattr(there.header, field)) != (ours := getattr(clip.header, field))
         ]
+        if there.damage and not others:
+            return None if clip.listed or self.force else _kept(there.damage)
         if there.samples != clip.samples:
             others.append(f"{there.samples} samples, not {clip.samples}")
         if not others:
             return _done(clip, there.codes[0], found=True)
-        if self.force:
-            return None
-        return ValueError(
-            f"{clip.target} holds other codes than those of {clip.source} ({others[0]}); "
-            "nothing is overwritten unasked. Give -f to overwrite it."
-        )
+        theirs = f"{clip.target} holds other codes than those of {clip.source} ({others[0]})"
+        return None if self.force else _kept(theirs)
 
     def _encode_together(self, batch: list[Clip], missing: list[Clip]) -> list[Outcome]:
         """Encode a batch, always the same rows, and write those that are missing."""
@@ -122,26 +130,24 @@ class BatchEncoder:
         made = np.array(self.mimi.runner.ragged(half, pcm, lengths, before_step=self._go_on))
         for clip, length, codes in zip(rows, lengths, made, strict=True):
             if clip in missing:
-                clip.target.parent.mkdir(parents=True, exist_ok=True)
                 codes = codes[:, : -(-length // self.mimi.frame_size)]
-                codefile.write(clip.target, codes, clip.header, length)
-                outcomes.append(_done(clip, codes, found=False))
+                write = functools.partial(codefile.write, clip.target, codes, clip.header, length)
+                outcomes.append(_written(clip, write))
         return outcomes
 
     def _encode_alone(self, clip: Clip) -> Outcome:
         """Encode a clip as it is read, in constant memory."""
-        clip.target.parent.mkdir(parents=True, exist_ok=True)
-        try:
+
+        def write() -> None:
             with (
                 FileReader(clip.source, self.mono) as source,
-                replacing(clip.target) as beside,
-                codefile.Writer(beside, clip.header) as writer,
+                replacing(clip.target) as file,
+                codefile.Writer(file, clip.header, rewrite_header=True) as writer,
             ):
                 count, at_once = self.num_codebooks, self.at_once
                 transcode.encode(self.mimi, source, count, at_once, writer, self._advance)
-        except ValueError as error:
-            return error
-        return _done(clip, codefile.read(clip.target).codes[0], found=False)
+
+        return _written(clip, write)
 
     def _advance(self, seconds: float) -> None:
         self._go_on()
@@ -150,6 +156,33 @@ class BatchEncoder:
     def _go_on(self) -> None:
         if self.given_up.is_set():
             raise GivenUp
+
+
+def _written(clip: Clip, write: Callable[[], None]) -> Outcome:
+    """What comes of writing a clip's codes; where that alone fails, the clip is passed over."""
+    try:
+        clip.target.parent.mkdir(parents=True, exist_ok=True)
+        write()
+        return _done(clip, codefile.read(clip.target).codes[0], found=False)
+    except ValueError as error:
+        return error
+    except OSError as error:
+        if error.errno in _ENDS:
+            raise
+        return ValueError(
+            f"{clip.target} cannot be written ({error.strerror}). Rename {clip.source}, or move "
+            "away what is there."
+        )
+
+
+def _kept(why: str) -> ValueError:
+    return ValueError(f"{why}; nothing is overwritten unasked. Give -f to overwrite it.")
+
+
+def _begins_as_codes(path: Path) -> bool:
+    """Whether a file has the first bytes of a .mimi file, as far as it goes."""
+    with open(path, "rb") as file:
+        return MAGIC.startswith(file.read(len(MAGIC)))
 
 
 def _done(clip: Clip, codes: np.ndarray, found: bool) -> Done:

@@ -99,7 +99,10 @@ def writing(
         with stdout() as pipe:
             yield codefile.Writer(pipe, header, block_frames=1)
     elif is_own(args.output):
-        with files.replacing(args.output) as beside, codefile.Writer(beside, header) as writer:
+        with (
+            files.replacing(args.output) as file,
+            codefile.Writer(file, header, rewrite_header=True) as writer,
+        ):
             yield writer
     else:  # a format that is written at once
         file = io.BytesIO()

@@ -7,6 +7,7 @@ depends on the folder alone, and a batch is encoded again as it was if a file of
 
 import argparse
 import json
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 from .. import audio
 from ..audio.reader import FileReader
 from ..codefile import Header
-from ..files import PIPE, remove_abandoned, replacing
+from ..files import PIPE, put, remove_unfinished, replacing
 from ..mimi import Mimi
 from ..model.ops import device
 from ..streaming import validation
@@ -37,7 +38,7 @@ def run(args: argparse.Namespace, most_seconds: float = _MOST_SECONDS) -> int:
     names, others = _sounds(Path(args.input), args.recursive)
     mimi = Mimi.from_pretrained(args.model, only="encoder")
     count = validation.num_codebooks(args.num_codebooks, mimi.config)
-    report = FolderReport(Path(args.output))
+    report = FolderReport(Path(args.output), args.force)
     found = report.survey(names, args, mimi, count)
     given_up = threading.Event()
     with Progress("encode", sum(clip.seconds for clip in found)) as progress:
@@ -57,13 +58,22 @@ def run(args: argparse.Namespace, most_seconds: float = _MOST_SECONDS) -> int:
 
 
 class FolderReport:
-    """What has come of a folder so far."""
+    """What has come of a folder so far.
 
-    def __init__(self, output: Path):
+    Args:
+        output: Where the codes go. What killed runs left there is removed.
+        force: Overwrite a file with the manifest's name, whatever it is.
+
+    Raises:
+        ValueError: There is one that no earlier run wrote, or it is a link.
+    """
+
+    def __init__(self, output: Path, force: bool = False):
         self._output = output
         output.mkdir(parents=True, exist_ok=True)
-        for suffix in (".mimi", Path(_MANIFEST).suffix):
-            remove_abandoned(output, suffix)
+        _check_links(output, output / _MANIFEST)
+        self._listed = set() if force else _listed(output / _MANIFEST)
+        remove_unfinished(output, recursive=True)
         self.done: list[Done] = []
         self.failed = 0
 
@@ -74,7 +84,9 @@ class FolderReport:
         found = []
         for name in names:
             source = Path(args.input) / name
+            target = self._output / name.with_suffix(".mimi")
             try:
+                _check_links(self._output, target)
                 with FileReader(source, args.mono) as file:
                     samples = -(-file.samples * mimi.sample_rate // file.sample_rate)
                     rate, about = file.sample_rate, {"model": args.model}
@@ -82,8 +94,8 @@ class FolderReport:
             except ValueError as error:
                 self.note([error])
             else:
-                target = self._output / name.with_suffix(".mimi")
-                found.append(Clip(source, target, samples, header))
+                listed = target.relative_to(self._output).as_posix() in self._listed
+                found.append(Clip(source, target, samples, header, listed))
         return found
 
     def note(self, outcomes: list[Outcome]) -> None:
@@ -102,8 +114,10 @@ class FolderReport:
             path, seconds = clip.target.relative_to(self._output).as_posix(), clip.seconds
             facts = {"path": path, "frames": frames, "seconds": seconds, "sha256": sha256}
             lines[path] = json.dumps(facts, ensure_ascii=False) + "\n"
-        with replacing(self._output / _MANIFEST) as beside:
-            beside.write_text("".join(lines[path] for path in sorted(lines)))
+        with replacing(self._output / _MANIFEST) as file:
+            # What is no UTF-8 in a name is written as JSON has it, and comes back when it is read.
+            text = "".join(lines[path] for path in sorted(lines))
+            put(file, text.encode(errors="backslashreplace"))
 
 
 def _check(args: argparse.Namespace) -> tuple[int, int]:
@@ -149,6 +163,28 @@ def _sounds(folder: Path, recursive: bool) -> tuple[list[Path], int]:
                 f"{name.with_suffix('.mimi')}. Rename or move one of them."
             )
     return names, len(files) - len(names)
+
+
+def _listed(manifest: Path) -> set[str]:
+    """The targets that an earlier run's manifest lists; none if there was no such run."""
+    if not os.path.lexists(manifest):
+        return set()
+    try:
+        return {json.loads(line)["path"] for line in manifest.read_text("utf-8").splitlines()}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{manifest} is no list of an earlier run ({error}); nothing is overwritten unasked. "
+            "Give another folder, or -f to overwrite it."
+        ) from error
+
+
+def _check_links(folder: Path, path: Path) -> None:
+    """Nothing between a folder and a path in it is a link, which may lead anywhere."""
+    inside = path.relative_to(folder)
+    if os.path.realpath(path) != os.path.join(os.path.realpath(folder), inside):
+        raise ValueError(
+            f"{path} is a link, or in one; in the folder of codes none is followed. Move it away."
+        )
 
 
 def _batches(found: list[Clip], size: int, most: int) -> Iterator[list[Clip]]:

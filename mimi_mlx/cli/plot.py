@@ -36,5 +36,5 @@ def run(args: argparse.Namespace) -> None:
     codes = np.array(mimi.encode(clip, args.num_codebooks))
     decoded = np.array(mimi.decode(codes, length=len(clip)))[0, 0]
     trip = plot.RoundTrip(Path(args.input).name, clip, decoded, codes[0], mimi.config)
-    with replacing(args.output) as beside:
-        plot.draw(beside, trip)
+    with replacing(args.output) as file:
+        plot.draw(file, trip)

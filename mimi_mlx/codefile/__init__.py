@@ -51,7 +51,7 @@ def write(file: File, codes: Any, header: Header, samples: int | None = None) ->
     """
     data = pack(codes, header, samples)
     if isinstance(file, (str, os.PathLike)):
-        with replacing(file) as beside:
-            beside.write_bytes(data)
+        with replacing(file) as new:
+            put(new, data)
     else:
         put(file, data)

@@ -9,12 +9,12 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from safetensors.numpy import save
 
-from ..files import check_extension, open_safetensors, replacing
+from ..files import check_extension, open_safetensors, put, replacing
 from . import CodeFile, Header
 from .reader import check_count
 
@@ -51,8 +51,8 @@ def write(path: str | Path, clip: CodeFile) -> None:
         "model": header.metadata.get("model"),
     }
     facts = {key: str(value) for key, value in known.items() if value is not None}
-    with replacing(path) as beside:
-        FORMATS[beside.suffix.lower()][1](beside, clip.codes.astype(np.int32), facts)
+    with replacing(path) as file:
+        FORMATS[Path(path).suffix.lower()][1](file, clip.codes.astype(np.int32), facts)
 
 
 def read(path: str | Path, num_codebooks: int | None = None) -> CodeFile:
@@ -108,9 +108,9 @@ def _with_numbers(path: Path, facts: Facts) -> dict[str, Any]:
     return said
 
 
-def _write_safetensors(path: Path, codes: np.ndarray, facts: Facts) -> None:
+def _write_safetensors(file: IO[bytes], codes: np.ndarray, facts: Facts) -> None:
     facts = facts | {"num_codebooks": str(codes.shape[1])}
-    path.write_bytes(save({"codes": np.ascontiguousarray(codes)}, metadata=facts))
+    put(file, save({"codes": np.ascontiguousarray(codes)}, metadata=facts))
 
 
 def _read_safetensors(path: Path) -> tuple[np.ndarray, Facts]:
@@ -122,8 +122,8 @@ def _read_safetensors(path: Path) -> tuple[np.ndarray, Facts]:
     return codes, facts
 
 
-def _write_npz(path: Path, codes: np.ndarray, facts: Facts) -> None:
-    np.savez(path, codes=codes, **facts)  # type: ignore[arg-type]  # none is numpy's allow_pickle
+def _write_npz(file: IO[bytes], codes: np.ndarray, facts: Facts) -> None:
+    np.savez(file, codes=codes, **facts)  # type: ignore[arg-type]  # none is numpy's allow_pickle
 
 
 def _read_npz(path: Path) -> tuple[np.ndarray, Facts]:
@@ -139,8 +139,8 @@ def _read_npz(path: Path) -> tuple[np.ndarray, Facts]:
     return arrays.pop("codes"), {key: str(value) for key, value in arrays.items()}
 
 
-def _write_npy(path: Path, codes: np.ndarray, facts: Facts) -> None:
-    np.save(path, codes)
+def _write_npy(file: IO[bytes], codes: np.ndarray, facts: Facts) -> None:
+    np.save(file, codes)
 
 
 def _read_npy(path: Path) -> tuple[np.ndarray, Facts]:
@@ -164,7 +164,7 @@ def _no_codes(path: Path, what: str) -> ValueError:
 
 
 _Read = Callable[[Path], tuple[np.ndarray, Facts]]
-_Write = Callable[[Path, np.ndarray, Facts], None]
+_Write = Callable[[IO[bytes], np.ndarray, Facts], None]
 
 # Extension: how it is read, how it is written.
 FORMATS: dict[str, tuple[_Read, _Write]] = {

@@ -29,12 +29,14 @@ class Writer:
     the file then counts as cut off.
 
     Args:
-        file: A path, or a binary file such as a pipe, which is never sought in.
+        file: A path, or a binary file such as a pipe, which is not sought in.
         header: What to say of the codes; its counts are not read.
         append: Go on after the last good block of the file at a path, if there is one. It keeps
             its own source rate and metadata.
         block_frames: Frames in a block: what a kill loses at most, plus one. A block adds 28
             bytes.
+        rewrite_header: Write the counts into the header at the end, as at a path: ``file`` can
+            seek, and holds nothing else.
 
     Raises:
         ValueError: ``append`` without a path, to codes of another kind, or to what is no .mimi
@@ -42,9 +44,15 @@ class Writer:
     """
 
     def __init__(
-        self, file: File, header: Header, append: bool = False, block_frames: int = BLOCK_FRAMES
+        self,
+        file: File,
+        header: Header,
+        append: bool = False,
+        block_frames: int = BLOCK_FRAMES,
+        rewrite_header: bool = False,
     ):
         self._owned = isinstance(file, (str, os.PathLike))
+        self._rewrites_header = self._owned or rewrite_header
         if append and not self._owned:
             raise ValueError(f"append to {file!r}; only a file at a path can be. Give the path.")
         self._block_frames = _check_block_frames(block_frames, header)
@@ -128,7 +136,7 @@ class Writer:
             blocks = b"".join(self._blocks(1))
             put(self._file, blocks + records.pack_end(*counts, self._previous))
             self._head = headers.with_counts(self._head, *counts)
-            if self._owned and self._file.seekable():
+            if self._rewrites_header and self._file.seekable():
                 self._file.seek(0)
                 put(self._file, self._head)
         finally:

@@ -1,7 +1,6 @@
 """One picture of what the codec does to a clip: spectrograms, codes, and the use of the entries."""
 
-from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -31,7 +30,7 @@ class RoundTrip(NamedTuple):
     config: MimiConfig
 
 
-def draw(path: Path, trip: RoundTrip) -> None:
+def draw(file: IO[bytes], trip: RoundTrip) -> None:
     """Write the picture as PNG: 7 inches wide, as a page's text is, at 300 dots an inch."""
     with matplotlib.rc_context(
         {"font.size": 7, "axes.labelsize": 8, "axes.titlesize": 8, "axes.titlelocation": "left"}
@@ -46,7 +45,7 @@ def draw(path: Path, trip: RoundTrip) -> None:
             each.set_xlim(0, len(trip.clip) / trip.config.sampling_rate)
         for letter, each in zip("abcd", axes, strict=True):
             each.set_title(f"({letter}) {each.get_title(loc='left')}")
-        FigureCanvasAgg(figure).print_png(str(path))
+        FigureCanvasAgg(figure).print_png(file)
 
 
 def _spectrograms(figure: Figure, axes: np.ndarray, trip: RoundTrip) -> None:

@@ -70,7 +70,7 @@ def write(path: str | os.PathLike, saved: SavedStream) -> None:
         "flushed": str(int(saved.flushed)),
     }
     tensors = {f"state.{name}": leaf for name, leaf in saved.state.items()}
-    with replacing(path) as beside, open(beside, "wb") as file:
+    with replacing(path) as file:
         mx.save_safetensors(file, {"pending": saved.pending, **tensors}, facts)
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import random
 import signal
 import subprocess
@@ -157,14 +158,132 @@ def test_a_full_disk_ends_it_in_one_line_with_whole_files_only(encode, folder, m
     assert contents(folder / "out") == contents(folder / "undisturbed")
 
 
-def test_what_a_killed_process_left_is_removed(encode, folder):
-    (folder / "out").mkdir()
+def test_nothing_disappears_that_no_run_made(encode, folder):
+    """Also where the codes go beside the sounds, as in a home."""
     done = subprocess.Popen([sys.executable, "-c", ""])
     done.wait()
-    (folder / f"out/.a.{done.pid}.mimi").touch()
-    (folder / "out/.mine.mimi").touch()
-    encode()
-    assert set(contents(folder / "out")) == {"a.mimi", "b.mimi", "manifest.jsonl", ".mine.mimi"}
+    names = (f".a.{done.pid}.mimi", f".notes.{done.pid}.jsonl", ".mine.mimi", ".a.mimi_mlx")
+    for name in names:
+        (folder / "in" / name).write_text("mine")
+        (folder / "in/sub" / name).write_text("mine")
+    before = contents(folder / "in")
+    (folder / "in/sub/.0123456789abcdef.mimi_mlx").write_text("a killed run's")
+    encode("--recursive", out="in")
+    after = contents(folder / "in")
+    made = {str(Path(name).with_suffix(".mimi")) for name in LENGTHS} | {"manifest.jsonl"}
+    assert set(after) - set(before) == made and before.items() <= after.items()
+
+
+def growing(path: Path, tiny) -> None:
+    """A recording that another program is making."""
+    header = codefile.Header.for_model(tiny, 8, 24000)
+    writer = codefile.Writer(path, header)
+    writer.write(np.zeros((8, 3), np.int32))
+    writer.flush()
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+def test_without_force_no_run_replaces_what_it_did_not_make(encode, folder, tiny, earlier):
+    """Text, a growing recording, a damaged file, an empty one; ``earlier`` runs made others."""
+    if earlier:
+        (folder / "in/sub").rename(folder / "sub")
+        encode("--recursive")
+        (folder / "sub").rename(folder / "in/sub")
+    out = folder / "out"
+    (out / "sub/deep").mkdir(parents=True)
+    (out / "sub/c.mimi").write_text("dear diary")
+    growing(out / "sub/e.mimi", tiny)
+    (out / "sub/deep/d.mimi").touch()
+    before = contents(out)
+    code, err = encode("--recursive")
+    assert code == 1 and "3 failed" in err
+    for name in ("c.mimi", "e.mimi", "d.mimi"):
+        assert sum(f"{name} " in line for line in err.splitlines()) == 1
+    assert err.count("nothing is overwritten unasked. Give -f") == 3
+    after = contents(out)
+    before.pop("manifest.jsonl", None)
+    assert before.items() <= after.items() and after["a.mimi"]
+    assert encode("--recursive", "-f")[0] == 0
+    assert codefile.read(out / "sub/c.mimi").damage is None
+
+
+def test_an_earlier_runs_file_that_became_another_is_left_alone(encode, folder, tiny):
+    encode("--recursive")
+    (folder / "out/a.mimi").write_text("dear diary")
+    codefile.write(folder / "out/b.mimi", np.zeros((4, 3), np.int32), codefile.Header(4))
+    before = contents(folder / "out")
+    code, err = encode("--recursive")
+    assert code == 1 and "2 failed" in err
+    after = contents(folder / "out")
+    assert after.pop("manifest.jsonl") and before.pop("manifest.jsonl")
+    assert after == before
+
+
+@pytest.mark.parametrize("force", [(), ("-f",)])
+def test_links_are_not_followed_out_of_the_folder(encode, folder, force):
+    out, elsewhere = folder / "out", folder / "elsewhere"
+    out.mkdir()
+    elsewhere.mkdir()
+    (elsewhere / "a.mimi").write_text("mine")
+    (out / "a.mimi").symlink_to(elsewhere / "a.mimi")
+    (out / "sub").symlink_to(elsewhere)
+    (out / "b.mimi").symlink_to(elsewhere / "new.mimi")  # to nothing
+    code, err = encode("--recursive", *force)
+    assert code == 1 and "0 files encoded" in err and err.count("is a link, or in one") == 5
+    assert contents(elsewhere) == {"a.mimi": b"mine"}
+    (out / "manifest.jsonl").unlink()
+    (out / "manifest.jsonl").symlink_to(elsewhere / "a.mimi")
+    code, err = encode(*force)
+    assert code == 2 and "manifest.jsonl is a link" in err and err.count("\n") == 1
+    assert contents(elsewhere) == {"a.mimi": b"mine"}
+
+
+@pytest.mark.parametrize("text", ["my own list\n", '{"path": 1}\n[]\n', '{"file": "a"}\n', "\xff"])
+def test_a_manifest_of_somebody_else_is_left_alone(encode, folder, text):
+    (folder / "out").mkdir()
+    (folder / "out/manifest.jsonl").write_bytes(text.encode("latin-1"))
+    code, err = encode()
+    assert code == 2 and "no list of an earlier run" in err and err.count("\n") == 1
+    assert set(contents(folder / "out")) == {"manifest.jsonl"}
+    assert (folder / "out/manifest.jsonl").read_bytes() == text.encode("latin-1")
+    assert encode("-f")[0] == 0
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_a_target_that_cannot_be_written_is_named_and_passed_over(encode, folder, size):
+    clip = (folder / "in/a.wav").read_bytes()
+    long = 251 * "l"
+    (folder / f"in/{long}.au").write_bytes(clip)
+    (folder / "in/c.wav").write_bytes(clip)
+    (folder / "out/c.mimi").mkdir(parents=True)
+    os.mkfifo(folder / "out/b.mimi")
+    code, err = encode("--batch-size", size)
+    assert code == 1 and "1 files encoded, 0 done before, 3 failed" in err, err
+    for name in (f"{long}.mimi", "c.mimi", "b.mimi"):
+        assert sum(name in line for line in err.splitlines()) == 1
+    (folder / "out/sub").write_text("a file, where a folder must be")
+    code, err = encode("--batch-size", size, "--recursive")
+    assert code == 1 and "0 files encoded, 1 done before, 6 failed" in err, err
+
+
+def test_names_that_are_not_utf_8_are_encoded_and_named(encode, folder):
+    name = b"caf\xe9"
+    try:
+        (folder / "in" / os.fsdecode(name + b".wav")).write_bytes(
+            (folder / "in/a.wav").read_bytes()
+        )
+        (folder / "in" / os.fsdecode(name + b" 2.wav")).write_text("no sound")
+    except OSError:
+        pytest.skip("this file system has UTF-8 names alone")
+    code, err = encode()
+    assert code == 1 and "3 files encoded, 0 done before, 1 failed" in err, err
+    assert "caf\\udce9 2.wav cannot be read" in err
+    codes = codefile.read(folder / "out" / os.fsdecode(name + b".mimi")).codes
+    np.testing.assert_array_equal(codes, codefile.read(folder / "out/a.mimi").codes)
+    before = contents(folder / "out")
+    code, err = encode()
+    assert "0 files encoded, 3 done before, 1 failed" in err
+    assert contents(folder / "out") == before
 
 
 def test_wrong_use_is_one_line(encode, folder, run):
