@@ -15,6 +15,8 @@ from importlib.metadata import version
 from types import ModuleType
 from typing import NoReturn
 
+from ..text import printable
+
 _FAILURE, _USAGE = 1, 2
 _INTERRUPTED, _BROKEN_PIPE, _TERMINATED = 130, 141, 143  # as a shell has them
 
@@ -40,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = argparse.Namespace(debug=False)
     terminated = signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))  # and clean up
     formatwarning = warnings.formatwarning
-    warnings.formatwarning = lambda message, *_, **__: f"mimi-mlx: {message}\n"
+    warnings.formatwarning = lambda message, *_, **__: f"mimi-mlx: {printable(str(message))}\n"
     try:
         args = parse(sys.argv[1:] if argv is None else argv)
         code = _module(args.command).run(args)
@@ -85,7 +87,7 @@ class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, where argparse would print the whole usage."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(_USAGE, f"{self.prog}: {message} ({self.prog} --help says more)\n")
+        self.exit(_USAGE, f"{self.prog}: {printable(message)} ({self.prog} --help says more)\n")
 
 
 def _module(command: str) -> ModuleType:
@@ -99,5 +101,5 @@ def _fail(error: BaseException) -> int:
         message, code = str(error), _USAGE
     elif isinstance(error, KeyboardInterrupt):
         message, code = "interrupted", _INTERRUPTED
-    print("mimi-mlx:", " ".join(message.split()), file=sys.stderr)
+    print("mimi-mlx:", printable(" ".join(message.split())), file=sys.stderr)
     return code

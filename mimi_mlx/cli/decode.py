@@ -1,7 +1,9 @@
 """``mimi-mlx decode``: a file or pipe of codes to sound."""
 
 import argparse
+import textwrap
 
+from ..checkpoint import hub
 from ..codefile import Header
 from ..mimi import Mimi
 from . import code_io, options, sound_io, transcode
@@ -54,10 +56,12 @@ def run(args: argparse.Namespace) -> int:
 def _check_model(args: argparse.Namespace, header: Header, mimi: Mimi) -> None:
     """Codes mean nothing to another model."""
     if not args.force_model and not header.may_be_of(mimi):
-        maker = header.metadata.get("model")
+        maker = str(header.metadata.get("model", "a model"))
+        # What a stranger's file says is recommended only where it is a name to look up.
+        known = maker == "tiny" or hub.HUB_ID.fullmatch(maker)
         raise ValueError(
-            f"{args.input} was encoded by {maker or 'a model'} (fingerprint "
+            f"{args.input} was encoded by {textwrap.shorten(maker, 80)} (fingerprint "
             f"{header.fingerprint}), and {args.model} is another ({mimi.fingerprint}); only the "
-            f"first can decode it. Give --model {maker or 'with that fingerprint'}, or "
+            f"first can decode it. Give --model {maker if known else 'with that fingerprint'}, or "
             "--force-model to decode it nevertheless."
         )

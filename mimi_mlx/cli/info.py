@@ -16,6 +16,7 @@ from ..codefile import arrays
 from ..codefile.header import MAGIC
 from ..files import PIPE, open_safetensors
 from ..model.ops import device, linux
+from ..text import printable
 from . import code_io, sound_io
 
 # Tensors of a checkpoint that count how often entries were used; they are no parameters.
@@ -42,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
         lines = _model(args.what)
     width = max(map(len, lines))
     for name, value in lines.items():
-        print(f"{name:{width}}  {value}")
+        print(f"{name:{width}}  {printable(value)}")
     return 1 if "damage" in lines else 0
 
 

@@ -6,6 +6,7 @@ import time
 
 from ..files import PIPE
 from ..mimi import Mimi
+from ..text import printable
 
 
 class Progress:
@@ -64,7 +65,7 @@ def say(line: str) -> None:
     from tqdm import tqdm
 
     with tqdm.external_write_mode(file=sys.stderr):
-        print(line, file=sys.stderr)
+        print(printable(line), file=sys.stderr)
 
 
 def warn(what: str) -> None:

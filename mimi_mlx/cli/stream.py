@@ -26,6 +26,7 @@ from ..live.trace import Trace
 from ..mimi import Mimi
 from ..streaming import validation
 from ..streaming.worker import MimiWorker
+from ..text import printable
 from . import options
 
 MORE = (
@@ -69,7 +70,7 @@ def run(args: argparse.Namespace) -> None:
     """Run until Ctrl-C, or until the time is over or the file has ended."""
     check(args)
     if args.list_devices:
-        print("\n".join(_devices(PortAudio())))
+        print("\n".join(map(printable, _devices(PortAudio()))))
         return
     with MimiWorker() as worker:
         stream(args, PortAudio(), worker)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import TextIO
 
+from ..text import printable
 from .meters import Times
 from .stats import LiveStats
 
@@ -29,7 +30,7 @@ class Screen:
         if self._drawn:
             self._file.write("\r" + " " * self._drawn + "\r")
         self._drawn = 0
-        print(line, file=self._file, flush=True)
+        print(printable(line), file=self._file, flush=True)
 
     def show(self, stats: LiveStats) -> None:
         """Draw the live line, if it is time for it."""

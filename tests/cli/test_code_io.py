@@ -79,19 +79,19 @@ def test_npz_that_holds_no_codes_is_one_line(run, tmp_path):
 
 
 def test_decode_refuses_another_models_codes(run, tmp_path):
-    header = Header(8, fingerprint="0123456789abcdef", metadata={"model": "other"})
+    header = Header(8, fingerprint="0123456789abcdef", metadata={"model": "some/other"})
     clip = CodeFile(np.zeros((1, 8, 2), np.int32), 3840, header, None)
     arrays.write(tmp_path / "a.safetensors", clip)
     code, _, err = run("decode", "a.safetensors", "-o", "a.wav", "--model", "tiny")
-    assert code == 2 and "--model other" in err
+    assert code == 2 and "--model some/other" in err
     assert not (tmp_path / "a.wav").exists()
 
 
 def test_another_models_codes_are_refused_unless_forced(run, codes, tmp_path, tiny):
-    header = Header(8, fingerprint="0123456789abcdef", metadata={"model": "other"})
+    header = Header(8, fingerprint="0123456789abcdef", metadata={"model": "some/other"})
     codefile.write(tmp_path / "other.mimi", codes, header)
     code, _, err = run("decode", "other.mimi", "-o", "b.wav", *TINY)
-    assert code == 2 and "--model other" in err and "--force-model" in err
+    assert code == 2 and "--model some/other" in err and "--force-model" in err
     assert not (tmp_path / "b.wav").exists()
     assert run("decode", "other.mimi", "-o", "b.wav", "--force-model", *TINY)[0] == 0
     assert len(audio.load(tmp_path / "b.wav").samples) == 21 * 1920
