@@ -18,6 +18,7 @@ from ..mimi import Mimi
 from ..model.codec import Codec
 from ..model.ops import device as devices
 from ..model.ops import linux
+from ..streaming.runner import compiled
 from . import kernel_count
 
 STAGES = {
@@ -141,7 +142,7 @@ def stages(mimi: Mimi, num_codebooks: int, runs: int = 20) -> dict[str, float]:
         mx.eval(*(inputs for _, inputs in calls.values()))
         found = {}
         for name, (call, inputs) in calls.items():
-            step = mx.compile(call)
+            step = compiled(call)
             mx.eval(step(*inputs))
             found[name] = 1e3 * _median(lambda s=step, x=inputs: mx.eval(s(*x)), runs)
     return found

@@ -7,7 +7,7 @@ evaluated together, so no lazy array crosses a thread and no graph grows.
 import collections
 import contextlib
 import functools
-import shutil
+import textwrap
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +18,7 @@ import numpy as np
 from mlx.utils import tree_map
 
 from ..model.codec import Codec
-from ..model.ops import linux
+from ..model.ops import kernel_cache, linux
 from ..model.ops.device import is_gpu, long_step, measure, on
 
 T = TypeVar("T")
@@ -142,8 +142,7 @@ class Runner:
             self._expect(half, x)
             for piece in _pieces(half, x):
                 before_step()
-                y, state = self._step(half, piece, masked=bool(extra))(piece, state, *extra)
-                mx.eval(y, state)
+                y, state = self._step(half, piece, state, extra)
                 outputs.append(y)
             y = outputs[0] if len(outputs) == 1 else mx.concatenate(outputs, axis=-1)
             mx.eval(y)
@@ -219,16 +218,25 @@ class Runner:
         if length % half.unit == 0:
             lengths[half, rows, length % long] += 1
 
-    def _step(self, half: Half, x: mx.array, masked: bool) -> Step:
-        """The step for ``x``: compiled if its length is common, one for all streams in a thread."""
-        rows, length = x.shape[0], x.shape[-1]
+    def _step(
+        self, half: Half, x: mx.array, state: State, extra: tuple[mx.array, ...]
+    ) -> tuple[mx.array, State]:
+        """One step, evaluated: compiled if its length is common, else as it is."""
+        rows, length, key = x.shape[0], x.shape[-1], (half, bool(extra))
+        plain, steps = _bound(*key), self._compiled.steps
         if length != half.unit and self._compiled.lengths[half, rows, length] < _WORTH_COMPILING:
-            return _bound(half, masked)
-        steps = self._compiled.steps
-        if (half, masked) not in steps:
-            _say_if_not_compiled()
-            steps[half, masked] = mx.compile(_bound(half, masked))
-        return steps[half, masked]
+            return _evaluated(plain(x, state, *extra))
+        if key not in steps:
+            steps[key] = compiled(plain)  # one for all streams in a thread
+        try:
+            return _evaluated(steps[key](x, state, *extra))
+        except RuntimeError as error:
+            if is_gpu():
+                raise
+            result = _evaluated(plain(x, state, *extra))  # fails if it is not the compiling
+            _say_uncompiled(f"MLX cannot compile here ({textwrap.shorten(str(error), 200)})")
+            steps[key] = plain
+            return result
 
 
 def _bound(half: Half, masked: bool) -> Step:
@@ -267,8 +275,20 @@ def _take(state: State, rows: np.ndarray) -> State:
     return tree_map(lambda leaf: leaf[index], state)
 
 
+def compiled(step: Step) -> Step:
+    """A step as one graph of fused kernels; on a CPU that cannot compile safely, as it is."""
+    if not is_gpu() and (problem := kernel_cache.problem()):
+        _say_uncompiled(problem)
+        return step
+    return mx.compile(step)
+
+
 @functools.cache
-def _say_if_not_compiled() -> None:
-    """Once: on Linux's CPU, MLX compiles with the system's compiler and without it runs eagerly."""
-    if not is_gpu() and not shutil.which("g++"):
-        warnings.warn("no C++ compiler (g++) found: steps run uncompiled and slower", stacklevel=2)
+def _say_uncompiled(why: str) -> None:
+    """Once for each reason."""
+    warnings.warn(f"{why}: steps run uncompiled and slower", stacklevel=2)
+
+
+def _evaluated(result: tuple[mx.array, State]) -> tuple[mx.array, State]:
+    mx.eval(result)
+    return result
