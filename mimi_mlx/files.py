@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import fcntl
 import hashlib
+import json
 import os
 import re
 import secrets
@@ -12,7 +13,7 @@ import stat
 import sys
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from safetensors import SafetensorError, safe_open
 
@@ -24,6 +25,9 @@ _UNFINISHED = re.compile(r"\.[0-9a-f]{16}\.mimi_mlx")
 
 # A name is taken and given up at once: of Linux's linux/fs.h and fcntl.h, of macOS's sys/stdio.h.
 _RENAME_EXCHANGE, _AT_FDCWD, _RENAME_SWAP = 2, -100, 2
+
+MAX_JSON = 8 << 20
+"""Bytes of the largest JSON that is read: the index of a checkpoint, the Hub's list of files."""
 
 
 def check_extension(path: str | Path, extensions: Iterable[str], what: str) -> None:
@@ -199,10 +203,65 @@ def open_safetensors(
         ValueError: The file is missing, damaged, or not ``what``, here or inside.
     """
     try:
+        _check_regular(path)
         with safe_open(path, "numpy") as file:
             yield file
     except (SafetensorError, RuntimeError, OSError) as error:  # MLX's are RuntimeErrors
-        raise ValueError(f"{path} cannot be read as {what} ({error}). {remedy}") from error
+        raise ValueError(f"{path} cannot be read as {what} ({reason(error)}). {remedy}") from error
+
+
+def reason(error: Exception) -> str:
+    """What an error says, in one printable line of at most 200 characters."""
+    said = " ".join(
+        (getattr(error, "strerror", None) or str(error) or type(error).__name__).split()
+    )
+    said = said if said.isprintable() else ascii(said)
+    return said if len(said) <= 200 else f"{said[:197]}..."
+
+
+def read_json(path: Path, remedy: str) -> dict[str, Any]:
+    """The object that a file of JSON holds.
+
+    Raises:
+        ValueError: The file cannot be read, is too large, or holds something else.
+    """
+    try:
+        _check_regular(path)
+        with path.open("rb") as file:
+            text = file.read(MAX_JSON + 1)
+        return parse_json(text)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"{path} is not JSON that can be read ({reason(error)}). {remedy}"
+        ) from error
+
+
+def parse_json(text: bytes | str) -> dict[str, Any]:
+    """The object that a stranger's JSON is.
+
+    Raises:
+        ValueError: It is too large, nested too deeply, something else, or has a number that JSON
+            does not have: NaN, Infinity.
+    """
+    if len(text) > MAX_JSON:
+        raise ValueError(f"it has more than {MAX_JSON} bytes")
+    try:
+        values = json.loads(text, parse_constant=_no_number)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if not isinstance(values, dict):
+        raise ValueError("it is not a JSON object")
+    return values
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _check_regular(path: str | os.PathLike) -> None:
+    """``path`` is no folder, pipe, socket or device, which could be read for ever."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise OSError("it is a folder, a pipe or a device, not a file")
 
 
 def sha256(path: Path) -> str:

@@ -3,20 +3,16 @@
 Only files that hold Mimi are fetched, and nothing at all when they are in the Hub's cache.
 """
 
-import json
+import os
 import re
-import textwrap
-import threading
 from collections.abc import Callable, Collection
-from concurrent import futures
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
-from .. import tiny
-from ..model.config import MimiConfig
-from .layouts import SECTIONS
-
-T = TypeVar("T")
+from .. import files, tiny
+from ..model.config import MimiConfig, shown
+from .layouts import SECTIONS, some
+from .repository import Repository
 
 HUB_ID = re.compile(r"(?!.*(--|\.\.))\w[\w.-]*/\w[\w.-]*(?<!\.safetensors)", re.ASCII)
 
@@ -42,7 +38,9 @@ class Checkpoint(NamedTuple):
     files: list[Path]
 
 
-def find(name: str | Path, revision: str | None = None, patience: float = 3.0) -> Checkpoint:
+def find(
+    name: str | Path, revision: str | None = None, patience: float = 3.0, stall: float = 30.0
+) -> Checkpoint:
     """The checkpoint that ``name`` means, downloaded if need be.
 
     Args:
@@ -52,37 +50,43 @@ def find(name: str | Path, revision: str | None = None, patience: float = 3.0) -
         revision: A branch, tag or commit of a Hub id; None means its main branch.
         patience: Seconds for the Hub's first answer. A name server that is away would take longer
             to say so.
+        stall: Seconds without progress, after which a download is given up.
 
     Raises:
-        ValueError: There is nothing of that name, it cannot be reached, or it holds no Mimi.
+        ValueError: There is nothing of that name, it cannot be reached, it comes damaged, or it
+            holds no Mimi.
     """
-    path = tiny.FOLDER if name == "tiny" else Path(name).expanduser()
-    if revision is not None and path.exists():
+    path = tiny.FOLDER if name == "tiny" else Path(os.path.expanduser(name))
+    if revision is not None and os.path.exists(path):
         raise ValueError(
             f"revision is {revision!r}, but {name} is on this disk; only a Hub id has revisions. "
             "Leave the revision out."
         )
-    if path.is_dir():
+    if os.path.isdir(path):  # False for what cannot be a path, too
         return _in_folder(path)
-    if path.is_file():
+    if os.path.isfile(path):
         return _beside(path)
     name = str(name)
     if one := _HUB_FILE.fullmatch(name):
-        return _one_file(_Repository(one[1], revision, patience), one[2])
+        return _one_file(Repository(one[1], revision, patience, stall), one[2])
     if not HUB_ID.fullmatch(name):
         raise ValueError(
             f"{name!r} is no folder or file here, and no Hub id (OWNER/NAME). Give kyutai/mimi, a "
             "folder, a .safetensors file, or tiny, the small model inside this package."
         )
-    repository = _Repository(name, revision, patience)
-    return _cached(repository) or _choose(name, repository.files(), repository.fetch)
+    repository = Repository(name, revision, patience, stall)
+    return _cached(repository) or _choose(name, repository.names(), repository.fetch)
 
 
 # On this disk
 
 
 def _in_folder(folder: Path) -> Checkpoint:
-    return _choose(str(folder), [path.name for path in folder.iterdir()], folder.joinpath)
+    try:
+        names = [path.name for path in folder.iterdir()]
+    except OSError as error:
+        raise ValueError(f"{folder} cannot be read ({error.strerror}). Give another.") from error
+    return _choose(str(folder), names, folder.joinpath)
 
 
 def _beside(file: Path) -> Checkpoint:
@@ -90,7 +94,7 @@ def _beside(file: Path) -> Checkpoint:
     if file.suffix != ".safetensors":
         raise ValueError(f"{file} is no .safetensors file; weights are. Give one, or its folder.")
     beside = file.with_name("config.json")
-    values, _ = _section(_json(beside)) if beside.is_file() else (None, "")
+    values, _ = _section(_json(beside)) if os.path.lexists(beside) else (None, "")
     return Checkpoint(_config(values or {}, beside), [file])
 
 
@@ -104,13 +108,13 @@ def _choose(where: str, names: Collection[str], fetch: Callable[[str], Path]) ->
     own = sorted(n for n in names if n == values.get("mimi_name") or _KYUTAI.fullmatch(n))
     if len(own) > 1:
         raise ValueError(
-            f"{where} has {len(own)} Mimis ({', '.join(own)}); one must be meant. "
+            f"{where} has {len(own)} Mimis ({some(own)}); one must be meant. "
             "Give the path of one of these files."
         )
     if own:
         return Checkpoint(_config(section or {}, where), [fetch(own[0])])
     if section is None:
-        said = f"is for {values.get('model_type')!r}" if values else "does not exist"
+        said = f"is for {shown(values.get('model_type'))}" if values else "does not exist"
         raise ValueError(
             f"{where} holds no Mimi that can be recognised: its config.json {said}, and there is "
             "no tokenizer-*-checkpoint*.safetensors. Give kyutai/mimi, or a .safetensors file."
@@ -119,10 +123,15 @@ def _choose(where: str, names: Collection[str], fetch: Callable[[str], Path]) ->
     weights = values.get("transformers_weights") or next(
         (n for n in _WEIGHTS if n in names), _WEIGHTS[0]
     )
+    if not isinstance(weights, str):
+        raise ValueError(
+            f"{where}: transformers_weights is {shown(weights)}; it must be a file's name. "
+            "Correct config.json."
+        )
     _present(where, [weights], names)
-    files = _shards(fetch(weights), prefix) if weights.endswith(".json") else [weights]
-    _present(where, files, names)
-    return Checkpoint(config, [fetch(file) for file in files])
+    shards = _shards(fetch(weights), prefix) if weights.endswith(".json") else [weights]
+    _present(where, shards, names)
+    return Checkpoint(config, [fetch(shard) for shard in shards])
 
 
 def _section(values: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
@@ -139,8 +148,11 @@ def _section(values: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
 def _shards(index: Path, prefix: str) -> list[str]:
     """The files that hold tensors of a prefix, from a sharded checkpoint's index."""
     tensors = _json(index).get("weight_map")
-    if not isinstance(tensors, dict):
-        raise ValueError(f"{index} has no weight_map; an index has. Download it again.")
+    if not isinstance(tensors, dict) or not all(isinstance(x, str) for x in tensors.values()):
+        raise ValueError(
+            f"{index} has no weight_map of tensors' names to files'; an index has. "
+            "Download it again."
+        )
     return sorted({file for tensor, file in tensors.items() if tensor.startswith(prefix)})
 
 
@@ -148,113 +160,26 @@ def _present(where: str, wanted: list[str], names: Collection[str]) -> None:
     missing = [name for name in wanted if name not in names]
     if missing or not wanted:
         raise ValueError(
-            f"{where} has no {', '.join(missing) or 'tensors of a Mimi'}; its config.json asks "
+            f"{where} has no {some(missing) or 'tensors of a Mimi'}; its config.json asks "
             "for that. Download it again, or give the .safetensors file itself."
         )
 
 
 def _json(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON ({error}). Download it again.") from error
-    if not isinstance(values, dict):
-        raise ValueError(f"{path} is not a JSON object, as it must be. Download it again.")
-    return values
+    return files.read_json(path, "Download it again.")
 
 
 def _config(values: dict[str, Any], where: str | Path) -> MimiConfig:
     try:
         return MimiConfig.from_dict(values)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
 
 
 # On the Hub
 
 
-class _Repository(NamedTuple):
-    """A repository on the Hub, of which some files may be in the Hub's cache."""
-
-    name: str
-    revision: str | None
-    patience: float  # seconds for the Hub's first answer
-
-    def cached(self, file: str) -> Path | None:
-        """Where a file is in the Hub's cache, if it is."""
-        from huggingface_hub import try_to_load_from_cache
-
-        found = try_to_load_from_cache(self.name, file, revision=self.revision)
-        return Path(found) if isinstance(found, str) else None
-
-    def files(self) -> list[str]:
-        """The names of all files, asked of the Hub."""
-        from huggingface_hub import HfApi
-
-        answer: futures.Future[list[str]] = futures.Future()
-
-        def ask() -> None:
-            try:
-                info = HfApi().model_info(self.name, revision=self.revision, timeout=self.patience)
-                answer.set_result([file.rfilename for file in info.siblings or []])
-            except Exception as error:
-                answer.set_exception(error)
-
-        def wait() -> list[str]:  # no longer: resolving a host's name heeds no other limit
-            threading.Thread(target=ask, daemon=True).start()
-            if not futures.wait([answer], self.patience).done:
-                raise TimeoutError(f"no answer in {self.patience:g} s")
-            return answer.result()
-
-        return self._reach(wait)
-
-    def fetch(self, file: str) -> Path:
-        """A file in the Hub's cache, downloaded if need be."""
-        from huggingface_hub import hf_hub_download
-
-        return self._reach(lambda: Path(hf_hub_download(self.name, file, revision=self.revision)))
-
-    def _reach(self, call: Callable[[], T]) -> T:
-        """``call()`` to the Hub; whatever goes wrong is one line that says what to do."""
-        from huggingface_hub import errors
-
-        name = self.name
-        try:
-            return call()
-        except errors.GatedRepoError as error:
-            raise ValueError(
-                f"{name} is gated: its terms must be accepted first. Do that at "
-                f"https://huggingface.co/{name}, then run: hf auth login"
-            ) from error
-        except errors.RepositoryNotFoundError as error:
-            raise ValueError(
-                f"{name} is no folder here and not on the Hub, or it is private; a Hub id is "
-                "OWNER/NAME, such as kyutai/mimi. Check the spelling, or run: hf auth login"
-            ) from error
-        except errors.RevisionNotFoundError as error:
-            raise ValueError(
-                f"{name} has no revision {self.revision!r}; it must be a branch, a tag or a "
-                f"commit. Choose one at https://huggingface.co/{name}/commits/main"
-            ) from error
-        except Exception as error:  # of whichever HTTP library huggingface_hub uses
-            reason = textwrap.shorten(str(error) or type(error).__name__, 200)
-            raise ValueError(
-                f"{name} is no folder here, is not complete in the Hub's cache, and cannot be "
-                f"fetched ({reason}). With a network run `{self._command()}`, or give a folder "
-                "that has it."
-            ) from error
-
-    def _command(self) -> str:
-        """The command that downloads what this package needs of it."""
-        files, revision = "", f" --revision {self.revision}" if self.revision else ""
-        if self.name == "kyutai/mimi":
-            files = " config.json model.safetensors"
-        elif self.name.startswith("kyutai/"):
-            files = ' --include "*e351c8d8*"'
-        return f"hf download {self.name}{files}{revision}"
-
-
-def _cached(repository: _Repository) -> Checkpoint | None:
+def _cached(repository: Repository) -> Checkpoint | None:
     """What the Hub's cache has of a repository, when that is all that is needed of it."""
     landmark = next(filter(None, map(repository.cached, _LANDMARKS)), None)
     try:
@@ -263,16 +188,16 @@ def _cached(repository: _Repository) -> Checkpoint | None:
         return None  # incomplete: the Hub knows what else there is, and what is wrong
 
 
-def _one_file(repository: _Repository, file: str) -> Checkpoint:
+def _one_file(repository: Repository, file: str) -> Checkpoint:
     """One file of weights; its config.json too, unless it is known to be of kyutai/mimi's sizes."""
     wanted = [file] if _KYUTAI.fullmatch(file) else ["config.json", file]
     found = [path for path in map(repository.cached, wanted) if path]
     if len(found) < len(wanted):
         # Asked first: a download without a network tries again, aloud, for half a minute.
-        names = repository.files()
+        names = repository.names()
         if missing := [each for each in wanted if each not in names]:
             raise ValueError(
-                f"{repository.name} has no {', '.join(missing)} on the Hub. Correct the name."
+                f"{repository.name} has no {some(missing)} on the Hub. Correct the name."
             )
         found = [repository.fetch(each) for each in wanted]
     return _beside(found[-1])

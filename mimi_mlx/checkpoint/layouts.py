@@ -5,12 +5,12 @@ misshapen or left over ends in one error that names it.
 """
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import mlx.core as mx
 
-from ..model.config import MimiConfig
+from ..model.config import MimiConfig, shown
 
 Tensors = dict[str, mx.array]
 
@@ -62,14 +62,14 @@ def hub_names(tensors: Tensors, config: MimiConfig, paths: Iterable[Path]) -> Te
     for relative, pattern in _FOREIGN.items():
         if any(re.match(pattern, name) for name in tensors):
             raise ValueError(
-                f"{_listed(paths)} holds {relative}, whose decoder is another and which has no "
+                f"{listed(paths)} holds {relative}, whose decoder is another and which has no "
                 "codes of Mimi's. Give Mimi's own weights, such as kyutai/mimi."
             )
     if layout == "kyutai":
         tensors = _from_kyutai(tensors, config)
     if not any("_residual_vector_quantizer.layers." in name for name in tensors):
         raise ValueError(
-            f"{_listed(paths)} holds no Mimi: none of its {len(tensors)} tensors is a codebook. "
+            f"{listed(paths)} holds no Mimi: none of its {len(tensors)} tensors is a codebook. "
             "Give kyutai/mimi's model.safetensors, or a tokenizer-*.safetensors of Kyutai's."
         )
     return tensors
@@ -93,7 +93,7 @@ class Source:
         if tensor is None:
             self._wrong["missing"].append(name)
         elif tensor.shape != shape:
-            said = f"{name} {list(tensor.shape)} instead of {list(shape)}"
+            said = f"{name} {shown(list(tensor.shape))} instead of {list(shape)}"
             self._wrong["misshapen"].append(said)
         elif not mx.issubdtype(tensor.dtype, dtype or mx.floating):
             must = dtype or "floating point"
@@ -111,18 +111,42 @@ class Source:
         left = [name for name in self._tensors if not self._dropped.match(name)]
         found = []
         for kind, names in {**self._wrong, "unknown": left}.items():
-            more = f" and {len(names) - 4} more" if len(names) > 4 else ""
             if names:
-                found.append(f"{len(names)} {kind} ({', '.join(sorted(names)[:4])}{more})")
+                found.append(f"{len(names)} {kind} ({some(sorted(names))})")
         if found:
             raise ValueError(
-                f"{_listed(paths)} does not fit its configuration: {'; '.join(found)}. "
+                f"{listed(paths)} does not fit its configuration: {'; '.join(found)}. "
                 "Give the config.json that belongs to these weights."
             )
 
 
-def _listed(paths: Iterable[Path]) -> str:
-    return ", ".join(map(str, paths))
+def check_layers(names: Iterable[str], config: MimiConfig, paths: Iterable[Path]) -> None:
+    """The tensors have as many layers as ``config`` says, before a network is made of so many.
+
+    Raises:
+        ValueError: They have fewer.
+    """
+    found = [re.match(r"(?:en|de)coder_transformer\.layers\.(\d+)\.", name) for name in names]
+    layers = len({match[1] for match in found if match})
+    if layers < config.num_hidden_layers:
+        raise ValueError(
+            f"{listed(paths)} does not fit its configuration: num_hidden_layers is "
+            f"{config.num_hidden_layers}, and its tensors are of {layers} layers. "
+            "Give the config.json that belongs to these weights."
+        )
+
+
+def listed(paths: Iterable[Path]) -> str:
+    """Files as an error names them."""
+    first, *more = map(str, paths)
+    return f"{first} and {len(more)} more" if more else first
+
+
+def some(names: Sequence[str]) -> str:
+    """The first of a stranger's names, in printable form, and how many more there are."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    plain = (name if len(name) <= 100 and name.isprintable() else shown(name) for name in names[:3])
+    return ", ".join(plain) + more
 
 
 def _from_kyutai(tensors: Tensors, config: MimiConfig) -> Tensors:

@@ -18,7 +18,7 @@ from ..model.ops.device import on
 from ..model.quantizer import SplitResidualVectorQuantizer
 from ..model.transformer import TransformerLayer
 from . import mlx_format
-from .layouts import Source, Tensors, hub_names
+from .layouts import Source, Tensors, check_layers, hub_names
 
 Parameters = Iterator[tuple[str, mx.array]]
 
@@ -54,9 +54,18 @@ def load(
             tensors.update(found)
     if mlx_format.KEY in metadata:
         with on(device):
-            return mlx_format.load(tensors, metadata[mlx_format.KEY], paths, config, only)
+            codec = mlx_format.load(tensors, metadata[mlx_format.KEY], paths, config, only)
+    else:
+        tensors = hub_names(tensors, config, paths)
+        codec = _published(tensors, paths, config, only)
+    return codec
+
+
+def _published(tensors: Tensors, paths: Sequence[Path], config: MimiConfig, only: Only) -> Codec:
+    """The network that tensors under the Hub's names make."""
+    check_layers(tensors, config, paths)
     codec = Codec(config, only)
-    source = Source(hub_names(tensors, config, paths), only)
+    source = Source(tensors, only)
     parameters = [
         (name, mx.contiguous(array))  # a step must not lay out a weight anew
         for path, module in codec.named_modules()

@@ -10,11 +10,11 @@ from pathlib import Path
 import mlx.core as mx
 from mlx.utils import tree_flatten
 
-from ..files import open_safetensors
+from .. import files
 from ..model.codec import Codec, Only
-from ..model.config import MimiConfig
+from ..model.config import MimiConfig, shown
 from . import precision
-from .layouts import Source
+from .layouts import Source, check_layers, listed
 
 KEY = "mimi_mlx"
 """Of the metadata: JSON with ``dtype``, ``bits``, ``group_size`` and ``only``."""
@@ -40,7 +40,7 @@ def recipe(paths: Iterable[Path]) -> precision.Recipe | None:
     """
     for path in paths:
         try:
-            with open_safetensors(path, "Download it again.") as file:
+            with files.open_safetensors(path, "Download it again.") as file:
                 said = (file.metadata() or {}).get(KEY)
         except ValueError:
             continue  # loading it says what is wrong
@@ -52,8 +52,8 @@ def recipe(paths: Iterable[Path]) -> precision.Recipe | None:
 def checksum(path: Path) -> str | None:
     """The SHA-256 that the config.json beside a converted file says it has; None if none does."""
     try:
-        return json.loads((path.parent / "config.json").read_bytes())[KEY]["sha256"][path.name]
-    except (OSError, ValueError, KeyError, TypeError):
+        return str(files.read_json(path.with_name("config.json"), "")[KEY]["sha256"][path.name])
+    except (ValueError, KeyError, TypeError):
         return None
 
 
@@ -66,12 +66,13 @@ def load(
         ValueError: A tensor is missing, unknown, or of another shape or type than it must be; or
             the half that is asked for is not there.
     """
-    where = ", ".join(str(path) for path in paths)
+    where = listed(paths)
     recipe, half = about(said, where)
     if half and only not in (None, half):
         raise ValueError(
             f"{where} was converted with --{half}-only; it has no {only}. Convert without that."
         )
+    check_layers(tensors, config, paths)
     source = Source(tensors, None)
     for name, x in named_tensors(_blank(config, half, recipe)).items():
         source.take(name, *x.shape, dtype=x.dtype)
@@ -103,14 +104,15 @@ def about(text: str, where: str) -> tuple[precision.Recipe, Only]:
         ValueError: It names none that there are.
     """
     try:
-        values = json.loads(text)
+        values = files.parse_json(text)
         half = values.pop("only")
         recipe = precision.Recipe(**values)
         precision.check(recipe)
         if half not in (None, "encoder", "decoder"):
-            raise ValueError(f"only is {half!r}")
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"only is {shown(half)}")
+    except (KeyError, TypeError, ValueError) as error:
+        reason = files.reason(error)
         raise ValueError(
-            f"{where} says of itself what mimi_mlx cannot read ({error}). Convert it again."
+            f"{where} says of itself what mimi_mlx cannot read ({reason}). Convert it again."
         ) from error
     return recipe, half

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import mlx.core as mx
 import mlx.nn as nn
 
+from ..model.config import shown
 from ..model.conv import CausalConv1d, CausalConvTranspose1d, CausalTapConv1d, Downsample
 from ..model.ops.device import is_gpu
 from ..model.ops.linear import Conv1d, Linear
@@ -51,9 +52,9 @@ def check(recipe: Recipe) -> None:
         ("bits", recipe.bits, (0, *CONVOLUTION_BITS)),
         ("group_size", recipe.group_size, GROUP_SIZES),
     ):
-        if value not in legal:
+        if type(value) is not type(legal[0]) or value not in legal:
             listed = ", ".join(map(str, legal))
-            raise ValueError(f"{name} is {value!r}; it must be one of {listed}")
+            raise ValueError(f"{name} is {shown(value)}; it must be one of {listed}")
 
 
 def reduce(model: nn.Module, recipe: Recipe) -> None:

@@ -116,13 +116,13 @@ WRONG = {
 }
 
 _FIND = """
-import json, sys, time
+import json, os, sys, time
 from mimi_mlx.checkpoint import hub
 found = {}
 for name in sys.argv[1:]:
     start = time.monotonic()
     try:
-        config, files = hub.find(*name.split("@"))
+        config, files = hub.find(*name.split("@"), **json.loads(os.environ.get("PATIENCE", "{}")))
         assert all(file.is_file() for file in files)
         found[name] = [file.name for file in files], config.num_quantizers
     except ValueError as error:
@@ -136,7 +136,7 @@ def find(names, endpoint: str, home: Path, **more: str) -> dict[str, list]:
     env = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGINGFACE"))}
     env |= {"HF_ENDPOINT": endpoint, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", **more}
     done = subprocess.run(
-        [sys.executable, "-c", _FIND, *names], env=env, capture_output=True, text=True
+        [sys.executable, "-c", _FIND, *names], env=env, capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -204,6 +204,60 @@ def test_a_silent_name_server_is_given_up(monkeypatch):
     assert time.monotonic() - start < 3
 
 
+WHOLE = {"a/b": {"config.json": CONFIG, "model.safetensors": b"weights" * 5000}}
+
+
+@pytest.mark.parametrize("drips", ["api/models", "config.json"])
+def test_a_hub_that_drips_is_given_up(tmp_path, drips):
+    with serving(WHOLE, drips=drips) as (endpoint, _):
+        found = find(["a/b"], endpoint, tmp_path, PATIENCE='{"stall": 1}')
+    message, seconds = found["a/b"]
+    assert re.search(r"cannot be fetched \(too little in 1 s\)", message) and "\n" not in message
+    assert seconds < 10
+
+
+@pytest.mark.parametrize("drips", ["api/models", "model.safetensors"])
+def test_a_slow_hub_is_waited_for(tmp_path, drips):
+    """20 kB a second for longer than a silent one is waited for."""
+    whole = {"a/b": WHOLE["a/b"] | {f"{i}" * 60: b"" for i in range(200)}}
+    with serving(whole, drips=drips, drop=1000) as (endpoint, _):
+        found = find(["a/b"], endpoint, tmp_path, PATIENCE='{"stall": 0.7}')
+    assert found["a/b"] == [["model.safetensors"], 16]
+
+
+def test_an_endless_list_of_files_is_not_read_to_its_end(tmp_path):
+    sent = []
+
+    def listing():
+        yield b'{"siblings": [{"rfilename": "x"}'
+        while len(sent) < 3000:
+            sent.append(1)
+            yield b', {"rfilename": "x"}' * 50_000  # 1 MB
+
+    with serving(WHOLE, listing=listing) as (endpoint, _):
+        message = find(["a/b"], endpoint, tmp_path)["a/b"][0]
+    assert "its list of files has more than" in message and "\n" not in message
+    assert len(sent) < 30
+
+
+@pytest.mark.parametrize("answer", [b"[]", b'{"siblings": [7]}'])
+def test_a_list_of_files_that_is_none(tmp_path, answer):
+    with serving(WHOLE, listing=lambda: [answer]) as (endpoint, _):
+        message = find(["a/b"], endpoint, tmp_path)["a/b"][0]
+    assert "a/b" in message and "cannot be fetched" in message and "\n" not in message
+
+
+def test_weights_that_a_download_corrupts_are_refused_and_not_kept(tmp_path):
+    with serving(WHOLE, damaged="model.safetensors") as (endpoint, fetched):
+        for _ in range(2):
+            message = find(["a/b"], endpoint, tmp_path)["a/b"][0]
+            assert "came damaged: its SHA-256 is" in message and "\n" not in message
+            assert "model.safetensors" in message and "load again" in message
+    assert fetched.count("a/b/model.safetensors") == 2
+    with serving(WHOLE) as (endpoint, _):
+        assert find(["a/b"], endpoint, tmp_path)["a/b"] == [["model.safetensors"], 16]
+
+
 def test_tiny_is_only_ever_tiny(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert hub.find("tiny").files == [TINY / "model.safetensors"]
@@ -253,10 +307,12 @@ def without(files: dict[str, bytes], name: str) -> dict[str, bytes]:
         ({"config.json": b"\xff", "model.safetensors": b""}, "is not JSON"),
         ({"config.json": b"[]", "model.safetensors": b""}, "is not a JSON object"),
         ({"config.json": as_bytes({**MIMI, "num_filters": "a"})}, "num_filters"),
-        ({"config.json": as_bytes({**MIMI, "upsampling_ratios": 3})}, "config.json|int"),
+        ({"config.json": as_bytes({**MIMI, "upsampling_ratios": 3})}, "upsampling_ratios is 3"),
         ({"config.json": as_bytes({"model_type": "qwen3_tts_tokenizer_12hz"})}, "'qwen3_tts"),
         (without(MOSHI, "model-2.safetensors"), "has no model-2.safetensors"),
         ({**MOSHI, "model.safetensors.index.json": b"{}"}, "has no weight_map"),
+        ({"config.json": as_bytes({**MIMI, "transformers_weights": [1]})}, "must be a file's name"),
+        (MOSHI | {"model.safetensors.index.json": b'{"weight_map": {"a": []}}'}, "no weight_map"),
         ({KYUTAI: b"", STT: b""}, "has 2 Mimis"),
     ],
 )
@@ -272,7 +328,7 @@ def test_folders_that_hold_no_mimi(tmp_path, files, rule):
     ["no-such", "./no/such", "/no/such", "a/b/c", "a/b.safetensors", "a--b/c", "../a", "é/a"],
 )
 def test_paths_that_do_not_exist_are_not_sought_on_the_hub(name, monkeypatch):
-    monkeypatch.setattr("huggingface_hub.HfApi", lambda: pytest.fail("asked the Hub"))
+    monkeypatch.setattr("huggingface_hub.utils.get_session", lambda: pytest.fail("asked the Hub"))
     with pytest.raises(ValueError, match="is no folder or file here, and no Hub id") as caught:
         hub.find(name)
     assert repr(name) in str(caught.value)

@@ -4,7 +4,8 @@ import contextlib
 import hashlib
 import json
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote
 
@@ -14,8 +15,24 @@ Repositories = dict[str, dict[str, bytes]]
 
 
 @contextlib.contextmanager
-def serving(repositories: Repositories, gated: str = "") -> Iterator[tuple[str, list[str]]]:
-    """Serve repositories of files: the address, and the list of files fetched so far."""
+def serving(
+    repositories: Repositories,
+    gated: str = "",
+    damaged: str = "",
+    drips: str = "none",
+    drop: int = 1,
+    listing: Callable[[], Iterable[bytes]] | None = None,
+) -> Iterator[tuple[str, list[str]]]:
+    """Serve repositories of files: the address, and the list of files fetched so far.
+
+    Args:
+        repositories: Their files by name.
+        gated: One whose terms nobody has accepted.
+        damaged: A file that comes with another first byte.
+        drips: What is asked for by a path with this in it comes bit by bit, 20 times a second.
+        drop: Bytes of each bit.
+        listing: Blocks of what is answered instead of the names of files.
+    """
     fetched: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -35,6 +52,8 @@ def serving(repositories: Repositories, gated: str = "") -> Iterator[tuple[str, 
                 return self._answer(401, {"X-Error-Code": "RepoNotFound"})
             if rest and rest != ["revision", "main"]:
                 return self._answer(404, {"X-Error-Code": "RevisionNotFound"})
+            if listing:
+                return self._blocks(listing())
             siblings = [{"rfilename": file} for file in repositories[name]]
             body = json.dumps({"id": name, "sha": COMMIT, "siblings": siblings}).encode()
             return self._answer(200, {"Content-Type": "application/json"}, body)
@@ -48,6 +67,8 @@ def serving(repositories: Repositories, gated: str = "") -> Iterator[tuple[str, 
             if self.command == "GET":
                 fetched.append(f"{name}/{file}")
             etag = hashlib.sha256(body).hexdigest()
+            if file == damaged:
+                body = bytes([body[0] ^ 1]) + body[1:]
             return self._answer(200, {"X-Repo-Commit": COMMIT, "ETag": f'"{etag}"'}, body)
 
         def _answer(self, status: int, headers: dict[str, str], body: bytes = b"") -> None:
@@ -56,7 +77,20 @@ def serving(repositories: Repositories, gated: str = "") -> Iterator[tuple[str, 
                 self.send_header(key, value)
             self.end_headers()
             if self.command == "GET":
-                self.wfile.write(body)
+                slow = drips in self.path
+                size = drop if slow else len(body) or 1
+                self._send((body[i : i + size] for i in range(0, len(body), size)), slow)
+
+        def _blocks(self, blocks: Iterable[bytes]) -> None:
+            self.send_response(200)  # until the connection closes: HTTP/1.0
+            self.end_headers()
+            self._send(blocks, False)
+
+        def _send(self, blocks: Iterable[bytes], slow: bool) -> None:
+            with contextlib.suppress(ConnectionError):  # the other side has had enough
+                for block in blocks:
+                    self.wfile.write(block)
+                    time.sleep(0.05 * slow)
 
         def log_message(self, *args: object) -> None:
             """Say nothing."""
@@ -67,4 +101,5 @@ def serving(repositories: Repositories, gated: str = "") -> Iterator[tuple[str, 
         yield f"http://127.0.0.1:{server.server_port}", fetched
     finally:
         server.shutdown()
+        server.block_on_close = False  # for one that drips
         server.server_close()
