@@ -9,6 +9,8 @@ from pathlib import Path
 
 import mlx.core as mx
 import mlx.nn as nn
+import numpy as np
+from mlx.utils import tree_flatten
 
 from ..files import open_safetensors
 from ..model.codec import Codec, Only
@@ -18,7 +20,7 @@ from ..model.ops.device import on
 from ..model.quantizer import SplitResidualVectorQuantizer
 from ..model.transformer import TransformerLayer
 from . import mlx_format
-from .layouts import Source, Tensors, check_layers, hub_names
+from .layouts import Source, Tensors, check_layers, hub_names, listed, some
 
 Parameters = Iterator[tuple[str, mx.array]]
 
@@ -41,8 +43,8 @@ def load(
         device: What it will run on: a CPU has reduced weights expanded. None means the default.
 
     Raises:
-        ValueError: A file is damaged or holds no Mimi, or its tensors are not those that
-            ``config`` describes.
+        ValueError: A file is damaged or holds no Mimi, its tensors are not those that
+            ``config`` describes, or a number among them is not finite.
     """
     tensors: Tensors = {}
     metadata: dict[str, str] = {}
@@ -58,6 +60,7 @@ def load(
     else:
         tensors = hub_names(tensors, config, paths)
         codec = _published(tensors, paths, config, only)
+    _check_finite(codec, tensors, paths)
     return codec
 
 
@@ -75,6 +78,25 @@ def _published(tensors: Tensors, paths: Sequence[Path], config: MimiConfig, only
     codec.load_weights(parameters)
     mx.eval(codec.parameters())
     return codec
+
+
+def _check_finite(codec: Codec, tensors: Tensors, paths: Sequence[Path]) -> None:
+    """One pass over the parameters; only if one is wrong are the tensors asked, by their names."""
+    parameters = dict(tree_flatten(codec.parameters()))
+    wrong = [name for name, x in parameters.items() if not _is_finite(x)]
+    if wrong:
+        found = [name for name, x in tensors.items() if not _is_finite(x)] or wrong
+        raise ValueError(
+            f"{listed(paths)} has NaN or infinity in {len(found)} of its tensors ({some(found)}); "
+            "weights are finite. Download it again."
+        )
+
+
+def _is_finite(x: mx.array) -> bool:
+    if not mx.issubdtype(x.dtype, mx.floating):
+        return True
+    # By NumPy, in place: it is several times as fast as MLX on a CPU.
+    return bool(np.isfinite(np.asarray(x.astype(mx.float32))).all())
 
 
 def _parameters(path: str, module: nn.Module, source: Source) -> Parameters:
@@ -149,7 +171,8 @@ def _quantizer(path: str, module: SplitResidualVectorQuantizer, source: Source) 
             book = f"{base}.layers.{level}.codebook"
             usage = source.take(f"{book}.cluster_usage", size)
             sums = source.take(f"{book}.embed_sum", size, width)
-            usage = mx.maximum(usage, _CODEBOOK_EPSILON)[:, None]
+            # 0 * usage: one that is not finite would vanish in the maximum or the division.
+            usage = (mx.maximum(usage, _CODEBOOK_EPSILON) + 0 * usage)[:, None]
             entries.append(mx.divide(sums, usage, stream=mx.cpu))
     codebooks = mx.stack(entries)
     squares = mx.sum(mx.square(codebooks, stream=mx.cpu), axis=-1, stream=mx.cpu)
