@@ -9,7 +9,7 @@ import mlx.core as mx
 import numpy as np
 
 from .. import audio, files
-from ..checkpoint import mlx_format, precision
+from ..checkpoint import mlx_format, precision, repository
 from ..mimi import Mimi
 from ..model.ops import device as device_of
 from ..tiny import RECORDED, SPEECH
@@ -66,12 +66,16 @@ def run(mimi: Mimi, recipe: precision.Recipe | None, device: mx.DeviceType | Non
 
 
 def checksum(paths: list[Path]) -> Iterator[Check]:
-    """A converted file against the sum that convert wrote beside it."""
+    """Files against the sums that convert wrote beside them, or that the Hub gave them."""
     for path in paths:
-        if said := mlx_format.checksum(path):
-            found = files.sha256(path)
-            must = f"{said[:16]}..., as config.json says"
-            yield Check(f"SHA-256 of {path.name}", f"{found[:16]}...", must, found == said)
+        for who, said in (
+            ("config.json", mlx_format.checksum(path)),
+            ("the Hub", repository.checksum(path)),
+        ):
+            if said:
+                found = files.sha256(path)
+                must = f"{said[:16]}..., as {who} says"
+                yield Check(f"SHA-256 of {path.name}", f"{found[:16]}...", must, found == said)
 
 
 def recorded(tiny: Mimi, clip: np.ndarray) -> Iterator[Check]:

@@ -1,5 +1,6 @@
 """verify: it passes here, and each check fails when what it checks is broken."""
 
+import hashlib
 import json
 
 import mlx.core as mx
@@ -58,6 +59,21 @@ def test_a_converted_file_is_what_was_written(tmp_path, capsys):
     (check,) = verify.checksum([file])
     assert not check.passed
     assert not list(verify.checksum([TINY / "model.safetensors"]))
+
+
+def test_a_file_of_the_hubs_cache_is_what_the_hub_has(tmp_path):
+    weights = (TINY / "model.safetensors").read_bytes()
+    blob = tmp_path / "blobs" / hashlib.sha256(weights).hexdigest()
+    file = tmp_path / "snapshots" / "main" / "model.safetensors"
+    for path in (blob, file):
+        path.parent.mkdir(parents=True)
+    file.symlink_to(blob)
+    blob.write_bytes(weights)
+    (check,) = verify.checksum([file])
+    assert check.passed and check.must.endswith("as the Hub says")
+    blob.write_bytes(weights[:-1] + b"\1")
+    (check,) = verify.checksum([file])
+    assert not check.passed
 
 
 @pytest.mark.parametrize("command", [["verify", "tiny"], ["bench", "--model", "tiny"]])
