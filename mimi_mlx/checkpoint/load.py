@@ -9,8 +9,6 @@ from pathlib import Path
 
 import mlx.core as mx
 import mlx.nn as nn
-import numpy as np
-from mlx.utils import tree_flatten
 
 from ..files import open_safetensors
 from ..model.codec import Codec, Only
@@ -19,8 +17,8 @@ from ..model.conv import CausalConv1d, CausalConvTranspose1d, CausalTapConv1d, D
 from ..model.ops.device import on
 from ..model.quantizer import SplitResidualVectorQuantizer
 from ..model.transformer import TransformerLayer
-from . import mlx_format
-from .layouts import Source, Tensors, check_layers, hub_names, listed, some
+from . import finite, mlx_format
+from .layouts import Source, Tensors, check_layers, hub_names
 
 Parameters = Iterator[tuple[str, mx.array]]
 
@@ -56,16 +54,8 @@ def load(
             tensors.update(found)
     if mlx_format.KEY in metadata:
         with on(device):
-            codec = mlx_format.load(tensors, metadata[mlx_format.KEY], paths, config, only)
-    else:
-        tensors = hub_names(tensors, config, paths)
-        codec = _published(tensors, paths, config, only)
-    _check_finite(codec, tensors, paths)
-    return codec
-
-
-def _published(tensors: Tensors, paths: Sequence[Path], config: MimiConfig, only: Only) -> Codec:
-    """The network that tensors under the Hub's names make."""
+            return mlx_format.load(tensors, metadata[mlx_format.KEY], paths, config, only)
+    tensors = hub_names(tensors, config, paths)
     check_layers(tensors, config, paths)
     codec = Codec(config, only)
     source = Source(tensors, only)
@@ -77,26 +67,8 @@ def _published(tensors: Tensors, paths: Sequence[Path], config: MimiConfig, only
     source.finish(paths)
     codec.load_weights(parameters)
     mx.eval(codec.parameters())
+    finite.check(codec, tensors, paths)
     return codec
-
-
-def _check_finite(codec: Codec, tensors: Tensors, paths: Sequence[Path]) -> None:
-    """One pass over the parameters; only if one is wrong are the tensors asked, by their names."""
-    parameters = dict(tree_flatten(codec.parameters()))
-    wrong = [name for name, x in parameters.items() if not _is_finite(x)]
-    if wrong:
-        found = [name for name, x in tensors.items() if not _is_finite(x)] or wrong
-        raise ValueError(
-            f"{listed(paths)} has NaN or infinity in {len(found)} of its tensors ({some(found)}); "
-            "weights are finite. Download it again."
-        )
-
-
-def _is_finite(x: mx.array) -> bool:
-    if not mx.issubdtype(x.dtype, mx.floating):
-        return True
-    # By NumPy, in place: it is several times as fast as MLX on a CPU.
-    return bool(np.isfinite(np.asarray(x.astype(mx.float32))).all())
 
 
 def _parameters(path: str, module: nn.Module, source: Source) -> Parameters:

@@ -13,7 +13,7 @@ from mlx.utils import tree_flatten
 from .. import files
 from ..model.codec import Codec, Only
 from ..model.config import MimiConfig, shown
-from . import precision
+from . import finite, precision
 from .layouts import Source, check_layers, listed
 
 KEY = "mimi_mlx"
@@ -63,8 +63,8 @@ def load(
     """The network that :func:`save` wrote, or one half of it; on a CPU, expanded to float32.
 
     Raises:
-        ValueError: A tensor is missing, unknown, or of another shape or type than it must be; or
-            the half that is asked for is not there.
+        ValueError: A tensor is missing, unknown, or of another shape or type than it must be, or
+            not finite; or the half that is asked for is not there.
     """
     where = listed(paths)
     recipe, half = about(said, where)
@@ -80,6 +80,8 @@ def load(
     codec = _blank(config, only or half, recipe)
     names = dict(tree_flatten(codec.parameters()))
     codec.load_weights([(name, tensors[_NAMES.get(name, name)]) for name in names])
+    mx.eval(codec.parameters())
+    finite.check(codec, tensors, paths)
     precision.expand_on_cpu(codec)
     mx.eval(codec.parameters())
     return codec
