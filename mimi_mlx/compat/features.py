@@ -3,7 +3,7 @@
 Source: transformers 5.23, ``EncodecFeatureExtractor``. Departures are marked.
 """
 
-import json
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +14,8 @@ import mlx.core as mx
 import numpy as np
 
 from ..checkpoint import hub
+from ..files import read_json
+from ..model.config import shown
 
 Array = mx.array | np.ndarray
 Clip = Array | Sequence[float]
@@ -63,16 +65,22 @@ class MimiFeatureExtractor:
     padding_side: str = "right"
 
     def __post_init__(self):
-        if self.feature_size != 1:
-            raise ValueError(
-                f"feature_size is {self.feature_size!r}; Mimi has 1 channel. "
-                "Correct preprocessor_config.json."
-            )
-        if self.padding_side not in ("right", "left"):
-            raise ValueError(
-                f"padding_side is {self.padding_side!r}; it must be 'right' or 'left'. "
-                "Correct preprocessor_config.json."
-            )
+        rate, padding = self.sampling_rate, self.padding_value
+        for name, fits, rule in (
+            ("feature_size", self.feature_size == 1, "1: Mimi has 1 channel"),
+            ("sampling_rate", type(rate) is int and rate > 0, "a whole number of Hz, 1 or more"),
+            (
+                "padding_value",
+                isinstance(padding, (int, float)) and -1 <= padding <= 1,
+                "from -1 to 1, as samples are",
+            ),
+            ("padding_side", self.padding_side in ("right", "left"), "'right' or 'left'"),
+        ):
+            if not fits:
+                raise ValueError(
+                    f"{name} is {shown(getattr(self, name))}; it must be {rule}. "
+                    "Correct preprocessor_config.json."
+                )
 
     @classmethod
     def from_pretrained(cls, name_or_path: str | Path) -> "MimiFeatureExtractor":
@@ -86,16 +94,13 @@ class MimiFeatureExtractor:
         """
         config, files = hub.find(name_or_path)
         path = files[0].parent / "preprocessor_config.json"
-        if not path.exists():
+        if not os.path.lexists(path):
             return cls(sampling_rate=config.sampling_rate)
-        try:
-            values = json.loads(path.read_text())
-        except ValueError as error:
-            raise ValueError(f"{path} is not JSON ({error}). Fetch it again.") from error
+        values = read_json(path, "Fetch it again.")
         if values.get("chunk_length_s") is not None and values.get("overlap") is not None:
             raise ValueError(
-                f"{path} asks for chunks of {values['chunk_length_s']} s; mimi_mlx encodes whole "
-                "clips. Set chunk_length_s to null."
+                f"{path} asks for chunks of {shown(values['chunk_length_s'])} s; mimi_mlx encodes "
+                "whole clips. Set chunk_length_s to null."
             )
         known = cls.__dataclass_fields__
         return cls(**{key: value for key, value in values.items() if key in known})

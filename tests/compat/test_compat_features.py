@@ -69,6 +69,14 @@ def test_the_extractor_reads_what_lies_beside_the_model(tmp_path):
         '{"chunk_length_s": 1.0, "overlap": 0.1}': "chunks of 1.0 s",
         '{"padding_side": "up"}': "padding_side is 'up'",
         "{": "is not JSON",
+        "[]": "is not JSON .*not a JSON object",
+        '{"a":' * 100_000: "nested too deeply",
+        '{"sampling_rate": 0}': "sampling_rate is 0",
+        '{"sampling_rate": "24000"}': "sampling_rate is '24000'",
+        '{"sampling_rate": null}': "sampling_rate is None",
+        '{"padding_value": "0"}': "padding_value is '0'",
+        '{"padding_value": 1e999}': "padding_value is inf",
+        '{"padding_side": [1]}': "padding_side is",
     }.items():
         beside.write_text(text)
         with pytest.raises(ValueError, match=message):
