@@ -67,7 +67,7 @@ def floats(folder: Path) -> list[str]:
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_tensor_must_be_finite(folders, tmp_path, layout):
     names = sorted(floats(folders[layout]))
-    for i, name in enumerate(names[::11]):
+    for i, name in enumerate(names[::30]):
         value = ("nan", "inf", "-inf")[i % 3]
         message = poisoned(folders[layout], tmp_path, {name: value}, index=-(i % 2))
         assert "has NaN or infinity in 1 of its tensors" in message

@@ -192,7 +192,8 @@ def test_no_network_is_one_line_at_once_and_says_how_to_get_it(tmp_path):
 def test_a_silent_server_is_given_up(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as mute:
         endpoint = f"http://127.0.0.1:{mute.getsockname()[1]}"
-        message, seconds = find(["kyutai/mimi"], endpoint, tmp_path)["kyutai/mimi"]
+        found = find(["kyutai/mimi"], endpoint, tmp_path, PATIENCE='{"patience": 0.5}')
+    message, seconds = found["kyutai/mimi"]
     assert "cannot be fetched" in message and seconds < 5
 
 
@@ -204,24 +205,26 @@ def test_a_silent_name_server_is_given_up(monkeypatch):
     assert time.monotonic() - start < 3
 
 
-WHOLE = {"a/b": {"config.json": CONFIG, "model.safetensors": b"weights" * 5000}}
+WHOLE = {"a/b": {"config.json": CONFIG, "model.safetensors": b"weights" * 4000}}
 
 
 @pytest.mark.parametrize("drips", ["api/models", "config.json"])
 def test_a_hub_that_drips_is_given_up(tmp_path, drips):
     with serving(WHOLE, drips=drips) as (endpoint, _):
-        found = find(["a/b"], endpoint, tmp_path, PATIENCE='{"stall": 1}')
+        found = find(["a/b"], endpoint, tmp_path, PATIENCE='{"stall": 0.6}')
     message, seconds = found["a/b"]
-    assert re.search(r"cannot be fetched \(too little in 1 s\)", message) and "\n" not in message
+    assert re.search(r"cannot be fetched \(too little in 0.6 s\)", message) and "\n" not in message
     assert seconds < 10
 
 
-@pytest.mark.parametrize("drips", ["api/models", "model.safetensors"])
+@pytest.mark.parametrize(
+    "drips", [pytest.param("api/models", marks=pytest.mark.slow), "model.safetensors"]
+)
 def test_a_slow_hub_is_waited_for(tmp_path, drips):
     """20 kB a second for longer than a silent one is waited for."""
     whole = {"a/b": WHOLE["a/b"] | {f"{i}" * 60: b"" for i in range(200)}}
     with serving(whole, drips=drips, drop=1000) as (endpoint, _):
-        found = find(["a/b"], endpoint, tmp_path, PATIENCE='{"stall": 0.7}')
+        found = find(["a/b"], endpoint, tmp_path, PATIENCE='{"stall": 0.6}')
     assert found["a/b"] == [["model.safetensors"], 16]
 
 
@@ -240,20 +243,17 @@ def test_an_endless_list_of_files_is_not_read_to_its_end(tmp_path):
     assert len(sent) < 30
 
 
-@pytest.mark.parametrize("answer", [b"[]", b'{"siblings": [7]}'])
-def test_a_list_of_files_that_is_none(tmp_path, answer):
-    with serving(WHOLE, listing=lambda: [answer]) as (endpoint, _):
+def test_a_list_of_files_that_is_none(tmp_path):
+    with serving(WHOLE, listing=lambda: [b'{"siblings": [7]}']) as (endpoint, _):
         message = find(["a/b"], endpoint, tmp_path)["a/b"][0]
     assert "a/b" in message and "cannot be fetched" in message and "\n" not in message
 
 
 def test_weights_that_a_download_corrupts_are_refused_and_not_kept(tmp_path):
-    with serving(WHOLE, damaged="model.safetensors") as (endpoint, fetched):
-        for _ in range(2):
-            message = find(["a/b"], endpoint, tmp_path)["a/b"][0]
-            assert "came damaged: its SHA-256 is" in message and "\n" not in message
-            assert "model.safetensors" in message and "load again" in message
-    assert fetched.count("a/b/model.safetensors") == 2
+    with serving(WHOLE, damaged="model.safetensors") as (endpoint, _):
+        message = find(["a/b"], endpoint, tmp_path)["a/b"][0]
+    assert "model.safetensors came damaged: its SHA-256 is" in message and "\n" not in message
+    assert message.endswith("load again.")
     with serving(WHOLE) as (endpoint, _):
         assert find(["a/b"], endpoint, tmp_path)["a/b"] == [["model.safetensors"], 16]
 
