@@ -62,12 +62,24 @@ class Mimi:
     # The pure steps: everything else is a loop over these two.
 
     def init_encoder_state(self, batch_size: int = 1) -> EncoderState:
-        """The state of an encoder that has heard nothing."""
-        return self.codec.init_encoder_state(batch_size)
+        """The state of an encoder that has heard nothing.
+
+        Raises:
+            ValueError: There is no row, or more than the memory holds, or there is no encoder.
+        """
+        self._need("encoder", "init_encoder_state")
+        half = self.runner.encoder(self.num_codebooks)
+        return self.runner.lazy_state(half, validation.batch_size(batch_size))
 
     def init_decoder_state(self, batch_size: int = 1) -> DecoderState:
-        """The state of a decoder that has said nothing."""
-        return self.codec.init_decoder_state(batch_size)
+        """The state of a decoder that has said nothing.
+
+        Raises:
+            ValueError: There is no row, or more than the memory holds, or there is no decoder.
+        """
+        self._need("decoder", "init_decoder_state")
+        half = self.runner.decoder()
+        return self.runner.lazy_state(half, validation.batch_size(batch_size))
 
     def encode_step(
         self, pcm: mx.array, state: EncoderState, num_codebooks: int | None = None
@@ -197,7 +209,8 @@ class Mimi:
             num_codebooks: K; None means all of the model's.
 
         Raises:
-            ValueError: There is no row, or the model has not so many codebooks or no encoder.
+            ValueError: There is no row, or more than the memory holds, or the model has not so
+                many codebooks or no encoder.
         """
         self._need("encoder", "encoder_stream")
         return streams.EncoderStream(self.runner, batch_size, num_codebooks)
@@ -209,7 +222,8 @@ class Mimi:
             batch_size: Rows, each a stream of its own that takes part in one step.
 
         Raises:
-            ValueError: There is no row, or the model has no decoder.
+            ValueError: There is no row, or more than the memory holds, or the model has no
+                decoder.
         """
         self._need("decoder", "decoder_stream")
         return streams.DecoderStream(self.runner, batch_size)

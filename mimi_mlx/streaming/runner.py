@@ -20,6 +20,7 @@ from mlx.utils import tree_map
 from ..model.codec import Codec
 from ..model.ops import kernel_cache, linux
 from ..model.ops.device import is_gpu, long_step, measure, on
+from . import validation
 
 T = TypeVar("T")
 
@@ -105,8 +106,18 @@ class Runner:
         return made
 
     def init_state(self, half: Half, batch_size: int) -> State:
-        """The state of so many rows that have heard nothing."""
-        return self.evaluate(lambda: half.init_state(batch_size))
+        """The state of so many rows that have heard nothing.
+
+        Raises:
+            ValueError: The memory does not hold it.
+        """
+        return self.evaluate(lambda: self.lazy_state(half, batch_size))
+
+    def lazy_state(self, half: Half, batch_size: int) -> State:
+        """What :meth:`init_state` gives, and raises, but not computed."""
+        with self.on_device():
+            validation.fits_memory(batch_size, half.init_state(1))
+            return half.init_state(batch_size)
 
     def reset(self, half: Half, state: State, rows: np.ndarray) -> State:
         """The state with a fresh one in the rows where ``rows [B]`` is true."""
@@ -164,7 +175,7 @@ class Runner:
         rows, at = np.arange(len(ends)), 0
         done: list[list[np.ndarray]] = [[] for _ in ends]
         with self.on_device():
-            state = half.init_state(len(ends))
+            state = self.lazy_state(half, len(ends))
             while rows.size:
                 left = ends[rows] - at
                 end = at + left.min() // unit * unit
@@ -192,7 +203,7 @@ class Runner:
     def lazy(self, half: Half, x: Array) -> mx.array:
         """What :meth:`run` gives, but not computed, so that ``mx.grad`` can differentiate it."""
         with self.on_device():
-            state, outputs = half.init_state(x.shape[0]), []
+            state, outputs = self.lazy_state(half, x.shape[0]), []
             for piece in _pieces(half, x):
                 y, state = half.step(piece, state, *half.arguments)
                 outputs.append(y)

@@ -1,11 +1,15 @@
 """What is checked at the door: every error names the value, the rule and the remedy."""
 
+import operator
 from collections.abc import Sequence
+from typing import Any
 
 import mlx.core as mx
 import numpy as np
+from mlx.utils import tree_reduce
 
 from ..model.config import MimiConfig
+from ..model.ops.device import memory
 
 
 def pcm(pcm: mx.array | np.ndarray) -> mx.array | np.ndarray:
@@ -71,11 +75,22 @@ def finite(samples: np.ndarray) -> None:
 
 def batch_size(batch_size: int) -> int:
     """The rows of a stream, at least one."""
-    if isinstance(batch_size, bool) or int(batch_size) != batch_size or batch_size < 1:
+    count = _whole(batch_size)
+    if count is None or count < 1:
         raise ValueError(
             f"batch_size is {batch_size!r}; a stream has at least one row. Give 1 or more."
         )
-    return int(batch_size)
+    return count
+
+
+def fits_memory(rows: int, row: Any) -> None:
+    """So many rows can have a state: ``row`` is that of one, and a step holds it old and new."""
+    size, there = tree_reduce(lambda total, leaf: total + leaf.nbytes, row, 0), memory()
+    if 2 * rows * size > there:
+        raise ValueError(
+            f"{rows} rows; the state of one takes {size // 1000} KB, twice while it steps, and "
+            f"this machine has {there // 10**9} GB. Give fewer rows."
+        )
 
 
 def rows(name: str, given: int, batch_size: int) -> None:
@@ -102,12 +117,13 @@ def row_mask(rows: Sequence[int], batch_size: int) -> np.ndarray:
     """Row numbers as a mask ``[B]``."""
     found = np.zeros(batch_size, bool)
     for row in rows:
-        if not 0 <= row < batch_size:
+        number = _whole(row)
+        if number is None or not 0 <= number < batch_size:
             raise ValueError(
-                f"row {row} does not exist; this stream has rows 0 to {batch_size - 1}. "
+                f"row {row!r} does not exist; this stream has rows 0 to {batch_size - 1}. "
                 "Give rows in that range."
             )
-        found[row] = True
+        found[number] = True
     return found
 
 
@@ -115,12 +131,13 @@ def num_codebooks(asked: int | None, config: MimiConfig) -> int:
     """How many codebooks to use; None means all."""
     if asked is None:
         return config.num_quantizers
-    if isinstance(asked, bool) or int(asked) != asked or not 1 <= asked <= config.num_quantizers:
+    count = _whole(asked)
+    if count is None or not 1 <= count <= config.num_quantizers:
         raise ValueError(
             f"num_codebooks is {asked!r}; this model has 1 to {config.num_quantizers}. "
             "Choose one of these."
         )
-    return int(asked)
+    return count
 
 
 def codes(
@@ -174,10 +191,18 @@ def codes_or_ends(codes: mx.array | np.ndarray, config: MimiConfig) -> np.ndarra
 
 def lengths(lengths: Sequence[int], rows: int, most: int) -> list[int]:
     """The samples of each of ``rows`` rows: numbers from 1 to ``most``."""
-    found = list(lengths)
-    if len(found) != rows or any(int(n) != n or not 1 <= n <= most for n in found):
+    found = [_whole(length) or 0 for length in lengths]
+    if len(found) != rows or not all(1 <= length <= most for length in found):
         raise ValueError(
-            f"the lengths are {found}; there must be {rows}, one for each row, from 1 to {most}. "
-            "Give the number of samples of each row."
+            f"the lengths are {list(lengths)}; there must be {rows}, one for each row, from 1 to "
+            f"{most}. Give the number of samples of each row."
         )
-    return [int(n) for n in found]
+    return found
+
+
+def _whole(value: Any) -> int | None:
+    """A whole number of any type as an int, or None if it is no number or not whole."""
+    try:
+        return None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        return None

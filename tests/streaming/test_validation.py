@@ -1,11 +1,16 @@
 """Wrong use of a stream gets an error that names the value, the rule and the remedy."""
 
+import re
+
 import mlx.core as mx
 import numpy as np
 import pytest
+from mlx.utils import tree_flatten
 from streams import FRAME
 
 from mimi_mlx import Mimi
+from mimi_mlx.model.ops.device import memory
+from mimi_mlx.streaming import validation
 
 NOISE = np.random.default_rng(0).uniform(-0.3, 0.3, (1, 1, 3 * FRAME)).astype(np.float32)
 INT16 = (NOISE * 32767).astype(np.int16)
@@ -81,14 +86,68 @@ def test_after_the_end(tiny):
     np.testing.assert_array_equal(stream.push(NOISE), tiny.encode(NOISE))
 
 
-@pytest.mark.parametrize("batch_size", [0, -1, 1.5, True])
+NO_NUMBERS = [True, 2.5, float("nan"), float("inf"), "2", [2]]
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, None, *NO_NUMBERS])
 def test_a_batch_without_rows(tiny, batch_size):
-    for make in (tiny.encoder_stream, tiny.decoder_stream):
-        with pytest.raises(ValueError, match=rf"batch_size is {batch_size}; .* Give 1 or more"):
+    message = re.escape(f"batch_size is {batch_size!r}; a stream has at least one row. Give 1 or")
+    for make in (
+        *(tiny.encoder_stream, tiny.decoder_stream),
+        *(tiny.init_encoder_state, tiny.init_decoder_state),
+    ):
+        with pytest.raises(ValueError, match=message):
             make(batch_size)
 
 
-@pytest.mark.parametrize("count", [0, 17, 2.5, True])
+@pytest.fixture
+def sixteen_gb(monkeypatch) -> None:
+    """Of memory, wherever the tests run."""
+    monkeypatch.setattr(validation, "memory", lambda: 16 * 10**9)
+
+
+@pytest.mark.parametrize("rows", [10**6, 10**9, 2**31, 2**64, 10**30])
+def test_a_batch_that_no_memory_holds(tiny, rows, sixteen_gb):
+    message = rf"{rows} rows; the state of one takes 7\d KB, .* this machine has 16 GB\. Give fewer"
+    for make in (
+        *(tiny.encoder_stream, tiny.decoder_stream),
+        *(tiny.init_encoder_state, tiny.init_decoder_state),
+    ):
+        with pytest.raises(ValueError, match=message):
+            make(rows)
+
+
+def test_clips_that_are_short_and_too_many(tiny, sixteen_gb):
+    """They are small; the states that they take are not."""
+    clips, codes = np.zeros((10**6, 1, 1), np.float32), np.zeros((10**6, 1, 1), np.int32)
+    for call in (
+        lambda: tiny.encode(clips, 1),
+        lambda: tiny.encode(clips, 1, lengths=[1] * 10**6),
+        lambda: tiny.encode_to_latent(clips),
+        lambda: tiny.decode(codes),
+    ):
+        with pytest.raises(ValueError, match="1000000 rows; the state of one takes"):
+            call()
+
+
+def test_a_batch_that_fits_is_made(tiny):
+    row = sum(leaf.nbytes for _, leaf in tree_flatten(tiny.init_decoder_state()))
+    fitting = memory() // row // 2
+    validation.fits_memory(fitting, tiny.init_decoder_state())
+    with pytest.raises(ValueError, match=f"{fitting + 1} rows"):
+        validation.fits_memory(fitting + 1, tiny.init_decoder_state())
+
+
+def test_what_is_no_number_where_one_is_wanted(tiny):
+    stream = tiny.encoder_stream(2)
+    for odd in NO_NUMBERS:
+        with pytest.raises(ValueError, match=r"row .* does not exist"):
+            stream.reset(rows=[odd])
+        with pytest.raises(ValueError, match="the lengths are"):
+            tiny.encode(NOISE, lengths=[odd])
+
+
+@pytest.mark.parametrize("count", [0, 17, *NO_NUMBERS])
 def test_codebooks_that_the_model_has_not(tiny, count):
     state = tiny.init_encoder_state()
     for call in (
@@ -96,7 +155,8 @@ def test_codebooks_that_the_model_has_not(tiny, count):
         lambda: tiny.encode(NOISE, count),
         lambda: tiny.encode_step(mx.array(NOISE), state, count),
     ):
-        with pytest.raises(ValueError, match=rf"num_codebooks is {count}; .* 1 to 16\. Choose"):
+        message = re.escape(f"num_codebooks is {count!r}; this model has 1 to 16. Choose")
+        with pytest.raises(ValueError, match=message):
             call()
 
 

@@ -7,6 +7,7 @@ folder asks MLX which device there is.
 import contextlib
 import contextvars
 import functools
+import os
 from collections.abc import Iterator
 
 import mlx.core as mx
@@ -93,6 +94,13 @@ def batch_size() -> int:
 def most_threads() -> int:
     """Batches to encode at once, at most: a GPU has its threads inside; each takes memory."""
     return 1 if is_gpu() else 4
+
+
+def memory() -> int:
+    """Bytes of memory: a GPU's as MLX says, in either of its words; a CPU's are the machine's."""
+    info = mx.device_info()
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return int(info.get("memory_size", info.get("total_memory", machine)))
 
 
 def cuts_matmul() -> bool:
