@@ -232,7 +232,8 @@ class Mimi:
         """A new stream that goes on from where the one that ``save`` wrote to a file was.
 
         Raises:
-            ValueError: The file is not a saved stream, or it is another model's.
+            ValueError: There is no such file, it is damaged or not a saved stream, or it is another
+                model's.
         """
         return streams.load(self.runner, path)
 

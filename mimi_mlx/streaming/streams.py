@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import mlx.core as mx
 import numpy as np
-from mlx.utils import tree_flatten
 
 from ..model.codec import DecoderState, EncoderState
 from . import saved, validation
@@ -107,8 +106,7 @@ class EncoderStream:
         """Write this stream to a .safetensors file, from which another goes on exactly."""
         pending = mx.array(self._pending)
         kind = "encoder", self._runner.codec.fingerprint, self._batch_size, self._num_codebooks
-        leaves = dict(tree_flatten(self._state))
-        saved.write(path, saved.SavedStream(*kind, self._flushed, pending, leaves))
+        saved.write(path, saved.SavedStream(*kind, self._flushed, pending, self._state))
 
     @property
     def state(self) -> EncoderState:
@@ -187,7 +185,7 @@ class DecoderStream:
         """Write this stream to a .safetensors file, from which another goes on exactly."""
         none = mx.array(np.zeros((self._batch_size, 1, 0), np.float32))
         kind = "decoder", self._runner.codec.fingerprint, self._batch_size, self._num_codebooks
-        saved.write(path, saved.SavedStream(*kind, False, none, dict(tree_flatten(self._state))))
+        saved.write(path, saved.SavedStream(*kind, False, none, self._state))
 
     @property
     def state(self) -> DecoderState:
@@ -199,10 +197,10 @@ def load(runner: Runner, path: str | os.PathLike) -> EncoderStream | DecoderStre
     """A new stream that goes on from where the one that was saved to a file was.
 
     Raises:
-        ValueError: The file is not a saved stream, or it is another model's.
+        ValueError: There is no such file, it is damaged or not a saved stream, or it is another
+            model's.
     """
-    file = runner.evaluate(lambda: saved.read(path))
-    saved.check_model(path, file, runner.codec.fingerprint)
+    file = runner.evaluate(lambda: saved.read(path, runner.codec))
     stream: EncoderStream | DecoderStream
     if file.half == "encoder":
         stream = EncoderStream(runner, file.batch_size, file.num_codebooks)
@@ -210,5 +208,5 @@ def load(runner: Runner, path: str | os.PathLike) -> EncoderStream | DecoderStre
     else:
         stream = DecoderStream(runner, file.batch_size)
         stream._num_codebooks = file.num_codebooks
-    stream._state = saved.state_like(path, file, stream.state)
+    stream._state = file.state
     return stream

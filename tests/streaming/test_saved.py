@@ -1,18 +1,22 @@
 """Clones and saved streams go on exactly; a saved stream that does not fit is refused by name."""
 
 import os
+import re
 import shutil
 
+import fuzz_stream
 import mlx.core as mx
 import numpy as np
 import pytest
 from mlx.utils import tree_flatten
 from models import model, unpacked_tiny
+from safetensors.numpy import save
 from streams import FRAME
 
 from mimi_mlx import Mimi
 from mimi_mlx.checkpoint import precision
 from mimi_mlx.checkpoint.hub import find
+from mimi_mlx.streaming import saved
 
 K = 8
 
@@ -98,7 +102,8 @@ def test_a_state_of_other_arrays_is_refused(encoder, tiny, tmp_path):
     name = "state.1.0.0"  # keys and values of the first layer
     leaf = tensors[name]
     for change in ({name: leaf[:, :1]}, {name: leaf.astype(mx.float16)}, {"state.1.0.9": leaf}):
-        mx.save_safetensors(str(path), {**tensors, **change}, facts)
+        changed = {name: np.array(leaf) for name, leaf in {**tensors, **change}.items()}
+        path.write_bytes(fuzz_stream.sealed(facts, changed))
         with pytest.raises(ValueError, match=r"call.safetensors holds a state of other arrays"):
             tiny.load_stream(path)
 
@@ -126,6 +131,98 @@ def test_a_stream_goes_on_in_the_model_in_another_precision(encoder, tiny, tmp_p
         assert mx.array_equal(mine, its)
 
 
+def test_a_flipped_bit_is_noticed(encoder, tiny, tmp_path):
+    """Wherever it is, in the header or in the state."""
+    path = tmp_path / "call.safetensors"
+    encoder.save(path)
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for at in [*rng.integers(0, 3000, 60), *rng.integers(0, len(whole), 60)]:
+        data = bytearray(whole)
+        data[at] ^= 1 << rng.integers(8)
+        path.write_bytes(data)
+        with pytest.raises(ValueError, match=re.escape(str(path))):
+            tiny.load_stream(path)
+
+
+def test_every_field_is_needed_and_checked(encoder, decoder, tiny, tmp_path):
+    path = tmp_path / "call.safetensors"
+    odd = {
+        "format": ["mimi_mlx"],
+        "version": ["0", "3", ""],
+        "half": ["", "both"],
+        "fingerprint": ["x", "0" * 17],
+        "batch_size": ["0", "-2", "1", "1000000000", "9" * 99, "2.0", "\u0662", " 2", "nan"],
+        "num_codebooks": ["-1", "17", "8.0", "9" * 99],
+        "flushed": ["2", "yes", ""],
+        "crc32": ["", "0" * 9],
+    }
+    for stream in (encoder, decoder):
+        stream.save(path)
+        _, facts, tensors = fuzz_stream.read(path)
+        assert facts.keys() == odd.keys()
+        for name, values in odd.items():
+            without = {key: fact for key, fact in facts.items() if key != name}
+            for said in [without, *({**facts, name: value} for value in values)]:
+                crc = {"crc32": saved.checksum(said, tensors)} if name != "crc32" else {}
+                path.write_bytes(save(tensors, said | crc))
+                with pytest.raises(ValueError, match=re.escape(str(path))):
+                    tiny.load_stream(path)
+        path.write_bytes(fuzz_stream.sealed(facts | {"more": "1"}, tensors))
+        with pytest.raises(ValueError, match="'more' that no stream has"):
+            tiny.load_stream(path)
+
+
+@pytest.mark.parametrize(
+    ("half", "facts"),
+    [
+        ("encoder", {"num_codebooks": "0"}),
+        ("encoder", {"flushed": "1"}),  # with samples that wait
+        ("encoder", {"half": "decoder"}),
+        ("decoder", {"flushed": "1"}),
+        ("decoder", {"half": "encoder"}),
+    ],
+)
+def test_facts_that_contradict_the_state(half, facts, request, tiny, tmp_path):
+    path = tmp_path / "call.safetensors"
+    request.getfixturevalue(half).save(path)
+    base = fuzz_stream.read(path)
+    path.write_bytes(fuzz_stream.sealed(base.facts | facts, base.tensors))
+    with pytest.raises(ValueError, match=re.escape(str(path))):
+        tiny.load_stream(path)
+
+
+def test_values_that_no_stream_has(encoder, tiny, tmp_path):
+    path = tmp_path / "call.safetensors"
+    encoder.save(path)
+    _, facts, tensors = fuzz_stream.read(path)
+    whole_frame = np.zeros((2, 1, FRAME), np.float32)
+    for name, value, rule in (
+        ("state.1.1", np.array([0, -1], np.int32), r"\[0, -1\] positions .* 0 to 31"),
+        ("state.1.1", np.array([32, 0], np.int32), r"\[32, 0\] positions"),
+        ("state.0.0", np.full((2, 6, 1), np.nan, np.float32), r"NaN .* 'state.0.0'"),
+        ("pending", np.full((2, 1, 5), np.inf, np.float32), r"infinite .* 'pending'"),
+        ("pending", whole_frame, r"'pending'.* 1920\].* 1919\]"),
+        ("pending", whole_frame[0], r"'pending'"),
+    ):
+        path.write_bytes(fuzz_stream.sealed(facts, tensors | {name: value}))
+        with pytest.raises(ValueError, match=rf"call\.safetensors .*{rule}"):
+            tiny.load_stream(path)
+
+
+def test_a_stream_of_the_half_that_is_not_loaded(encoder, tmp_path):
+    encoder.save(tmp_path / "call.safetensors")
+    only = Mimi.from_pretrained("tiny", only="decoder")
+    with pytest.raises(ValueError, match="stream of the encoder, which this model was loaded"):
+        only.load_stream(tmp_path / "call.safetensors")
+
+
+def test_some_attacks(tmp_path):
+    fuzzer = fuzz_stream.Fuzzer(tmp_path)
+    for seed in (*fuzz_stream.FOUND, *range(300)):
+        fuzzer.attack(seed)
+
+
 def test_files_that_are_no_saved_stream(encoder, tiny, tmp_path):
     path = tmp_path / "call.safetensors"
     with pytest.raises(ValueError, match="cannot be read as a saved stream"):
@@ -137,7 +234,7 @@ def test_files_that_are_no_saved_stream(encoder, tiny, tmp_path):
         with pytest.raises(ValueError, match="cannot be read as a saved stream"):
             tiny.load_stream(path)
     shutil.copy(find("tiny").files[0], path)
-    with pytest.raises(ValueError, match=r"a saved stream says 'mimi_mlx.stream' 1"):
+    with pytest.raises(ValueError, match=r"a saved stream says 'mimi_mlx.stream' '2'"):
         tiny.load_stream(path)
 
 
