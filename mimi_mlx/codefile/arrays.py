@@ -4,6 +4,7 @@ A clip is what the .mimi file of this package gives too, a :class:`CodeFile`.
 """
 
 import contextlib
+import math
 import tokenize
 import zipfile
 import zlib
@@ -18,11 +19,17 @@ from ..files import check_extension, open_safetensors, put, replacing
 from . import CodeFile, Header
 from .reader import check_count
 
-# What numpy raises for files that are damaged, or promise more than there is memory for.
+# What numpy and zipfile raise for files that are damaged.
 _UNREADABLE = (
-    *(ValueError, OSError, EOFError, MemoryError, RuntimeError),
+    *(ValueError, TypeError, OverflowError, OSError, EOFError, MemoryError, RuntimeError),
     *(tokenize.TokenError, zipfile.BadZipFile, zlib.error),
 )
+
+LARGEST = 24 * 3600 * 25 // 2 * 32 * 8
+"""Bytes that a small .npz may unpack to: the codes of a day, 32 a frame of 64 bits each."""
+
+# A larger one may unpack to so many times its size: codes of 11 bits never do, in 64 bits either.
+_MOST_PACKED = 16
 
 _NUMBERS = ("samples", "sample_rate", "source_rate", "source_samples")
 _WORDS = ("fingerprint", "model")
@@ -77,6 +84,11 @@ def read(path: str | Path, num_codebooks: int | None = None) -> CodeFile:
             f"{path} has {stored.dtype} {list(stored.shape)}; the codes of a clip are "
             "integers [1, K, F] or [K, F]. Check which array was saved."
         )
+    if codes.min() < -1 or codes.max() >= 2**16:
+        worst = codes.max() if codes.max() >= 2**16 else codes.min()
+        raise ValueError(
+            f"{path} has {worst}; a code is from 0 to {2**16 - 1}. Check which array was saved."
+        )
     try:
         header = Header(
             codes.shape[1],
@@ -127,13 +139,15 @@ def _write_npz(file: IO[bytes], codes: np.ndarray, facts: Facts) -> None:
 
 
 def _read_npz(path: Path) -> tuple[np.ndarray, Facts]:
-    with _reading(path):
-        found = np.load(path, allow_pickle=False)
-        if isinstance(found, np.ndarray):
-            raise ValueError("it is a single array")
-        with found as file:
-            known = [key for key in ("codes", *_NUMBERS, *_WORDS) if key in file.files]
-            arrays = {key: file[key] for key in known}
+    with _reading(path), zipfile.ZipFile(path) as archive:
+        members = {member.filename: member for member in archive.infolist()}
+        most = max(LARGEST, _MOST_PACKED * path.stat().st_size)
+        arrays = {}
+        for key in ("codes", *_NUMBERS, *_WORDS):
+            if member := members.get(f"{key}.npy"):
+                _check_packing(member, most)
+                with archive.open(member) as file:
+                    arrays[key] = _read_array(file, member.file_size)
     if "codes" not in arrays:
         raise _no_codes(path, "array named codes")
     return arrays.pop("codes"), {key: str(value) for key, value in arrays.items()}
@@ -145,7 +159,36 @@ def _write_npy(file: IO[bytes], codes: np.ndarray, facts: Facts) -> None:
 
 def _read_npy(path: Path) -> tuple[np.ndarray, Facts]:
     with _reading(path), path.open("rb") as file:
-        return np.lib.format.read_array(file, allow_pickle=False), {}
+        return _read_array(file, path.stat().st_size), {}
+
+
+def _check_packing(member: zipfile.ZipInfo, most: int) -> None:
+    """A member is packed as numpy does it, and unpacks to no more than it may."""
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"{member.filename} is packed in another way than numpy's")
+    if member.file_size > most:
+        raise ValueError(
+            f"{member.filename} unpacks to {member.file_size} bytes; codes take at most {most}"
+        )
+
+
+def _read_array(file: IO[bytes], size: int) -> np.ndarray:
+    """The array in a .npy file of ``size`` bytes, which are compared with what it promises."""
+    version = np.lib.format.read_magic(file)
+    read_header = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }.get(version)
+    if read_header is None:
+        raise ValueError(f"version {version} of .npy is not for numbers")
+    shape, _, dtype = read_header(file)
+    if any(length < 0 for length in shape) or dtype.itemsize == 0:
+        raise ValueError(f"an array of {dtype} {list(shape)} is none")
+    there = size - file.tell()
+    if math.prod(shape) * dtype.itemsize > there:
+        raise ValueError(f"it promises {dtype} {list(shape)}, but holds {there} bytes")
+    file.seek(0)
+    return np.lib.format.read_array(file, allow_pickle=False)
 
 
 @contextlib.contextmanager
@@ -154,8 +197,9 @@ def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except _UNREADABLE as error:
+        why = " ".join(str(error).split())[:200]  # some of numpy's have several lines
         raise ValueError(
-            f"{path} cannot be read as {path.suffix.lower()} ({error}). Encode the clip again."
+            f"{path} cannot be read as {path.suffix.lower()} ({why}). Encode the clip again."
         ) from error
 
 

@@ -95,7 +95,7 @@ def test_codes_that_are_none(refused, tmp_path):
     for name, rule in {
         "missing.npy": "is no file",
         saved("high.npy", good + 2048): "2048; a code is from 0 to 2047",
-        saved("low.npy", good - 5): "-5; a code is from 0 to 2047",
+        saved("low.npy", good - 5): "-5; a code is from 0 to 65535",
         saved("ended.npy", good - 1): "-1; here every code must be from 0",
         saved("deep.npy", np.zeros((1, 17, 5), int)): "K from 1 to 16",
         saved("flat.npy", good.ravel()): "integers [1, K, F] or [K, F]",
