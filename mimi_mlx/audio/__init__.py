@@ -27,8 +27,8 @@ def load(path: str | Path, mono: bool = False) -> Sound:
         mono: Mix several channels down to their mean.
 
     Raises:
-        ValueError: The file is missing, unreadable, cut off or empty, has several channels
-            without ``mono``, or samples that are NaN or infinite.
+        ValueError: The file is missing, unreadable, cut off or empty, has a rate that no sound
+            has, several channels without ``mono``, or samples that are NaN or infinite.
     """
     with FileReader(path, mono) as source:
         return Sound(np.concatenate(list(source)), source.sample_rate)
@@ -51,6 +51,9 @@ def resample(
         sample_rate: In Hz.
         length: Samples of the result; None means ``ceil(T * sample_rate / source_rate)``, which
             covers all of the source. What is past the source's end is silence.
+
+    Raises:
+        ValueError: A rate is not from 1000 to 1000000.
     """
     resampler = Resampler(source_rate, sample_rate)
     there = resampler.push(samples)

@@ -12,6 +12,11 @@ from typing import IO
 import numpy as np
 import soundfile
 
+from .containers import cut_off
+
+LOWEST_RATE, HIGHEST_RATE = 1000, 1000000
+"""Samples a second that sound may have, in Hz: to resample it takes memory by their ratio."""
+
 # Samples without a header, by what ffmpeg calls them: the type of one.
 RAW_FORMATS = {"s16le": "<i2", "f32le": "<f4"}
 
@@ -27,8 +32,9 @@ class FileReader:
         mono: Mix several channels down to their mean.
 
     Raises:
-        ValueError: The file is missing, unreadable or empty, or has several channels without
-            ``mono``; while it is read, it is cut off, or has samples that are NaN or infinite.
+        ValueError: The file is missing, unreadable or empty, has a rate that no sound has, or
+            several channels without ``mono``; while it is read, it is cut off, or has samples that
+            are NaN or infinite.
     """
 
     def __init__(self, file: str | Path | IO[bytes], mono: bool = False):
@@ -50,9 +56,16 @@ class FileReader:
         self.channels = self._file.channels
         self.samples: int = self._file.frames  # that the file says it has
         self.given = 0  # samples read so far
-        if not self.samples or (self.channels > 1 and not mono):
+        try:
+            check_rate(f"{self.name} has {self.sample_rate} samples a second", self.sample_rate)
+            if not self.samples:
+                raise _no_samples(self.name)
+            if self.channels > 1 and not mono:
+                raise self._several_channels()
+            self._lacks = _lacks(file)
+        except ValueError:
             self._file.close()
-            raise self._several_channels() if self.samples else _no_samples(self.name)
+            raise
 
     def __enter__(self) -> "FileReader":
         return self
@@ -65,10 +78,13 @@ class FileReader:
             self.given += len(block)
             _check_finite(self.name, block)
             yield block
+        lacks = self._lacks
         if self.given < self.samples:
+            lacks = f"its header promises {self.samples}"
+        if lacks:
             raise ValueError(
-                f"{self.name} ends after {self.given} of its {self.samples} samples; it is cut off "
-                "or damaged. Get it anew, or convert what is there with ffmpeg."
+                f"{self.name} ends after {self.given} samples; {lacks}, so it is cut off or "
+                "damaged. Get it anew, or convert what is there with ffmpeg."
             )
 
     def _read(self) -> np.ndarray:
@@ -134,6 +150,25 @@ class RawReader:
 
 
 SoundReader = FileReader | RawReader  # where sound comes from
+
+
+def check_rate(what: str, rate: int) -> None:
+    """A rate in Hz is one that sound has; ``what`` says whose it is, and the rate.
+
+    Raises:
+        ValueError: It is not.
+    """
+    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+        raise ValueError(
+            f"{what}; a rate is from {LOWEST_RATE} to {HIGHEST_RATE} Hz. Give the true one."
+        )
+
+
+def _lacks(file: str | Path | IO[bytes]) -> str | None:
+    if isinstance(file, (str, Path)):
+        with open(file, "rb") as opened:
+            return cut_off(opened)
+    return cut_off(file)
 
 
 def _check_finite(name: str, samples: np.ndarray) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import soxr
 
-from .reader import SoundReader
+from .reader import SoundReader, check_rate
 
 
 class Resampler:
@@ -13,9 +13,14 @@ class Resampler:
 
     The result does not depend on the cutting. Samples come out up to 0.1 s late, and at the same
     rate at once.
+
+    Raises:
+        ValueError: A rate is not one that sound has.
     """
 
     def __init__(self, source_rate: int, sample_rate: int):
+        check_rate(f"source_rate is {source_rate}", source_rate)
+        check_rate(f"sample_rate is {sample_rate}", sample_rate)
         self._rates = source_rate, sample_rate
         self._stream = None
         if source_rate != sample_rate:

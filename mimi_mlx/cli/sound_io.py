@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import IO
 
 from .. import audio, files
-from ..audio.reader import FileReader, RawReader, SoundReader
+from ..audio.reader import FileReader, RawReader, SoundReader, check_rate
 from ..audio.writer import PipeWriter, SoundWriter
 from ..files import PIPE, stdin, stdout
 
@@ -41,10 +41,8 @@ def _check_sample_rate(args: argparse.Namespace) -> None:
             f"--sample-rate {rate} is for --raw samples on stdin; a sound file knows its own. "
             "Leave it out."
         )
-    if rate is not None and not 1000 <= rate <= 1000000:
-        raise ValueError(
-            f"--sample-rate is {rate}; it is from 1000 to 1000000 Hz. Give that of the samples."
-        )
+    if rate is not None:
+        check_rate(f"--sample-rate is {rate}", rate)
 
 
 def check_output(path: str, force: bool) -> None:

@@ -60,6 +60,8 @@ def test_samples(tiny, pcm, message):
         (np.zeros(8, int), r"shape \(8,\); it must be \[B, K, F\]"),
         (np.zeros((1, 8, 1)), r"codes is float64; codes are integers\. .*astype"),
         (np.full((1, 8, 1), 2048), r"codes has 2048; a code is from 0 to 2047.* this model"),
+        (np.full((1, 8, 1), 2**32 + 5), r"codes has 4294967301; a code is from 0 to 2047"),
+        (np.full((1, 8, 1), 2**63, np.uint64), r"codes has 9223372036854775808; a code is from 0"),
         (np.full((1, 8, 1), -1), r"codes has -1; .*from 0 to 2047\. Cut"),
         (np.full((1, 8, 1), -5), r"codes has -5; a code is from 0"),
     ],
