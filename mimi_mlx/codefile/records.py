@@ -6,7 +6,7 @@ import zlib
 from typing import NamedTuple
 
 from .bitpack import frame_bytes
-from .header import Header, is_sealed, seal, sealed
+from .header import Header, is_sealed, sealed
 
 SIZE = 28
 MAX_PAYLOAD = 1 << 16  # bytes of packed codes in a block: all that a reader ever holds
@@ -20,6 +20,7 @@ _BLOCK, _END = b"\xffBLK", b"\xffEND"
 _BLOCK_FORMAT = "<4sQHBBII"
 # After the sync: frames, samples, previous.
 _END_FORMAT = "<4sQQI"
+_CRC = "I"  # of these 24 bytes, at the end of both
 
 
 class Block(NamedTuple):
@@ -52,12 +53,11 @@ class End(NamedTuple):
 
 def unpack(record: bytes) -> Block | End | None:
     """The record in 28 bytes, or None if they are not a good one."""
-    if not SYNC.match(record) or len(record) != SIZE or not is_sealed(record):
+    if not record.startswith((_BLOCK, _END)) or len(record) != SIZE or not is_sealed(record):
         return None
     if record.startswith(_END):
-        _, frames, samples, previous = struct.unpack(_END_FORMAT, record[:-4])
-        return End(frames, samples, previous, seal(record))
-    block = Block._make([*struct.unpack(_BLOCK_FORMAT, record[:-4])[1:], seal(record)])
+        return End(*struct.unpack(_END_FORMAT + _CRC, record)[1:])
+    block = Block(*struct.unpack(_BLOCK_FORMAT + _CRC, record)[1:])
     good = (
         0 < block.payload_size <= MAX_PAYLOAD
         and block.bits_per_code <= 16

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mimi_mlx.codefile import CodeFile, Header, Writer, read, records
+from mimi_mlx.codefile.checksums import Checksums
 from mimi_mlx.codefile.header import sealed, with_counts
 
 SIZE = 28
@@ -201,19 +202,74 @@ def test_any_bytes(base, data):
         read(io.BytesIO(base.data[:8] + data))
 
 
-def test_a_payload_full_of_records_that_promise_much_is_scanned_in_time():
+def test_a_payload_full_of_records_that_promise_much_is_scanned_in_time(tmp_path):
     rng = random.Random(0)
     header = Header(8)
     codes = np.zeros((8, 125), np.int32)
     record = fuzz_codefile.write(header, codes, 240000, 125)[64:92]
     made = fuzz_codefile.Base(fuzz_codefile.write(header, codes, 240000, 125), codes, 240000)
     crowded = made.data[:64] + record * 2000 + made.data[64:]
-    assert fuzz_codefile.check(crowded, [made], rng) == "damaged"
+    assert fuzz_codefile.check(crowded, [made], rng, set(), tmp_path) == "damaged"
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_some_mutations(seed):
-    """As ``python tests/fuzz_codefile.py`` does by the hundred thousand."""
-    outcomes = fuzz_codefile.run(1000, seed)
-    assert sum(outcomes.values()) == 1000
-    assert {"refused", "damaged", "whole"} <= set(outcomes)
+def forged(frames: int, rng: random.Random) -> bytes:
+    """The record of a block of 8 codes of 11 bits, whose CRC is right and its payload's wrong."""
+    numbers = (rng.choice([0, 1, 7, 2**39]), frames, 8, 11, 0, rng.getrandbits(32))
+    return sealed(struct.pack("<4sQHBBII", b"\xffBLK", *numbers))
+
+
+def crowds(rng: random.Random) -> dict[str, bytes]:
+    """Files of 200 KB, full of records that promise up to 64 KiB each."""
+    header, most = Header(8), 65536 // 11
+    codes = rng.choices(range(2048), k=8 * 125)
+    made = fuzz_codefile.write(header, np.array(codes, np.int32).reshape(8, 125), 240000, 125)
+    one = fuzz_codefile.write(header, np.zeros((8, 1), np.int32), 1920, 1)[64:103]
+    head, good, times = made[:64], made[64:], 200_000 // 28
+    between = [one, forged(most, rng), good[: 28 + 11 * 125], forged(most - 9, rng)]
+    return {
+        "all promise the most": head + forged(most, rng) * times + good,
+        "each promises something": head
+        + b"".join(forged(rng.randrange(1, most + 1), rng) for _ in range(times))
+        + good,
+        "good ones between": head + b"".join(rng.choices(between, k=times // 12)) + good,
+        "small good ones between": head + b"".join(rng.choices(between[:2], k=times)) + good,
+    }
+
+
+def test_records_that_promise_much_are_scanned_in_the_work_of_good_ones(monkeypatch):
+    """Bytes that go into a CRC, for each byte of the file."""
+    work, crc32 = [0], zlib.crc32
+
+    def counting(data, value=0):
+        work[0] += len(data)
+        return crc32(data, value)
+
+    for name, data in crowds(random.Random(0)).items():
+        expected = fuzz_codefile.spec.records(data)
+        monkeypatch.setattr(zlib, "crc32", counting)
+        work[0] = 0
+        found = read(io.BytesIO(data))
+        assert work[0] < 4 * len(data), name
+        monkeypatch.undo()
+        blocks = [np.array(block[1]) for block in expected if block != "end"]
+        np.testing.assert_array_equal(found.codes[0].T, np.concatenate(blocks))
+
+
+def test_the_crc_of_a_stretch_is_the_one_that_zlib_gives():
+    rng, checksums = random.Random(0), Checksums()
+    data = bytearray(rng.randbytes(150_000))
+    while len(data) > 66_000:
+        start = rng.randrange(28, 200)
+        for size in (0, 1, 255, 256, 65535, rng.randrange(65536)):
+            end = min(start + size, len(data))
+            assert checksums.crc(data, start, end) == zlib.crc32(data[start:end])
+        gone = rng.choice([1, 23, 24, 28, 100, 9000])
+        del data[:gone]
+        checksums.drop(gone)
+
+
+def test_some_attacks(tmp_path):
+    fuzzer = fuzz_codefile.Fuzzer(tmp_path)
+    for seed in (*fuzz_codefile.FOUND, *range(4000)):
+        fuzzer.attack(seed)
+    assert {"refused", "damaged", "whole"} <= set(fuzzer.outcomes)

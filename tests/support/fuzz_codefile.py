@@ -1,18 +1,10 @@
-"""Mutates .mimi files and reads them: ``python tests/fuzz_codefile.py [COUNT [SEED]]``.
-
-For each file: no error but ValueError, no frame that was not written there, damage reported unless
-the file reads as one that was written, the same frames as the reader made from the specification,
-whole or as it grows, in bounded time and memory.
-"""
+"""Attacks .mimi files: one to three mutations of files that were written, spliced and forged."""
 
 import io
 import itertools
 import random
 import re
-import resource
 import struct
-import sys
-import tempfile
 import time
 import tracemalloc
 import zlib
@@ -29,12 +21,46 @@ SLOWEST = 2.0  # seconds for one file of a few kilobytes, on a busy machine
 LARGEST = 4 << 20  # bytes that reading one may allocate
 
 
+FOUND: tuple[int, ...] = ()
+
+
 class Base(NamedTuple):
     """A file as it was written."""
 
     data: bytes
     codes: np.ndarray
     samples: int
+
+
+class Fuzzer:
+    """Mutates .mimi files and reads them.
+
+    For each file: no error but ValueError, no frame that was not written there, damage reported
+    unless the file reads as one that was written, the same frames as the reader made from the
+    specification, whole or as it grows, in bounded time and memory.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.bases = bases()
+        self.outcomes: Counter = Counter()
+
+    def attack(self, seed: int) -> None:
+        """Mutate and read one file."""
+        rng = random.Random(seed)
+        first = rng.randrange(len(self.bases))
+        made = self.bases[first:] + self.bases[:first]
+        data, kinds = mutate(made[0].data, made, rng)
+        traced = seed % 100 == 0
+        if traced:
+            tracemalloc.start()
+        try:
+            outcome = check(data, made, rng, kinds, self.folder)
+            if traced:
+                assert tracemalloc.get_traced_memory()[1] < LARGEST, "too much memory"
+        finally:
+            tracemalloc.stop()
+        self.outcomes[outcome + (", with a forged CRC" if _forge in kinds else "")] += 1
 
 
 def bases(seed: int = 0) -> list[Base]:
@@ -136,7 +162,7 @@ def _syncs(data: bytes) -> list[int]:
     return [n for n in range(len(data)) if data[n : n + 4] in (b"\xffBLK", b"\xffEND")]
 
 
-def check(data: bytes, made: list[Base], rng: random.Random, kinds: set = frozenset()) -> str:
+def check(data: bytes, made: list[Base], rng: random.Random, kinds: set, folder: Path) -> str:
     """Read a mutated file in every way; what came of it: refused, damaged or whole.
 
     Args:
@@ -144,6 +170,7 @@ def check(data: bytes, made: list[Base], rng: random.Random, kinds: set = frozen
         made: The files as they were written.
         rng: Chooses how to read it.
         kinds: What was done to it.
+        folder: For a file to append to.
     """
     start = time.perf_counter()
     try:
@@ -166,7 +193,7 @@ def check(data: bytes, made: list[Base], rng: random.Random, kinds: set = frozen
         if _splice not in kinds:
             _check_intact(data, given, made[0])
     if rng.randrange(20) == 0:
-        _check_appending(data, given, reader)
+        _check_appending(data, given, reader, folder)
     return "damaged" if reader.damage else "whole"
 
 
@@ -198,19 +225,20 @@ def _places(data: bytes, part: bytes) -> list[int]:
     return [found.start() for found in re.finditer(re.escape(part), data)]
 
 
-def _check_appending(data: bytes, given: list, reader: Reader) -> None:
+def _check_appending(data: bytes, given: list, reader: Reader, folder: Path) -> None:
     """A frame can be appended unless the header is damaged, and all good frames stay."""
     one = np.zeros((reader.header.num_codebooks, 1), np.int32)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "a.mimi"
-        path.write_bytes(data)
-        try:
-            with Writer(path, reader.header, append=True) as writer:
-                writer.write(one)
-        except ValueError:
-            assert reader.header_damaged or reader.position == 2**40
-            return
+    path = folder / "appended.mimi"
+    path.write_bytes(data)
+    try:
+        with Writer(path, reader.header, append=True) as writer:
+            writer.write(one)
         result = read(path)
+    except ValueError:
+        assert reader.header_damaged or reader.position == 2**40
+        return
+    finally:
+        path.unlink()
     expected = np.concatenate([*(codes for _, codes in given), one], axis=1)
     assert np.array_equal(result.codes[0], expected)
     assert not result.damage or reader.damage
@@ -240,43 +268,3 @@ def _check_growing(data: bytes, given: list, reader: Reader, rng: random.Random)
     assert len(found) == len(given)
     assert all(np.array_equal(a, b[:count]) for a, (_, b) in zip(found, given, strict=True))
     assert growing.damage == reader.damage
-
-
-def run(count: int, seed: int) -> Counter:
-    """Mutate and read ``count`` files; what came of them."""
-    rng = random.Random(seed)
-    made, outcomes = bases(seed), Counter()
-    for number in range(count):
-        made = made[1:] + made[:1]
-        data, kinds = mutate(made[0].data, made, rng)
-        traced = number % 100 == 0
-        if traced:
-            tracemalloc.start()
-        try:
-            outcome = check(data, made, rng, kinds)
-            if traced:
-                assert tracemalloc.get_traced_memory()[1] < LARGEST, "too much memory"
-        except Exception:
-            print(f"file {number} of seed {seed}, {kinds}: {data.hex()}", file=sys.stderr)
-            raise
-        finally:
-            tracemalloc.stop()
-        outcomes[outcome + (", with a forged CRC" if _forge in kinds else "")] += 1
-    return outcomes
-
-
-def main() -> None:
-    """Fuzz, and print the figures."""
-    count, seed = (*map(int, sys.argv[1:]), *(200_000, 0)[len(sys.argv) - 1 :])
-    start = time.perf_counter()
-    outcomes = run(count, seed)
-    seconds = time.perf_counter() - start
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(f"{count} files, seed {seed}: no failure in {seconds:.0f} s")
-    for outcome, times in sorted(outcomes.items()):
-        print(f"{times:8} {outcome}")
-    print(f"largest resident size {memory} (KiB on Linux, bytes on macOS)")
-
-
-if __name__ == "__main__":
-    main()
