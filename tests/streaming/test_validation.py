@@ -194,6 +194,10 @@ def test_masked_codes_are_no_batch_for_all_rows(tiny):
 
 
 def test_half_a_model():
+    with pytest.raises(ValueError, match=r"init_encoder_state: .*only='decoder'"):
+        Mimi.from_pretrained("tiny", only="decoder").init_encoder_state()
+    with pytest.raises(ValueError, match=r"init_decoder_state: .*only='encoder'"):
+        Mimi.from_pretrained("tiny", only="encoder").init_decoder_state()
     with pytest.raises(ValueError, match=r"encoder_stream: .*only='decoder'.* Load it without"):
         Mimi.from_pretrained("tiny", only="decoder").encoder_stream()
     with pytest.raises(ValueError, match=r"decoder_stream: .*only='encoder'.* Load it without"):

@@ -16,7 +16,7 @@ from mimi_mlx.streaming import saved
 # isort: split
 from mlx.utils import tree_flatten
 
-FOUND: tuple[int, ...] = ()
+FOUND: tuple[int, ...] = (12185,)
 
 LARGEST = 1 << 19  # KiB that all attacks together may add to what the process takes at most
 
