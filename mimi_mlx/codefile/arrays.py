@@ -8,7 +8,7 @@ import math
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -78,12 +78,8 @@ def read(path: str | Path, num_codebooks: int | None = None) -> CodeFile:
         raise ValueError(f"{path} is no file; codes come from one. Check the path.")
     stored, facts = FORMATS[path.suffix.lower()][0](path)
     said = _with_numbers(path, facts)
+    _check_kind(path, stored.dtype.name, stored.shape)
     codes = stored[None] if stored.ndim == 2 else stored
-    if codes.ndim != 3 or codes.shape[0] != 1 or 0 in codes.shape or codes.dtype.kind not in "iu":
-        raise ValueError(
-            f"{path} has {stored.dtype} {list(stored.shape)}; the codes of a clip are "
-            "integers [1, K, F] or [K, F]. Check which array was saved."
-        )
     if codes.min() < -1 or codes.max() >= 2**16:
         worst = codes.max() if codes.max() >= 2**16 else codes.min()
         raise ValueError(
@@ -128,10 +124,11 @@ def _write_safetensors(file: IO[bytes], codes: np.ndarray, facts: Facts) -> None
 def _read_safetensors(path: Path) -> tuple[np.ndarray, Facts]:
     with open_safetensors(path, "Encode the clip again.") as file:
         names, facts = sorted(file.keys()), file.metadata() or {}
-        codes = file.get_tensor("codes") if "codes" in names else None
-    if codes is None:
-        raise _no_codes(path, f"tensor named codes, but {', '.join(names[:3]) or 'none'}")
-    return codes, facts
+        if "codes" not in names:
+            raise _no_codes(path, f"tensor named codes, but {', '.join(names[:3]) or 'none'}")
+        promised = file.get_slice("codes")  # numpy has not all types and shapes that there are
+        _check_kind(path, promised.get_dtype(), promised.get_shape())
+        return file.get_tensor("codes"), facts
 
 
 def _write_npz(file: IO[bytes], codes: np.ndarray, facts: Facts) -> None:
@@ -201,6 +198,16 @@ def _reading(path: Path) -> Iterator[None]:
         raise ValueError(
             f"{path} cannot be read as {path.suffix.lower()} ({why}). Encode the clip again."
         ) from error
+
+
+def _check_kind(path: Path, dtype: str, shape: Sequence[int]) -> None:
+    """An array is of integers, by numpy's or safetensors' name of their type, and one clip's."""
+    is_clip = len(shape) == 2 or (len(shape) == 3 and shape[0] == 1)
+    if not is_clip or 0 in shape or dtype[0].lower() not in "iu":
+        raise ValueError(
+            f"{path} has {dtype} {list(shape[:9])}; the codes of a clip are integers [1, K, F] or "
+            "[K, F]. Check which array was saved."
+        )
 
 
 def _no_codes(path: Path, what: str) -> ValueError:

@@ -165,9 +165,10 @@ def _check_shapes(
     fits["pending"] = ("F32", [batch_size, 1, min(samples, past_pending - 1)])
     odd = sorted(name for name in found | fits if found.get(name) != fits.get(name))
     if odd:
+        other, ours = str(found.get(odd[0]))[:80], fits.get(odd[0])
         raise ValueError(
-            f"{path} holds a state of other arrays ({odd[0][:40]!r}: {found.get(odd[0])}; here "
-            f"{fits.get(odd[0])}). Load it with the model that it was saved with."
+            f"{path} holds a state of other arrays ({odd[0][:40]!r}: {other}; here {ours}). "
+            "Load it with the model that it was saved with."
         )
 
 

@@ -6,6 +6,7 @@ import tracemalloc
 import zipfile
 from pathlib import Path
 
+import fuzz_stream
 import numpy as np
 import pytest
 from mimi_files import MARK, some_codes
@@ -138,12 +139,37 @@ def test_what_is_packed_small_is_not_unpacked_without_end(tmp_path, monkeypatch)
     tracemalloc.stop()
 
 
+@pytest.mark.parametrize(
+    ("dtype", "shape", "size"),
+    [
+        *((dtype, [8, 4], 32) for dtype in ("F8_E4M3", "F8_E5M2", "F8_E8M0", "BOOL")),
+        *(("BF16", [8, 4], 64), ("F4", [8, 4], 16), ("C64", [8, 4], 256)),
+        *(("I32", shape, 4) for shape in ([1] * 100, [1] * 100000, [], [1])),
+        *(("I32", shape, 0) for shape in ([0, 2**63], [8, 0], [0])),
+    ],
+)
+def test_tensors_that_numpy_has_not(tmp_path, dtype, shape, size):
+    header = {"codes": {"dtype": dtype, "shape": shape, "data_offsets": [0, size]}}
+    (tmp_path / "a.safetensors").write_bytes(fuzz_stream.joined(header, bytes(size)))
+    with pytest.raises(ValueError, match=rf"a\.safetensors has {dtype} \[.* are integers"):
+        arrays.read(tmp_path / "a.safetensors")
+
+
 def test_what_zip_has_and_numpy_never_writes(tmp_path):
     for way in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
         with zipfile.ZipFile(tmp_path / "a.npz", "w", way) as archive:
             archive.writestr("codes.npy", header_of((8, 25)) + bytes(8 * 25 * 4))
         with pytest.raises(ValueError, match=r"a\.npz cannot be read as \.npz"):
             arrays.read(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("dtype", ["<i8", ">i8", ">u2", "<i4", "u8"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_codes_of_any_type_and_order(tmp_path, dtype, order):
+    codes = some_codes(8, 5)
+    for suffix in (".npy", ".npz"):
+        saved(tmp_path / f"a{suffix}", np.asarray(codes, dtype, order=order))
+        np.testing.assert_array_equal(arrays.read(tmp_path / f"a{suffix}").codes, codes[None])
 
 
 def test_codes_that_are_all_the_same_are_codes(tmp_path):
