@@ -15,17 +15,16 @@ from typing import Any, NamedTuple, TypeVar
 
 import mlx.core as mx
 import numpy as np
-from mlx.utils import tree_map
 
 from ..model.codec import Codec
 from ..model.ops import kernel_cache, linux
 from ..model.ops.device import is_gpu, long_step, measure, on
 from . import validation
+from .rows import State, select, take
 
 T = TypeVar("T")
 
 Array = mx.array | np.ndarray
-State = Any
 Step = Callable[..., tuple[mx.array, State]]
 
 # Steps of a length, of all streams in a thread, from which on it pays to compile them.
@@ -121,7 +120,7 @@ class Runner:
 
     def reset(self, half: Half, state: State, rows: np.ndarray) -> State:
         """The state with a fresh one in the rows where ``rows [B]`` is true."""
-        return self.evaluate(lambda: _select(mx.array(rows), half.init_state(len(rows)), state))
+        return self.evaluate(lambda: select(mx.array(rows), half.init_state(len(rows)), state))
 
     def run(self, half: Half, x: Array) -> mx.array:
         """A whole clip ``x``, time last: its output from a fresh state."""
@@ -186,10 +185,10 @@ class Runner:
                 left -= end - at
                 for i in np.flatnonzero((left > 0) & (left < unit)):
                     last = x[rows[i] : rows[i] + 1, :, end : ends[rows[i]]]
-                    y, _ = self.advance(half, last, _take(state, np.array([i])), None, before_step)
+                    y, _ = self.advance(half, last, take(state, np.array([i])), None, before_step)
                     done[rows[i]].append(np.array(y[0]))
                 keep = np.flatnonzero(left >= unit)
-                rows, state, at = rows[keep], _take(state, keep), end
+                rows, state, at = rows[keep], take(state, keep), end
         outputs = [np.concatenate(parts, axis=-1) for parts in done]
         filled = np.full(
             (len(outputs), outputs[0].shape[0], max(row.shape[-1] for row in outputs)),
@@ -259,7 +258,7 @@ def _bound(half: Half, masked: bool) -> Step:
     def masked_step(x: mx.array, state: State, mask: mx.array) -> tuple[mx.array, State]:
         y, after = step(x, state)
         nothing = mx.array(half.nothing, y.dtype)
-        return mx.where(mask[:, None, None], y, nothing), _select(mask, after, state)
+        return mx.where(mask[:, None, None], y, nothing), select(mask, after, state)
 
     return masked_step if masked else step
 
@@ -269,21 +268,6 @@ def _pieces(half: Half, x: Array) -> Iterator[mx.array]:
     size = long_step(x.shape[0]) * half.unit
     for start in range(0, x.shape[-1], size):
         yield mx.array(x[..., start : start + size])
-
-
-def _select(mask: mx.array, a: State, b: State) -> State:
-    """The state with rows of ``a`` where ``mask [B]`` is true and of ``b`` elsewhere."""
-
-    def rows(x: mx.array, y: mx.array) -> mx.array:
-        return mx.where(mask.reshape(-1, *[1] * (x.ndim - 1)), x, y)
-
-    return tree_map(rows, a, b)
-
-
-def _take(state: State, rows: np.ndarray) -> State:
-    """The state of some rows alone."""
-    index = mx.array(rows.astype(np.int32))
-    return tree_map(lambda leaf: leaf[index], state)
 
 
 def compiled(step: Step) -> Step:

@@ -1,0 +1,24 @@
+"""States by rows: leaves are ``[B, ...]``, and no row knows of another."""
+
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+from mlx.utils import tree_map
+
+State = Any
+
+
+def select(mask: mx.array, a: State, b: State) -> State:
+    """The state with rows of ``a`` where ``mask [B]`` is true and of ``b`` elsewhere."""
+
+    def rows(x: mx.array, y: mx.array) -> mx.array:
+        return mx.where(mask.reshape(-1, *[1] * (x.ndim - 1)), x, y)
+
+    return tree_map(rows, a, b)
+
+
+def take(state: State, rows: np.ndarray) -> State:
+    """The state of some rows alone."""
+    index = mx.array(rows.astype(np.int32))
+    return tree_map(lambda leaf: leaf[index], state)
