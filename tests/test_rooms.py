@@ -17,7 +17,18 @@ PACKAGE = Path(__file__).parents[1] / "mimi_mlx"
 
 # From the ground up: a room imports only from itself and from those before it.
 ROOMS = (
-    *("model.ops", "model", "text", "files", "tiny", "checkpoint", "audio", "streaming", "mimi"),
+    *(
+        "model.ops",
+        "model",
+        "text",
+        "atomic",
+        "files",
+        "tiny",
+        "checkpoint",
+        "audio",
+        "streaming",
+        "mimi",
+    ),
     *("codefile", "compat", "evaluation", "live.devices", "live.network", "live", "cli"),
     *("stream", "__main__"),
 )

@@ -13,7 +13,8 @@ from typing import IO
 import numpy as np
 import soundfile
 
-from ..files import check_extension, put, replacing
+from ..atomic import replacing
+from ..files import check_extension, put
 
 # What can be written, by the file's extension. PCM is 16 bits, libsndfile's default.
 FORMATS = {

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import mlx.core as mx
 from mlx.utils import tree_flatten
 
-from .. import files
+from .. import atomic, files
 from ..model.codec import Codec, Only
 from . import hub, mlx_format, model_card, precision
 from .load import load
@@ -85,7 +85,7 @@ def convert(
             f"{folder} needs {size / 1e6:.0f} MB, and its disk has {free / 1e6:.0f} MB left. Make "
             "room, or give an --mlx-path on another disk."
         )
-    with files.replacing_folder(folder) as beside:
+    with atomic.replacing_folder(folder) as beside:
         file = beside / "model.safetensors"
         mlx_format.save(file, codec, recipe, wanted.only)
         about = config(codec, wanted, found, file)
@@ -164,7 +164,7 @@ def _check_folder(folder: Path, sources: list[Path], force: bool) -> None:
         raise ValueError(
             f"{folder} cannot be written: there is no folder {folder.parent}. Create it first."
         )
-    files.remove_unfinished(folder.parent, holds=_FILES)
+    atomic.remove_unfinished(folder.parent, holds=_FILES)
     if any(folder.resolve() in file.resolve().parents for file in sources):
         raise ValueError(f"{folder} is what is converted. Give another --mlx-path.")
     if not folder.exists():

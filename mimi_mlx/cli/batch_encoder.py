@@ -14,9 +14,9 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from .. import audio, codefile
+from ..atomic import replacing
 from ..audio.reader import FileReader
 from ..codefile.header import MAGIC
-from ..files import replacing
 from ..mimi import Mimi
 from ..model.ops import linux
 from . import transcode

@@ -12,6 +12,7 @@ from typing import IO
 import numpy as np
 
 from .. import codefile, files
+from ..atomic import replacing
 from ..audio.reader import SoundReader
 from ..codefile import CodeFile, arrays
 from ..files import PIPE, stdin, stdout
@@ -100,7 +101,7 @@ def writing(
             yield codefile.Writer(pipe, header, block_frames=1)
     elif is_own(args.output):
         with (
-            files.replacing(args.output) as file,
+            replacing(args.output) as file,
             codefile.Writer(file, header, rewrite_header=True) as writer,
         ):
             yield writer

@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .. import audio
+from ..atomic import remove_unfinished, replacing
 from ..audio.reader import FileReader
 from ..codefile import Header
-from ..files import PIPE, put, remove_unfinished, replacing
+from ..files import PIPE, put
 from ..mimi import Mimi
 from ..model.ops import device
 from ..streaming import validation

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from .. import audio
-from ..files import check_output, replacing
+from ..atomic import replacing
+from ..files import check_output
 from ..mimi import Mimi
 from . import options
 

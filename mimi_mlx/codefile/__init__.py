@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..files import put, replacing
+from ..atomic import replacing
+from ..files import put
 from .header import Header
 from .reader import File, Reader
 from .writer import Writer, pack

@@ -15,7 +15,8 @@ from typing import IO, Any
 import numpy as np
 from safetensors.numpy import save
 
-from ..files import check_extension, open_safetensors, put, replacing
+from ..atomic import replacing
+from ..files import check_extension, open_safetensors, put
 from . import CodeFile, Header
 from .reader import check_count
 

@@ -18,7 +18,8 @@ import numpy as np
 from mlx.utils import tree_flatten, tree_map, tree_map_with_path
 from safetensors import safe_open
 
-from ..files import open_safetensors, replacing
+from ..atomic import replacing
+from ..files import open_safetensors
 from ..model.codec import Codec
 from . import validation
 

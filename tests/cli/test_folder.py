@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from mimi_mlx import audio, cli, codefile, files
+from mimi_mlx import atomic, audio, cli, codefile
 from mimi_mlx.cli import folder as command
 
 LENGTHS = {"a.wav": 4000, "b.flac": 1920, "sub/c.wav": 9601, "sub/deep/d.wav": 1, "sub/e.ogg": 5000}
@@ -139,7 +139,7 @@ def test_long_files_are_encoded_alone_as_they_are_read(encode, folder, monkeypat
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_full_disk_ends_it_in_one_line_with_whole_files_only(encode, folder, monkeypatch, jobs):
     written = []
-    replace = files.os.replace
+    replace = atomic.os.replace
 
     def full(*args: Path) -> None:
         written.append(args)
@@ -148,7 +148,7 @@ def test_a_full_disk_ends_it_in_one_line_with_whole_files_only(encode, folder, m
         replace(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(files.os, "replace", full)
+        patch.setattr(atomic.os, "replace", full)
         code, err = encode("--recursive", "--batch-size", 2, "--jobs", jobs)
     assert code == 1 and err.count("\n") == 1 and "No space left" in err
     there = contents(folder / "out")

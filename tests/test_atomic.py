@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from paths import TINY
 
-from mimi_mlx import files
+from mimi_mlx import atomic, files
 from mimi_mlx.checkpoint import convert
 
 UNFINISHED = ".0123456789abcdef.mimi_mlx"
@@ -30,12 +30,12 @@ def kind(request, monkeypatch) -> str:
 
 def test_a_file_is_there_when_it_is_whole(kind, tmp_path):
     path = tmp_path / "a.mimi"
-    with files.replacing(path) as file:
+    with atomic.replacing(path) as file:
         file.write(b"new")
         assert not path.exists()
         assert len(list(tmp_path.iterdir())) == (kind == "named")
     assert path.read_bytes() == b"new" and list(tmp_path.iterdir()) == [path]
-    with pytest.raises(RuntimeError), files.replacing(path) as file:
+    with pytest.raises(RuntimeError), atomic.replacing(path) as file:
         file.write(b"newer")
         raise RuntimeError
     assert path.read_bytes() == b"new" and list(tmp_path.iterdir()) == [path]
@@ -46,7 +46,7 @@ def test_a_new_file_has_the_umasks_mode_and_another_one_that_of_the_old(kind, tm
     before = os.umask(umask)
     try:
         for mode in (0o666 & ~umask, 0o604):
-            with files.replacing(tmp_path / "a") as file:
+            with atomic.replacing(tmp_path / "a") as file:
                 file.write(b"x")
             assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == mode
             (tmp_path / "a").chmod(0o604)
@@ -57,7 +57,7 @@ def test_a_new_file_has_the_umasks_mode_and_another_one_that_of_the_old(kind, tm
 def test_a_link_to_a_file_stays_a_link(kind, tmp_path):
     (tmp_path / "there").mkdir()
     (tmp_path / "link").symlink_to("there/a")
-    with files.replacing(tmp_path / "link") as file:
+    with atomic.replacing(tmp_path / "link") as file:
         file.write(b"x")
     assert (tmp_path / "there/a").read_bytes() == b"x" and (tmp_path / "link").is_symlink()
 
@@ -65,7 +65,7 @@ def test_a_link_to_a_file_stays_a_link(kind, tmp_path):
 def test_what_is_no_file_is_not_replaced(kind, tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", Path(os.devnull), tmp_path):
-        with pytest.raises(ValueError, match="no regular file"), files.replacing(path):
+        with pytest.raises(ValueError, match="no regular file"), atomic.replacing(path):
             pass
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
 
@@ -73,10 +73,10 @@ def test_what_is_no_file_is_not_replaced(kind, tmp_path):
 def test_a_planted_link_is_not_followed(tmp_path, monkeypatch):
     """Even if the name could be guessed."""
     monkeypatch.delattr(os, "O_TMPFILE", raising=False)
-    monkeypatch.setattr(files.secrets, "token_hex", lambda n: UNFINISHED[1:17])
+    monkeypatch.setattr(atomic.secrets, "token_hex", lambda n: UNFINISHED[1:17])
     (tmp_path / "victim").write_text("mine")
     (tmp_path / UNFINISHED).symlink_to("victim")
-    with pytest.raises(FileExistsError), files.replacing(tmp_path / "a"):
+    with pytest.raises(FileExistsError), atomic.replacing(tmp_path / "a"):
         pass
     assert (tmp_path / "victim").read_text() == "mine" and not (tmp_path / "a").exists()
 
@@ -85,19 +85,19 @@ def test_names_are_secret(tmp_path, monkeypatch):
     monkeypatch.delattr(os, "O_TMPFILE", raising=False)
     names = set()
     for _ in range(3):
-        with files.replacing(tmp_path / "a"):
+        with atomic.replacing(tmp_path / "a"):
             names |= {path.name for path in tmp_path.iterdir()} - {"a"}
     assert len(names) == 3 and not any(str(os.getpid()) in name for name in names)
 
 
 WRITER = """
 import os, sys
-from mimi_mlx import files
+from mimi_mlx import atomic
 if sys.argv[2] == "named" and hasattr(os, "O_TMPFILE"):
     del os.O_TMPFILE
 letter = sys.argv[3].encode()
 for size in range(1, 200):
-    with files.replacing(sys.argv[1]) as file:
+    with atomic.replacing(sys.argv[1]) as file:
         for _ in range(size):
             file.write(500 * letter)
         file.write(b".")
@@ -125,16 +125,16 @@ def test_of_several_writers_there_is_always_one_whole_file(kind, tmp_path):
 
 def write_some(path: Path, letter: bytes) -> None:
     for size in range(1, 100):
-        with files.replacing(path) as file:
+        with atomic.replacing(path) as file:
             file.write(500 * size * letter + b".")
 
 
 KILLED = """
 import os, signal, sys
-from mimi_mlx import files
+from mimi_mlx import atomic
 if sys.argv[2] == "named" and hasattr(os, "O_TMPFILE"):
     del os.O_TMPFILE
-with files.replacing(sys.argv[1]) as file:
+with atomic.replacing(sys.argv[1]) as file:
     file.write(b"half")
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -168,9 +168,9 @@ def test_only_what_is_unfinished_and_nobodys_work_is_removed(tmp_path):
         (below / UNFINISHED).write_text("half")
     with locked.open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        files.remove_unfinished(tmp_path, holds={"config.json"})
+        atomic.remove_unfinished(tmp_path, holds={"config.json"})
         assert (tmp_path / "sub" / UNFINISHED).exists()
-        files.remove_unfinished(tmp_path, recursive=True, holds={"config.json"})
+        atomic.remove_unfinished(tmp_path, recursive=True, holds={"config.json"})
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {*others, folder.name, locked.name, link.name, "sub"}
     assert not list((tmp_path / "sub").iterdir()) and len(list(folder.iterdir())) == 2
@@ -179,17 +179,17 @@ def test_only_what_is_unfinished_and_nobodys_work_is_removed(tmp_path):
 CONVERTED = """
 import os, signal, sys
 from pathlib import Path
-from mimi_mlx import files
+from mimi_mlx import atomic
 from mimi_mlx.checkpoint import convert, precision
 
-exchange = files._exchange
+exchange = atomic._exchange
 def killed(new, old):
     if sys.argv[3] == "after":
         exchange(new, old)
     os.kill(os.getpid(), signal.SIGKILL)
 
 if sys.argv[3] != "never":
-    files._exchange = killed
+    atomic._exchange = killed
 wanted = convert.Wanted(sys.argv[1], precision.Recipe("float16"))
 convert.convert(wanted, Path(sys.argv[2]), force=True)
 """
@@ -210,12 +210,12 @@ def test_a_kill_while_a_folder_is_replaced_leaves_one_whole_folder(tmp_path, mom
 
 
 def test_folders_change_places_where_it_takes_several_steps(tmp_path, monkeypatch):
-    monkeypatch.setattr(files.ctypes, "CDLL", lambda *args, **named: object())
-    monkeypatch.setattr(files.sys, "platform", "linux")
+    monkeypatch.setattr(atomic.ctypes, "CDLL", lambda *args, **named: object())
+    monkeypatch.setattr(atomic.sys, "platform", "linux")
     for name in ("new", "old"):
         (tmp_path / name).mkdir()
         (tmp_path / name / name).touch()
-    files._exchange(tmp_path / "new", tmp_path / "old")
+    atomic._exchange(tmp_path / "new", tmp_path / "old")
     assert [path.name for path in (tmp_path / "old").iterdir()] == ["new"]
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["old"]
     assert len(list(tmp_path.iterdir())) == 2
