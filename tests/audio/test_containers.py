@@ -20,7 +20,9 @@ KINDS = [
     (name, kind)
     for name in soundfile.available_formats()
     for kind in soundfile.available_subtypes(name)
-    if name != "RAW" and soundfile.check_format(name, kind) and (name, kind) not in _NOT_WRITTEN
+    if name not in ("RAW", "SD2")  # no header; half of it in a second file
+    and soundfile.check_format(name, kind)
+    and (name, kind) not in _NOT_WRITTEN
 ]
 
 # Which say how many bytes of sound there are, or notice it themselves.
