@@ -24,6 +24,7 @@ SUPPORT = Path(__file__).parent / "support"
 TARGETS = sorted(path.stem.removeprefix("fuzz_") for path in SUPPORT.glob("fuzz_*.py"))
 
 MEMORY = 2 << 30  # bytes that all attacks may take: none is so large
+FOLDER = "/dev/shm" if os.path.isdir("/dev/shm") else None  # in memory: a disk takes longer
 
 
 class Outcome(NamedTuple):
@@ -38,7 +39,7 @@ def run(target: str, seconds: float, seed: int) -> Outcome:
     """Attack with ``seed``, ``seed + 1`` and so on, in another process, which may die of it."""
     context = multiprocessing.get_context("spawn")
     last, done = context.Value("q", seed), context.Value("b", 0)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
         process = context.Process(target=_attack, args=(target, folder, seconds, last, done))
         process.start()
         process.join()
@@ -50,7 +51,7 @@ def run(target: str, seconds: float, seed: int) -> Outcome:
 def _attack(
     target: str, folder: str, seconds: float, last: "Synchronized[int]", done: "Synchronized[int]"
 ) -> None:
-    sys.path.insert(0, str(SUPPORT))
+    sys.path[:0] = [str(SUPPORT), str(SUPPORT.parent / "reference")]
     fuzzer = importlib.import_module(f"fuzz_{target}").Fuzzer(Path(folder))
     fuzzer.attack(last.value)  # what takes memory once has it now
     if sys.platform == "linux":
