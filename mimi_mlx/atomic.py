@@ -30,13 +30,14 @@ def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
 
     Raises:
         ValueError: At ``path`` is something else than a file, such as a device.
+        OSError: The system refuses; it names ``path``.
     """
-    path = Path(os.path.realpath(path))
+    given, path = str(path), Path(os.path.realpath(path))
     old = path.stat() if path.exists() else None
     if old and not stat.S_ISREG(old.st_mode):
         raise ValueError(f"{path} is no regular file and is not replaced. Give another name.")
     beside = _unfinished_name(path)
-    with open(_create(beside), "w+b", buffering=0) as file:
+    with _naming(given, beside), open(_create(beside), "w+b", buffering=0) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         try:
             if old:
@@ -52,9 +53,10 @@ def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
 @contextlib.contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
     """A new folder to write to, beside ``folder``, as :func:`replacing` does it for a file."""
-    folder = Path(os.path.realpath(folder))
+    given, folder = str(folder), Path(os.path.realpath(folder))
     beside = _unfinished_name(folder)
-    beside.mkdir()
+    with _naming(given, beside):
+        beside.mkdir()
     lock = os.open(beside, os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -96,6 +98,17 @@ def _remove_unlocked(path: Path, holds: Collection[str]) -> None:
             shutil.rmtree(path)
     finally:
         os.close(lock)
+
+
+@contextlib.contextmanager
+def _naming(path: str, unfinished: Path) -> Iterator[None]:
+    """The system's errors about what is unfinished, or about nothing by name, name ``path``."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename not in (None, str(unfinished)):
+            raise
+        raise OSError(error.errno, error.strerror, path) from error
 
 
 def _unfinished_name(path: Path) -> Path:

@@ -45,6 +45,8 @@ class FileReader:
                 raise ValueError(f"{file} is no file; the input is a sound file. Check the path.")
             if Path(file).stat().st_size == 0:
                 raise ValueError(f"{file} has 0 bytes; a sound file has samples. Record it again.")
+            if not os.access(file, os.R_OK):
+                raise ValueError(f"{file} may not be read by this user. Check its permissions.")
         try:
             # As bytes a name need not be UTF-8; and any file that can seek will do.
             opened = os.fsencode(file) if isinstance(file, (str, Path)) else file

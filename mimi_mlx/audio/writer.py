@@ -30,6 +30,8 @@ FORMATS = {
 # Samples written at once: libsndfile's Vorbis encoder overflows its stack on very long writes.
 _BLOCK = 1 << 16
 
+_SYSTEM_ERROR = 2  # libsndfile's code for an error of the system, which it does not tell
+
 # The size of a WAV file that nobody knows yet, as ffmpeg gives it; readers go on to the end.
 _OPEN = 2**32 - 1
 
@@ -87,6 +89,7 @@ def writing(path: str | Path, sample_rate: int) -> Iterator[FileWriter]:
 
     Raises:
         ValueError: The extension is not known, or its format cannot hold this rate.
+        OSError: The system refuses; it names ``path``.
     """
     check_format(path)
     with replacing(path) as new:
@@ -101,6 +104,8 @@ def writing(path: str | Path, sample_rate: int) -> Iterator[FileWriter]:
             ) as file:
                 yield FileWriter(file)
         except soundfile.LibsndfileError as error:
+            if error.code == _SYSTEM_ERROR:
+                put(new, bytes(_BLOCK))  # raises it, such as that the disk is full
             raise ValueError(
                 f"{path} cannot be written at {sample_rate} Hz ({error.error_string.rstrip('.')}). "
                 "Choose another format, such as .wav."

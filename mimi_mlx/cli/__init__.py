@@ -4,6 +4,7 @@ One line on stderr when something is wrong: exit code 2 for bad usage or input, 
 """
 
 import argparse
+import errno
 import importlib
 import os
 import signal
@@ -19,6 +20,16 @@ from ..text import printable
 
 _FAILURE, _USAGE = 1, 2
 _INTERRUPTED, _BROKEN_PIPE, _TERMINATED = 130, 141, 143  # as a shell has them
+
+_REMEDIES = {
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "Check its permissions, or choose another place."),
+    **dict.fromkeys(
+        (errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "Make room, or choose another disk."
+    ),
+    errno.EROFS: "Choose another disk.",
+    **dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP), "Check the path."),
+    errno.ENAMETOOLONG: "Give a shorter name.",
+}
 
 # A command is the file of its name: ``add_arguments`` defines what it takes, ``run`` does it, and
 # ``MORE``, if there is any, is what else its help says. Only the one that is chosen is imported.
@@ -99,6 +110,9 @@ def _fail(error: BaseException) -> int:
     message, code = f"{type(error).__name__}: {error} (--debug shows where)", _FAILURE
     if isinstance(error, ValueError):  # what is wrong with the input, as its author put it
         message, code = str(error), _USAGE
+    elif isinstance(error, OSError) and error.errno in _REMEDIES:
+        where = f"{error.filename}: " if error.filename else ""
+        message, code = f"{where}{error.strerror}. {_REMEDIES[error.errno]}", _USAGE
     elif isinstance(error, KeyboardInterrupt):
         message, code = "interrupted", _INTERRUPTED
     print("mimi-mlx:", printable(" ".join(message.split())), file=sys.stderr)

@@ -1,6 +1,7 @@
 """The command line itself: what it imports, how it ends, what it says of failures."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 import soundfile
 from paths import SPEECH
 
-from mimi_mlx import cli
+from mimi_mlx import atomic, cli
 from mimi_mlx.cli.progress import Progress
 
 CLIP = SPEECH / "kathleen-1.flac"  # 40134 samples: 21 frames, the last one ragged
@@ -27,16 +28,50 @@ def test_ctrl_c_leaves_nothing(run, tmp_path, monkeypatch):
 
 def test_a_failure_is_one_line_and_exit_code_1_and_leaves_nothing(run, tmp_path, monkeypatch):
     def full(*args: object) -> None:
-        raise OSError(28, "No space\nleft on device")
+        raise RuntimeError("it\nbroke off")
 
     monkeypatch.setattr(soundfile.SoundFile, "write", full)
     command = ["roundtrip", CLIP, "-o", "a.wav", "--model", "tiny"]
     code, _, err = run(*command)
     assert code == 1 and err.count("\n") == 1
-    assert err.startswith("mimi-mlx: OSError: [Errno 28] No space left on device")
+    assert err.startswith("mimi-mlx: RuntimeError: it broke off")
     assert not list(tmp_path.iterdir())
     code, _, err = run(*command, "--debug")
     assert code == 1 and err.startswith("Traceback") and "writer.py" in err
+
+
+@pytest.mark.parametrize("target", ["a.wav", "a.flac", "a.mimi", "a.npz", "a.safetensors"])
+def test_what_the_system_refuses_is_told_with_the_users_path(run, tmp_path, monkeypatch, target):
+    command = "encode" if Path(target).suffix in (".mimi", ".npz", ".safetensors") else "roundtrip"
+    for number, remedy in {13: "permissions", 30: "another disk", 28: "Make room"}.items():
+
+        def refuse(path: Path, number: int = number) -> int:
+            raise OSError(number, os.strerror(number), str(path))
+
+        monkeypatch.setattr(atomic, "_create", refuse)
+        code, _, err = run(command, CLIP, "-o", target, "--model", "tiny")
+        assert code == 2 and err.startswith(f"mimi-mlx: {target}: {os.strerror(number)}. ")
+        assert remedy in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("target", ["a.wav", "a.flac"])
+def test_a_disk_that_becomes_full_is_told_as_that(tmp_path, target):
+    """libsndfile says "System error" alone."""
+    limit = "import resource as r; r.setrlimit(r.RLIMIT_FSIZE, (9000, 9000)); "
+    code = limit + "from mimi_mlx import cli; raise SystemExit(cli.main())"
+    arguments = ["roundtrip", CLIP, "-o", target, "--model", "tiny"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 2, done.stderr
+    assert f"mimi-mlx: {target}: File too large. Make room" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_sound_that_may_not_be_read_is_told_as_that(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *args: False)
+    code, _, err = run("encode", CLIP, "-o", "a.mimi", "--model", "tiny")
+    assert code == 2 and f"{CLIP} may not be read by this user" in err and err.count("\n") == 1
 
 
 def command(*args: str, **options) -> subprocess.Popen:

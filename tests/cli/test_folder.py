@@ -150,7 +150,7 @@ def test_a_full_disk_ends_it_in_one_line_with_whole_files_only(encode, folder, m
     with monkeypatch.context() as patch:
         patch.setattr(atomic.os, "replace", full)
         code, err = encode("--recursive", "--batch-size", 2, "--jobs", jobs)
-    assert code == 1 and err.count("\n") == 1 and "No space left" in err
+    assert code == 2 and err.count("\n") == 1 and "No space left" in err
     there = contents(folder / "out")
     assert len(there) == 2 and all(name.endswith(".mimi") for name in there)
     assert encode("--recursive", "--batch-size", 2)[0] == 0
