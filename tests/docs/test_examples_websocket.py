@@ -16,6 +16,7 @@ from mimi_mlx import MimiWorker
 websockets = pytest.importorskip("websockets")
 EXAMPLES = Path(__file__).parents[2] / "examples"
 FRAME = 1920
+WAITING = 4  # frames of a session either side of the model
 
 
 @pytest.fixture
@@ -48,18 +49,19 @@ def test_who_does_not_read_is_not_read_from(tiny, server):
     async def main() -> None:
         pcm = np.zeros((2, 1, FRAME), np.float32)
         half = server.Half(tiny.encoder_stream(2, 8), pcm, (-10, 10))
+        limits = server.Limits()
         with MimiWorker() as worker:
             running = asyncio.create_task(half.run(worker))
             socket = SimpleNamespace(recv=recv, send=send)
-            talking = asyncio.create_task(half.handle(socket))
-            while read < 2 * server.WAITING + 2 and not running.done():
+            talking = asyncio.create_task(server.handle(socket, half, limits))
+            while read < 2 * WAITING + 2 and not running.done():
                 await asyncio.sleep(0.01)
             await asyncio.sleep(0.3)
             assert not running.done() and not talking.done()
             running.cancel(), talking.cancel()
 
     asyncio.run(asyncio.wait_for(main(), 300))
-    assert read == 2 * server.WAITING + 2
+    assert read == 2 * WAITING + 2
 
 
 def with_server(tiny, server, rows: int, talk) -> None:
