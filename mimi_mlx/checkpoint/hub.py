@@ -78,6 +78,20 @@ def find(
     return _cached(repository) or _choose(name, repository.names(), repository.fetch)
 
 
+def is_here(name: str) -> bool:
+    """Whether a model can be loaded without the Hub: tiny, or on this disk, or in its cache."""
+    if name == "tiny" or os.path.exists(os.path.expanduser(name)):
+        return True
+    return bool(HUB_ID.fullmatch(name)) and _cached(Repository(name)) is not None
+
+
+def shared_name(name: str) -> str:
+    """What a file for others calls a model: of a path, which is nobody else's, the last part."""
+    if name == "tiny" or not os.path.exists(os.path.expanduser(name)):
+        return name
+    return os.path.basename(os.path.realpath(os.path.expanduser(name)))
+
+
 # On this disk
 
 

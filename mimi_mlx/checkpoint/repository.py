@@ -20,9 +20,9 @@ class Repository(NamedTuple):
     """A repository on the Hub, of which some files may be in the Hub's cache."""
 
     name: str
-    revision: str | None
-    patience: float  # seconds for the Hub's first answer
-    stall: float  # seconds without progress after it
+    revision: str | None = None
+    patience: float = 3.0  # seconds for the Hub's first answer
+    stall: float = 30.0  # seconds without progress after it
 
     def cached(self, file: str) -> Path | None:
         """Where a file is in the Hub's cache, if it is."""

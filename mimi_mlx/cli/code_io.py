@@ -14,6 +14,7 @@ import numpy as np
 from .. import codefile, files
 from ..atomic import replacing
 from ..audio.reader import SoundReader
+from ..checkpoint import hub
 from ..codefile import CodeFile, arrays
 from ..files import PIPE, stdin, stdout
 from ..mimi import Mimi
@@ -94,7 +95,7 @@ def writing(
     args: argparse.Namespace, mimi: Mimi, num_codebooks: int, source: SoundReader
 ) -> Iterator[codefile.Writer]:
     """What takes the codes of ``args.output``; after an error there is no file."""
-    about = {"model": args.model}
+    about = {"model": hub.shared_name(args.model)}
     header = codefile.Header.for_model(mimi, num_codebooks, source.sample_rate, about)
     if args.output == PIPE:
         with stdout() as pipe:

@@ -1,6 +1,7 @@
 """``mimi-mlx decode``: a file or pipe of codes to sound."""
 
 import argparse
+import os
 import textwrap
 
 from ..checkpoint import hub
@@ -21,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.output(parser, "OUT", f"{options.WRITTEN}; - is stdout, as WAV")
     options.raw(parser, "OUT is - and gets samples without a header")
     options.num_codebooks(parser, None, "codes a frame to read, at most what CODES holds (all)")
-    options.model(parser)
+    options.model(parser, f"{options.MODELS} (the one that CODES names, if it is here)", None)
     force = "decode codes that another model made, whatever that sounds like"
     parser.add_argument("--force-model", action="store_true", help=force)
 
@@ -32,6 +33,7 @@ def run(args: argparse.Namespace) -> int:
     sound_io.check_output(args.output, args.force)
     buffer = transcode.TailBuffer()
     with code_io.reading(args, buffer.release) as source:
+        args.model = _model(args, source.header)
         mimi = Mimi.from_pretrained(args.model, only="decoder")
         code_io.check_frames(source, args.input, mimi)
         _check_model(args, source.header, mimi)
@@ -53,15 +55,40 @@ def run(args: argparse.Namespace) -> int:
     return 1 if source.damage else 0
 
 
+def _model(args: argparse.Namespace, header: Header) -> str:
+    """The model that is asked for, or that the file names: what it names is not downloaded."""
+    named = header.metadata.get("model")
+    if args.model or named is None:
+        return args.model or options.MODEL
+    # The last part of a path, as files have it, or a Hub id; no way through other folders.
+    plain = isinstance(named, str) and (os.path.basename(named) == named or _is_hub_id(named))
+    if plain and (named == options.MODEL or hub.is_here(named)):
+        return named
+    if args.force_model:
+        return options.MODEL
+    raise ValueError(
+        f"{args.input} was encoded by {_short(named)} (fingerprint {header.fingerprint}), which is "
+        f"not here. Give --model {named if _is_hub_id(named) else 'and where it is'}."
+    )
+
+
 def _check_model(args: argparse.Namespace, header: Header, mimi: Mimi) -> None:
     """Codes mean nothing to another model."""
     if not args.force_model and not header.may_be_of(mimi):
-        maker = str(header.metadata.get("model", "a model"))
+        maker = header.metadata.get("model")
         # What a stranger's file says is recommended only where it is a name to look up.
-        known = maker == "tiny" or hub.HUB_ID.fullmatch(maker)
+        known = maker == "tiny" or _is_hub_id(maker)
         raise ValueError(
-            f"{args.input} was encoded by {textwrap.shorten(maker, 80)} (fingerprint "
+            f"{args.input} was encoded by {_short(maker or 'a model')} (fingerprint "
             f"{header.fingerprint}), and {args.model} is another ({mimi.fingerprint}); only the "
             f"first can decode it. Give --model {maker if known else 'with that fingerprint'}, or "
             "--force-model to decode it nevertheless."
         )
+
+
+def _is_hub_id(name: object) -> bool:
+    return isinstance(name, str) and bool(hub.HUB_ID.fullmatch(name))
+
+
+def _short(name: object) -> str:
+    return textwrap.shorten(str(name), 80)

@@ -15,6 +15,7 @@ from pathlib import Path
 from .. import audio
 from ..atomic import remove_unfinished, replacing
 from ..audio.reader import FileReader
+from ..checkpoint import hub
 from ..codefile import Header
 from ..files import PIPE, put
 from ..mimi import Mimi
@@ -90,7 +91,7 @@ class FolderReport:
                 _check_links(self._output, target)
                 with FileReader(source, args.mono) as file:
                     samples = -(-file.samples * mimi.sample_rate // file.sample_rate)
-                    rate, about = file.sample_rate, {"model": args.model}
+                    rate, about = file.sample_rate, {"model": hub.shared_name(args.model)}
                     header = Header.for_model(mimi, num_codebooks, rate, about)
             except ValueError as error:
                 self.note([error])

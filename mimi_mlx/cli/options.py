@@ -5,14 +5,17 @@ import argparse
 SOUND = "a sound file of any rate that libsndfile reads"
 WRITTEN = "the sound file to write: .wav, .flac, .ogg, .mp3, .aiff or .caf"
 CODES = "a file of codes: .mimi, the smallest, or .safetensors, .npz or .npy"
+MODEL = "kyutai/mimi"
 MODELS = "a Hub id (kyutai/mimi), a folder, a .safetensors file, or tiny"
 
 
 def model(
-    parser: argparse.ArgumentParser, help: str = f"{MODELS}, the small model inside this package"
+    parser: argparse.ArgumentParser,
+    help: str = f"{MODELS}, the small model inside this package",
+    default: str | None = MODEL,
 ) -> None:
     """``--model``: what codes."""
-    parser.add_argument("--model", default="kyutai/mimi", help=help)
+    parser.add_argument("--model", default=default, help=help)
 
 
 def num_codebooks(

@@ -1,10 +1,14 @@
 """Codes of every format through decode and info: fewer codebooks, other models, damage."""
 
+import shutil
+
 import numpy as np
 import pytest
 from paths import SPEECH
+from paths import TINY as TINY_FOLDER
 
 from mimi_mlx import audio, codefile
+from mimi_mlx.checkpoint import convert
 from mimi_mlx.codefile import CodeFile, Header, arrays
 
 CLIP = SPEECH / "kathleen-1.flac"  # 40134 samples: 21 frames, the last one ragged
@@ -143,3 +147,42 @@ def test_mimi_files_with_nothing_in_them_are_one_line(run, tmp_path, tiny):
         code, _, err = run("decode", f"{name}.mimi", "-o", "a.wav", *TINY)
         assert code == 2 and rule in err and err.count("\n") == 1, err
         assert not (tmp_path / "a.wav").exists()
+
+
+def test_decode_uses_the_model_that_the_file_names_when_it_is_here(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody is there
+    wanted = convert.Wanted(str(TINY_FOLDER), only="decoder")
+    convert.convert(wanted, tmp_path / "mine")
+    shutil.copytree(TINY_FOLDER, tmp_path / "sub/mine")
+    for model, name in {"tiny": "tiny", tmp_path / "sub/mine": "mine"}.items():
+        assert run("encode", CLIP, "-o", "a.mimi", "-f", "--model", model)[0] == 0
+        assert codefile.read(tmp_path / "a.mimi").header.metadata == {"model": name}
+        code, _, err = run("decode", "a.mimi", "-o", "a.wav", "-f")
+        assert code == 0, err
+        assert run("decode", "a.mimi", "-o", "b.wav", "-f", *TINY)[0] == 0
+        assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("named", "remedy"),
+    [
+        ("some/other", "Give --model some/other."),
+        ("my folder", "Give --model and where it is."),
+        ("../sub/mine", "Give --model and where it is."),
+        ("/etc", "Give --model and where it is."),
+        ([1], "Give --model and where it is."),
+    ],
+)
+def test_decode_asks_for_a_model_that_is_not_here(run, tmp_path, codes, named, remedy):
+    header = Header(8, fingerprint="0123456789abcdef", metadata={"model": named})
+    codefile.write(tmp_path / "a.mimi", codes, header)
+    code, _, err = run("decode", "a.mimi", "-o", "a.wav")
+    assert code == 2 and "which is not here" in err and remedy in err, err
+
+
+def test_a_folder_of_codes_names_no_path(run, tmp_path):
+    (tmp_path / "in").mkdir()
+    shutil.copy(CLIP, tmp_path / "in")
+    shutil.copytree(TINY_FOLDER, tmp_path / "sub/mine")
+    assert run("encode", "in", "-o", "out", "--model", tmp_path / "sub/mine")[0] == 0
+    assert codefile.read(tmp_path / "out/kathleen-1.mimi").header.metadata == {"model": "mine"}
