@@ -12,7 +12,7 @@ from .progress import Progress, summarise
 MORE = (
     "How many samples IN has, and its sampling rate, is kept with the codes, except in .npy. "
     "From a folder, every sound file is encoded to a .mimi in the same place under the folder "
-    "CODES, with a manifest.jsonl that lists them; what is there and whole is left alone, so "
+    "CODES, with a manifest.jsonl that lists them; what is there and of the same sound stays, so "
     "the same command goes on after an interruption."
 )
 
