@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import NoReturn
 
 from ..text import printable
+from . import progress
 
 _FAILURE, _USAGE = 1, 2
 _INTERRUPTED, _BROKEN_PIPE, _TERMINATED = 130, 141, 143  # as a shell has them
@@ -56,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     warnings.formatwarning = lambda message, *_, **__: f"mimi-mlx: {printable(str(message))}\n"
     try:
         args = parse(sys.argv[1:] if argv is None else argv)
+        progress.be_quiet(args.quiet)
         code = _module(args.command).run(args)
         sys.stdout.flush()
         return code or 0
@@ -90,6 +92,10 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
             module = _module(name)
             command.description = f"{help} {getattr(module, 'MORE', '')}".strip()
             command.add_argument("--debug", action="store_true", help="show the trace of an error")
+            # With convert, -q quantises, as it does with mlx_lm's.
+            quiet = ("-q", "--quiet") if name != "convert" else ("--quiet",)
+            help = "say nothing but what is wrong, and show no progress"
+            command.add_argument(*quiet, action="store_true", help=help)
             module.add_arguments(command)
     return parser.parse_args(argv)
 

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", metavar="IN", help="a sound file")
     options.mono(parser)
     options.output(parser, "OUT", "a .png file to write")
-    parser.add_argument("--num-codebooks", type=int, default=8, metavar="K", help="drawn (8)")
+    options.num_codebooks(parser, help="drawn (8)")
     options.model(parser, options.MODELS)
 
 

@@ -15,9 +15,7 @@ MORE = "Exit code 0 if all checks pass, 1 if one fails."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "model", metavar="MODEL", nargs="?", default="tiny", help=f"{options.MODELS} (tiny)"
-    )
+    options.model_or_argument(parser, f"{options.MODELS} (tiny)")
     options.device(parser, "instead of MLX's default")
     parser.add_argument("--hub", action="store_true", help="and kyutai/mimi's published figures")
     parser.add_argument("--json", action="store_true", help="for a report of a bug")
@@ -26,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print a table, or JSON, of checks; 1 if one failed."""
     device = named(args.device)
+    args.model = options.chosen_model(args, "tiny")
     config, files = hub.find(args.model)
     mimi = Mimi(load(files, config, device=device), device)
     recipe = mlx_format.recipe(files)

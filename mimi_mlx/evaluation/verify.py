@@ -163,9 +163,9 @@ def devices(mimi: Mimi, clip: np.ndarray, codes: np.ndarray, limits: Limits) -> 
 def paced(mimi: Mimi, load: float) -> Check:
     """A second of frames, one each 80 ms, there and back; no failure where others work too."""
     found = bench.paced(mimi, min(8, mimi.num_codebooks), seconds=1)
-    figure = f"{found['late']} of {found['frames']} frames late, busy {found['busy, %']:.0f} %"
+    figure = f"{found['late']} of {found['frames']} frames late, busy {found['busy_percent']:.0f} %"
     check = Check(
-        "a paced second, 8 codebooks", figure, "busy less than 100 %", found["busy, %"] < 100
+        "a paced second, 8 codebooks", figure, "busy less than 100 %", found["busy_percent"] < 100
     )
     if check.passed or load <= _LOADED:
         return check

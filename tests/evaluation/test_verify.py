@@ -41,7 +41,7 @@ def test_json_and_a_reduced_half(tmp_path, capsys):
 
 
 def test_a_slow_second_fails_only_on_an_idle_machine(tiny, monkeypatch):
-    slow = {"frames": 12, "late": 9, "busy, %": 130.0}
+    slow = {"frames": 12, "late": 9, "busy_percent": 130.0}
     monkeypatch.setattr(verify.bench, "paced", lambda *args, **named: slow)
     idle, loaded = (verify.paced(tiny, load) for load in (0.1, 1.8))
     assert not idle.passed and idle.must and "busy 130 %" in idle.figure
