@@ -148,9 +148,9 @@ def hooks():
 def test_each_command_has_its_help_in_its_section(hooks, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     text = (ROOT / "docs" / "command-line.md").read_text()
-    sections = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
+    found = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
     for command in cli.COMMANDS:
-        shown = hooks.on_page_markdown(sections[command])
+        shown = hooks.on_page_markdown(found[command])
         assert f"\nusage: mimi-mlx {command} [-h]" in shown and "  --debug " in shown
         assert max(map(len, hooks.help_of(command).splitlines())) <= 80
 
