@@ -37,6 +37,7 @@ def run(args: argparse.Namespace) -> int:
         mimi = Mimi.from_pretrained(args.model, only="decoder")
         code_io.check_frames(source, args.input, mimi)
         _check_model(args, source.header, mimi)
+        code_io.check_codebooks(source, args, mimi)
         known, at_once = source.header.frames, transcode.frames_at_once(args)
         try:
             with (
