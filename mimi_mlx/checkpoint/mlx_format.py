@@ -33,6 +33,14 @@ _NAMES = {
 }
 
 
+class Origin(NamedTuple):
+    """What a folder was converted from, as its config.json says."""
+
+    name: str
+    revision: str | None
+    sha256: dict[str, str]  # of its files, by name
+
+
 class About(NamedTuple):
     """What a file says of itself."""
 
@@ -73,6 +81,17 @@ def checksum(path: Path) -> str | None:
         return str(files.read_json(path.with_name("config.json"), "")[KEY]["sha256"][path.name])
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def origin(path: Path) -> Origin | None:
+    """What a converted file was made from; None if the config.json beside it does not say."""
+    try:
+        said = files.read_json(path.with_name("config.json"), "")[KEY]
+        found = Origin(said["source"], said["revision"], dict(said["source_sha256"]))
+    except (ValueError, KeyError, TypeError):
+        return None
+    is_whole = isinstance(found.name, str) and isinstance(found.revision, (str, type(None)))
+    return found if is_whole else None
 
 
 def load(

@@ -91,13 +91,13 @@ def check_frames(reader: CodeReader, name: str, mimi: Mimi) -> None:
 
 
 def check_codebooks(reader: CodeReader, args: argparse.Namespace, mimi: Mimi) -> None:
-    """A model has all codebooks that are to be read.
+    """A model of the codes' family has all codebooks that are to be read.
 
     Raises:
         ValueError: It was cut to fewer.
     """
     count, held = reader.num_codebooks, mimi.num_codebooks
-    if count > held:
+    if count > held and reader.header.fingerprint:
         raise ValueError(
             f"{args.input} has {count} codebooks to decode; {args.model} has {held}. Give "
             f"--codebooks {held}."

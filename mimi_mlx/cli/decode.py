@@ -63,7 +63,7 @@ def _model(args: argparse.Namespace, header: Header) -> str:
         return args.model or options.MODEL
     # The last part of a path, as files have it, or a Hub id; no way through other folders.
     plain = isinstance(named, str) and (os.path.basename(named) == named or _is_hub_id(named))
-    if plain and (named == options.MODEL or hub.is_here(named)):
+    if plain and (named == options.MODEL or hub.on_disk(named)):
         return named
     if args.force_model:
         return options.MODEL
