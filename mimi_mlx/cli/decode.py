@@ -6,6 +6,7 @@ import textwrap
 
 from ..checkpoint import hub
 from ..codefile import Header
+from ..files import check_apart
 from ..mimi import Mimi
 from . import code_io, options, sound_io, transcode
 from .progress import Progress, summarise, warn
@@ -31,6 +32,7 @@ def run(args: argparse.Namespace) -> int:
     """Decode codes to sound at the model's rate; the result is the exit code."""
     sound_io.check_raw(args.raw, args.output)
     sound_io.check_output(args.output, args.force)
+    check_apart((args.input, args.model), (args.output,))
     buffer = transcode.TailBuffer()
     with code_io.reading(args, buffer.release) as source:
         args.model = _model(args, source.header)

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from ..files import check_output
+from ..files import check_apart, check_output
 from ..mimi import Mimi
 from ..streaming import validation
 from . import code_io, folder, options, sound_io, transcode
@@ -47,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
             )
     code_io.check_format(args.output)
     check_output(args.output, args.force)
+    check_apart((args.input, args.model), (args.output,))
     sound_io.check_raw(args.raw, args.input)
     with sound_io.reading(args) as source:
         mimi = Mimi.from_pretrained(args.model, only="encoder")

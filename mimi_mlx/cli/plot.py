@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import audio
 from ..atomic import replacing
-from ..files import check_output
+from ..files import check_apart, check_output
 from ..mimi import Mimi
 from . import options
 
@@ -28,6 +28,7 @@ def run(args: argparse.Namespace) -> None:
     if not args.output.lower().endswith(".png"):
         raise ValueError(f"{args.output} is no .png; that is what plot writes. Name it .png.")
     check_output(args.output, args.force)
+    check_apart((args.input, args.model), (args.output,))
     if importlib.util.find_spec("matplotlib") is None:
         raise ValueError("plot needs matplotlib, which is missing. pip install 'mimi_mlx[plot]'")
     from ..evaluation import plot

@@ -2,6 +2,7 @@
 
 import argparse
 
+from ..files import check_apart
 from ..mimi import Mimi
 from ..streaming import validation
 from . import options, sound_io, transcode
@@ -24,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Encode and decode sound; the result has its rate and its number of samples."""
     sound_io.check_output(args.output, args.force)
+    check_apart((args.input, args.model), (args.output,))
     sound_io.check_raw(args.raw, args.input, args.output)
     with sound_io.reading(args) as source:
         mimi = Mimi.from_pretrained(args.model)
