@@ -7,7 +7,6 @@ import argparse
 import errno
 import importlib
 import os
-import signal
 import sys
 import traceback
 import warnings
@@ -17,10 +16,10 @@ from types import ModuleType
 from typing import NoReturn
 
 from ..text import printable
-from . import progress
+from . import progress, signals
 
 _FAILURE, _USAGE = 1, 2
-_INTERRUPTED, _BROKEN_PIPE, _TERMINATED = 130, 141, 143  # as a shell has them
+_INTERRUPTED, _BROKEN_PIPE = 130, 141  # as a shell has them
 
 _REMEDIES = {
     **dict.fromkeys((errno.EACCES, errno.EPERM), "Check its permissions, or choose another place."),
@@ -52,15 +51,15 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the result is the process's exit code."""
     args = argparse.Namespace(debug=False)
-    terminated = signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))  # and clean up
     formatwarning = warnings.formatwarning
     warnings.formatwarning = lambda message, *_, **__: f"mimi-mlx: {printable(str(message))}\n"
     try:
-        args = parse(sys.argv[1:] if argv is None else argv)
-        progress.be_quiet(args.quiet)
-        code = _module(args.command).run(args)
-        sys.stdout.flush()
-        return code or 0
+        with signals.ended_by(lambda number: sys.exit(signals.code(number))):  # and clean up
+            args = parse(sys.argv[1:] if argv is None else argv)
+            progress.be_quiet(args.quiet)
+            code = _module(args.command).run(args)
+            sys.stdout.flush()
+            return code or 0
     except BrokenPipeError:
         # Nobody reads on. What Python would still flush at exit must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -71,7 +70,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(error)
     finally:
         warnings.formatwarning = formatwarning
-        signal.signal(signal.SIGTERM, terminated)
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:

@@ -27,7 +27,7 @@ from ..mimi import Mimi
 from ..streaming import validation
 from ..streaming.worker import MimiWorker
 from ..text import printable
-from . import options
+from . import options, signals
 
 MORE = (
     "Microphone to codes to speaker, until Ctrl-C. With --send the codes go to another machine "
@@ -217,21 +217,33 @@ class _Parts:
 
 
 def _run_until_interrupted(session: Session, duration: float | None) -> None:
-    """Run; the first Ctrl-C ends it well, a second one at once."""
+    """Run; the first Ctrl-C ends it well, a second one at once.
 
-    def stop(*_: object) -> None:
+    Raises:
+        SystemExit: Another signal ended it, as well.
+    """
+    ended: list[int] = []
+
+    def stop(number: int, *_: object) -> None:
+        session.stop()
+        ended.append(number)
+
+    def interrupt(*_: object) -> None:
         session.stop()
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    before = signal.signal(signal.SIGINT, stop)
+    before = signal.signal(signal.SIGINT, interrupt)
     # To look through all that is loaded for garbage takes longer than a device can wait.
     gc.collect()
     gc.freeze()
     try:
-        session.run(duration)
+        with signals.ended_by(stop):
+            session.run(duration)
     finally:
         gc.unfreeze()
         signal.signal(signal.SIGINT, before)
+    if ended:
+        sys.exit(signals.code(ended[0]))
 
 
 def _says(args: argparse.Namespace) -> bool:

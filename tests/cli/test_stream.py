@@ -244,6 +244,18 @@ def test_ctrl_c_ends_it_well(tmp_path):
     assert codefile.read(tmp_path / "a.mimi").damage is None
 
 
+@pytest.mark.parametrize("name", ["SIGHUP", pytest.param("SIGTERM", marks=pytest.mark.slow)])
+def test_a_recording_is_whole_when_the_terminal_has_gone(tmp_path, name):
+    """Nobody reads what is said any more, and a shell repeats the signal."""
+    process = started(tmp_path, "--save-wav", tmp_path / "a.wav")
+    process.stderr.close()
+    for _ in range(3):
+        process.send_signal(getattr(signal, name))
+    assert process.wait(60) == 128 + getattr(signal, name)
+    found = codefile.read(tmp_path / "a.mimi")
+    assert found.damage is None and found.samples == soundfile.info(tmp_path / "a.wav").frames
+
+
 def test_without_a_device_no_thread_is_left(tmp_path):
     before = threading.active_count()
     args = ["--input", str(CLIP), "--fast", "--no-playback", "--model", "tiny"]
