@@ -15,7 +15,8 @@ RUN = (
     "from mimi_mlx.cli import main\n"
     "sys.exit(main(sys.argv[1:]))"
 )
-ENCODE = "encode - --raw s16le --sample-rate 24000 -o a.mimi --model tiny".split()
+SOUND = "--raw", "s16le", "--sample-rate", "24000"
+ENCODE = "encode", "-", *SOUND, "-o", "a.mimi", "--model", "tiny"
 
 
 def encoding(folder: Path, **about) -> subprocess.Popen:
@@ -35,7 +36,7 @@ def test_it_cleans_up(tmp_path, name):
     process = encoding(tmp_path)
     for _ in range(3):  # a shell repeats what the terminal sent
         process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (128 + number, b"")
     assert not list(tmp_path.iterdir())
 
