@@ -60,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--send", type=_address, metavar="HOST:PORT", help="send the codes there")
     add("--listen", type=_port, metavar="PORT", help="play codes that come to this UDP port")
     add("--allow", metavar="HOST", help="with --listen, take codes from this machine alone")
+    add("--bind", metavar="ADDRESS", help="with --listen, at this address alone, not at all")
     add("--duration", type=float, metavar="SECONDS", help="stop after so long")
     add("--json", action="store_true", help="print the figures at the end as JSON")
     options.num_codebooks(parser)
@@ -93,6 +94,7 @@ def check(args: argparse.Namespace) -> None:
         (args.input and args.input_device, "--input is in place of a microphone. Leave -i out."),
         (args.mono and not args.input, "--mono is for a file. Give --input FILE."),
         (args.allow and args.listen is None, "--allow is about who is heard. Give --listen PORT."),
+        (args.bind and args.listen is None, "--bind is about who can send. Give --listen PORT."),
         (args.record == PIPE and args.json, "--record - and --json both go to stdout. Leave one."),
         (args.save_wav and not hears, "--send alone decodes nothing. Leave --save-wav out."),
         (not 1 <= args.latency <= 500, f"--latency is {args.latency:g}; it is 1 to 500 ms."),
@@ -177,7 +179,7 @@ class _Parts:
         if args.send is None and args.listen is None:
             return None
         format = PacketFormat(args.num_codebooks, mimi.codebook_size, mimi.fingerprint)
-        ends = args.send, args.listen, args.allow
+        ends = args.send, args.listen, args.allow, args.bind
         link = Link(format, *ends, self._audio.clock, mimi.frame_rate)
         return self._opened.enter_context(closing(link))
 

@@ -124,6 +124,8 @@ def test_devices_are_listed(monkeypatch, capsys):
         ("--input CLIP -i 0", "--input is in place of a microphone"),
         ("--mono", "--mono is for a file"),
         ("--allow localhost", "--allow is about who is heard"),
+        ("--bind 127.0.0.1", "--bind is about who can send"),
+        ("--listen 7000 --bind 192.0.2.1 --no-playback --model tiny", "port 7000 of 192.0.2.1"),
         ("--send localhost:7000 --save-wav a.wav", "--send alone decodes nothing"),
         ("--latency 0", "--latency is 0"),
         ("--duration -1", "--duration is -1"),
