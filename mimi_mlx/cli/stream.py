@@ -26,8 +26,7 @@ from ..live.trace import Trace
 from ..mimi import Mimi
 from ..streaming import validation
 from ..streaming.worker import MimiWorker
-from ..text import printable
-from . import options, signals
+from . import device_list, options, signals
 
 MORE = (
     "Microphone to codes to speaker, until Ctrl-C. With --send the codes go to another machine "
@@ -62,19 +61,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--allow", metavar="HOST", help="with --listen, take codes from this machine alone")
     add("--bind", metavar="ADDRESS", help="with --listen, at this address alone, not at all")
     add("--duration", type=float, metavar="SECONDS", help="stop after so long")
-    add("--json", action="store_true", help="print the figures at the end as JSON")
+    add("--json", action="store_true", help="print the figures at the end, or the list, as JSON")
     options.num_codebooks(parser)
     options.model(parser)
 
 
-def run(args: argparse.Namespace) -> None:
-    """Run until Ctrl-C, or until the time is over or the file has ended."""
+def run(args: argparse.Namespace) -> int:
+    """Run until Ctrl-C, or until the time is over or the file has ended; the exit code."""
     check(args)
     if args.list_devices:
-        print("\n".join(map(printable, _devices(PortAudio()))))
-        return
+        return device_list.show(PortAudio(), args.json)
     with MimiWorker() as worker:
         stream(args, PortAudio(), worker)
+    return 0
 
 
 def check(args: argparse.Namespace) -> None:
@@ -256,17 +255,6 @@ def _says(args: argparse.Namespace) -> bool:
 def _hears(args: argparse.Namespace) -> bool:
     """Whether anything is heard here, and decoded."""
     return args.listen is not None or args.send is None
-
-
-def _devices(audio: Audio) -> list[str]:
-    """All devices, a line each; > and < mark those that are taken if none is asked for."""
-    defaults = audio.default("input"), audio.default("output")
-    return [
-        f"{'>' if device.number == defaults[0] else ' '}"
-        f"{'<' if device.number == defaults[1] else ' '} {device.number:3} {device.name} "
-        f"({device.system}): {device.inputs} in, {device.outputs} out, {device.rate} Hz"
-        for device in audio.devices()
-    ]
 
 
 def _address(text: str) -> tuple[str, int]:

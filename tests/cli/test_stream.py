@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -112,6 +113,39 @@ def test_devices_are_listed(monkeypatch, capsys):
         ">    0 Mic (fake): 1 in, 0 out, 44100 Hz",
         " <   1 Speaker (fake): 0 in, 2 out, 24000 Hz",
     ]
+    assert cli.main(["stream", "--list-devices", "--json"]) == 0
+    mic, speaker = json.loads(capsys.readouterr().out)
+    assert mic == {
+        **{"number": 0, "name": "Mic", "system": "fake", "inputs": 1, "outputs": 0, "rate": 44100},
+        **{"is_default_input": True, "is_default_output": False},
+    }
+    assert speaker["name"] == "Speaker" and speaker["is_default_output"]
+
+
+def test_without_devices_the_list_says_so(monkeypatch, capsys):
+    monkeypatch.setattr(stream, "PortAudio", FakeAudio)
+    assert cli.main(["stream", "--list-devices"]) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and "there are no audio devices" in err and err.count("\n") == 1
+    assert cli.main(["stream", "--list-devices", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out) == []
+
+
+def names(found: object) -> set[str]:
+    """All keys of what was JSON."""
+    if isinstance(found, list):
+        return set().union(*map(names, found))
+    if isinstance(found, dict):
+        return set(found).union(*map(names, found.values()))
+    return set()
+
+
+def test_the_figures_have_plain_names(capsys):
+    audio = FakeAudio(FakeDevice("mic", inputs=1), FakeDevice("headphones", outputs=2))
+    run(audio, "--duration", 1, "--json")
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["mouth_to_ear_parts_ms"]["frame"] == 80
+    assert {name for name in names(figures) if not re.fullmatch("[a-z][a-z0-9_]*", name)} == set()
 
 
 @pytest.mark.parametrize(
