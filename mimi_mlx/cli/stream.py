@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--send", type=_address, metavar="HOST:PORT", help="send the codes there")
     add("--listen", type=_port, metavar="PORT", help="play codes that come to this UDP port")
     add("--allow", metavar="HOST", help="with --listen, take codes from this machine alone")
-    add("--bind", metavar="ADDRESS", help="with --listen, at this address alone, not at all")
+    add("--bind", metavar="ADDRESS", help="with --listen, at this address of ours alone")
     add("--duration", type=float, metavar="SECONDS", help="stop after so long")
     add("--json", action="store_true", help="print the figures at the end, or the list, as JSON")
     options.num_codebooks(parser)
