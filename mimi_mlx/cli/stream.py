@@ -233,7 +233,9 @@ def _run_until_interrupted(session: Session, duration: float | None) -> None:
         session.stop()
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    before = signal.signal(signal.SIGINT, interrupt)
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.SIG_IGN:  # as in the background, where it is not for us
+        signal.signal(signal.SIGINT, interrupt)
     # To look through all that is loaded for garbage takes longer than a device can wait.
     gc.collect()
     gc.freeze()

@@ -292,6 +292,22 @@ def test_a_recording_is_whole_when_the_terminal_has_gone(tmp_path, name):
     assert found.damage is None and found.samples == soundfile.info(tmp_path / "a.wav").frames
 
 
+def test_in_the_background_ctrl_c_stays_ignored(tmp_path):
+    """As the shell that started it wants it; a second one must not be taken for the first."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        process = started(tmp_path)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.2)
+        assert process.poll() is None
+    process.terminate()
+    assert process.wait(60) == 143
+    assert codefile.read(tmp_path / "a.mimi").codes.shape[2] > 4
+
+
 def test_without_a_device_no_thread_is_left(tmp_path):
     before = threading.active_count()
     args = ["--input", str(CLIP), "--fast", "--no-playback", "--model", "tiny"]
