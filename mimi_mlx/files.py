@@ -40,9 +40,11 @@ def check_output(path: str | Path, force: bool = False) -> None:
     What a killed process left in its folder is removed.
 
     Raises:
-        ValueError: It may not; or it is the pipe, and stdout a terminal.
+        ValueError: It may not; or it is the pipe, and stdout closed or a terminal.
     """
     if str(path) == PIPE:
+        if sys.stdout is None:
+            raise ValueError("- is stdout, which is closed. Give -o a file name.")
         if sys.stdout.isatty():
             raise ValueError(
                 "- is stdout, a terminal; what is written there is no text. Redirect it with > or "
@@ -142,7 +144,13 @@ def sha256(path: Path) -> str:
 
 
 def stdin() -> IO[bytes]:
-    """Standard input as bytes, unbuffered: a read gives what there is, and waits only for some."""
+    """Standard input as bytes, unbuffered: a read gives what there is, and waits only for some.
+
+    Raises:
+        ValueError: It is closed.
+    """
+    if sys.stdin is None:
+        raise ValueError("- is stdin, which is closed. Give the name of a file.")
     return open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
 
 

@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import NoReturn
 
 from ..text import printable
+from . import process
 
 _FAILURE, _USAGE = 1, 2
 _INTERRUPTED, _BROKEN_PIPE, _TERMINATED = 130, 141, 143  # as a shell has them
@@ -51,13 +52,17 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the result is the process's exit code."""
     args = argparse.Namespace(debug=False)
+    process.fill_closed_ends()
+    interrupt = signal.getsignal(signal.SIGINT)
     terminated = signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))  # and clean up
     formatwarning = warnings.formatwarning
     warnings.formatwarning = lambda message, *_, **__: f"mimi-mlx: {printable(str(message))}\n"
     try:
-        args = parse(sys.argv[1:] if argv is None else argv)
-        code = _module(args.command).run(args)
-        sys.stdout.flush()
+        with process.importing():
+            args = parse(sys.argv[1:] if argv is None else argv)
+            command = _module(args.command)
+        code = command.run(args)
+        print(end="", flush=True)  # stdout may be closed, and is then None
         return code or 0
     except BrokenPipeError:
         # Nobody reads on. What Python would still flush at exit must not fail again.
@@ -70,6 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         warnings.formatwarning = formatwarning
         signal.signal(signal.SIGTERM, terminated)
+        if interrupt is not None:
+            signal.signal(signal.SIGINT, interrupt)
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:

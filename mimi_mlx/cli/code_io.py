@@ -18,6 +18,7 @@ from ..checkpoint import hub
 from ..codefile import CodeFile, arrays
 from ..files import PIPE, stdin, stdout
 from ..mimi import Mimi
+from ..text import counted
 
 _OWN = ".mimi"
 
@@ -84,9 +85,10 @@ def check_frames(reader: CodeReader, name: str, mimi: Mimi) -> None:
     least, whole = ((reader.frames - n) * mimi.frame_size for n in (1, 0))
     reader.samples = whole if reader.header.samples is None else reader.samples
     if not least < reader.samples <= whole:
+        hold = counted(reader.frames, "frame holds", "frames hold")
         raise ValueError(
-            f"{name} says {reader.samples} samples, but {reader.frames} frames hold more than "
-            f"{least} and at most {whole}. Encode the clip again."
+            f"{name} says {reader.samples} samples, but {hold} more than {least} and at most "
+            f"{whole}. Encode the clip again."
         )
 
 

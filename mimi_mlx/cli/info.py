@@ -16,7 +16,7 @@ from ..codefile import arrays
 from ..codefile.header import MAGIC
 from ..files import PIPE, open_safetensors
 from ..model.ops import device, linux
-from ..text import printable
+from ..text import counted, printable
 from . import code_io, sound_io
 
 # Tensors of a checkpoint that count how often entries were used; they are no parameters.
@@ -89,7 +89,8 @@ def _codes(name: str, size: int, reader: code_io.CodeReader) -> dict[str, str]:
     source, source_samples = head.source_rate, head.metadata.get("source_samples")
     lines = {
         "codes": name,
-        "shape": f"[1, {count}, {reader.frames}]: {count} codebooks, {reader.frames} frames",
+        "shape": f"[1, {count}, {reader.frames}]: {counted(count, 'codebook')}, "
+        f"{counted(reader.frames, 'frame')}",
         "values": "" if own else values,
         "seconds": seconds,
         "bitrate": f"{kbps:.4g} kbps, at {bits} bits a code and {rate:g} frames a second",
@@ -115,7 +116,7 @@ def _sound(file: Path | IO[bytes], size: int) -> dict[str, str]:
     return {
         "sound": source.name,
         "format": source.about,
-        "shape": f"{source.given} samples, channels: {source.channels}",
+        "shape": f"{counted(source.given, 'sample')}, channels: {source.channels}",
         "sampling rate": f"{source.sample_rate} Hz",
         "seconds": f"{seconds:.4f}",
         "bitrate": f"{size * 8 / seconds / 1000:.4g} kbps",

@@ -6,7 +6,7 @@ import time
 
 from ..files import PIPE
 from ..mimi import Mimi
-from ..text import printable
+from ..text import counted, printable
 
 
 class Progress:
@@ -79,6 +79,7 @@ def summarise(
     """Say in one line what was done: ``shape`` is ``[K, F]`` of the codes."""
     count, frames = shape
     say(
-        f"{'stdout' if output == PIPE else output}: {seconds:.2f} s, {frames} frames of {count} "
-        f"codes, {mimi.config.kbps(count):.3g} kbps, {speed:.1f} times as fast as real time"
+        f"{'stdout' if output == PIPE else output}: {seconds:.2f} s, {counted(frames, 'frame')} of "
+        f"{counted(count, 'code')}, {mimi.config.kbps(count):.3g} kbps, {speed:.1f} times as fast "
+        "as real time"
     )

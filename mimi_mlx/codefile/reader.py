@@ -6,6 +6,7 @@ from typing import IO
 
 import numpy as np
 
+from ..text import counted
 from . import bitpack
 from . import header as headers
 from .header import Header
@@ -129,12 +130,13 @@ class Reader:
         facts = list(self._facts)
         stray = self._scanner.skipped + (0 if self.ended else self._scanner.waiting)
         if stray:
-            facts.append(f"{stray} bytes are in no good block")
+            facts.append(f"{counted(stray, 'byte is', 'bytes are')} in no good block")
         size, counts = self.header.frame_size, self._counts()
         total = max(self.position, counts[-1][0])
         if total > self.frames:
             first = self.position if self._first_lost is None else self._first_lost
-            facts.append(f"{total - self.frames} frames are lost, the first is number {first}")
+            lost = counted(total - self.frames, "frame is", "frames are")
+            facts.append(f"{lost} lost, the first is number {first}")
         if not self.ended:
             facts.append("it has no end: it was cut off, or is still being written")
         elif len(set(counts[1:])) > 1 or any(

@@ -82,6 +82,14 @@ def test_work_is_done_in_blocks_and_equals_the_whole(tiny, speech):
     assert len(done) == 8
 
 
+def test_one_frame_of_one_code_is_no_plural(run, tmp_path):
+    audio.write(tmp_path / "a.wav", np.zeros(1920, np.float32), 24000)
+    out = run("encode", "a.wav", "-o", "a.mimi", *TINY, "--codebooks", 1)[2]
+    out += run("info", "a.mimi")[1] + run("decode", "a.mimi", "-o", "b.wav", *TINY)[2]
+    assert out.count("1 frame ") + out.count("1 frame\n") == 3, out
+    assert "1 codebook, 1 frame" in out and "1 frame of 1 code," in out
+
+
 def test_stereo_is_mixed_down_only_when_asked(run, speech, tmp_path):
     clip = speech("kathleen-1")
     soundfile.write(tmp_path / "in.wav", np.stack([clip, clip], axis=1), 24000)
