@@ -16,7 +16,7 @@ from ..atomic import replacing
 from ..audio.reader import SoundReader
 from ..checkpoint import hub
 from ..codefile import CodeFile, arrays
-from ..files import PIPE, stdin, stdout
+from ..files import PIPE, is_pipe, stdout
 from ..mimi import Mimi
 from ..text import counted
 
@@ -61,11 +61,13 @@ def is_own(path: str | Path) -> bool:
 @contextlib.contextmanager
 def reading(args: argparse.Namespace, idle: Callable[[], None]) -> Iterator[CodeReader]:
     """The codes of ``args.input``; ``idle`` is called when a pipe has to wait."""
+    if is_pipe(args.input):
+        with files.open_pipe(args.input) as pipe:
+            live = _LivePipe(pipe, files.pipe_name(args.input), idle)
+            yield codefile.Reader(live, args.num_codebooks)
+        return
     check_format(args.input)
-    if args.input == PIPE:
-        with stdin() as pipe:
-            yield codefile.Reader(_LivePipe(pipe, idle), args.num_codebooks)
-    elif is_own(args.input):
+    if is_own(args.input):
         with codefile.Reader(args.input, args.num_codebooks) as reader:
             yield reader
     else:
@@ -120,9 +122,9 @@ def writing(
 class _LivePipe(io.FileIO):
     """A pipe to read from, which says when it must wait."""
 
-    def __init__(self, pipe: IO[bytes], idle: Callable[[], None]):
+    def __init__(self, pipe: IO[bytes], name: str, idle: Callable[[], None]):
         super().__init__(pipe.fileno(), closefd=False)
-        self.name, self._idle = "stdin", idle
+        self.name, self._idle = name, idle
 
     def read(self, size: int | None = -1, /) -> bytes:
         if not select.select([self], [], [], _PATIENCE)[0]:

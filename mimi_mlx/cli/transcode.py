@@ -13,7 +13,7 @@ from ..audio.reader import SoundReader
 from ..audio.resampler import Resampler, pieces, resampled
 from ..audio.writer import SoundWriter
 from ..codefile import Writer
-from ..files import PIPE
+from ..files import PIPE, is_pipe
 from ..mimi import Mimi
 from .code_io import CodeReader
 
@@ -28,7 +28,7 @@ def frames_at_once(args: argparse.Namespace) -> int:
 
     It does not depend on when or in what portions data arrives, and so neither does the result.
     """
-    return 1 if PIPE in (args.input, args.output) else BLOCK
+    return 1 if args.output == PIPE or is_pipe(args.input) else BLOCK
 
 
 def encode(

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 from paths import SPEECH
 
-from mimi_mlx import audio
+from mimi_mlx import audio, codefile
 from mimi_mlx.audio.reader import FileReader
 from mimi_mlx.cli import transcode
 from mimi_mlx.codefile import arrays
@@ -118,6 +118,25 @@ def test_an_error_in_the_middle_leaves_no_file(run, tmp_path, speech):
         code, _, err = run(command, "nan.wav", "-o", output, *TINY)
         assert code == 2 and "NaN" in err
         assert [path.name for path in tmp_path.iterdir()] == ["nan.wav"]
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg"])
+def test_of_a_cut_sound_file_what_is_there_is_kept(run, tmp_path, speech, suffix):
+    audio.write(tmp_path / f"cut{suffix}", np.tile(speech("kathleen-1"), 2), 24000)
+    data = (tmp_path / f"cut{suffix}").read_bytes()
+    (tmp_path / f"cut{suffix}").write_bytes(data[: len(data) // 2])
+    for command, output in (("encode", "a.mimi"), ("encode", "a.npz"), ("roundtrip", "a.wav")):
+        code, _, err = run(command, f"cut{suffix}", "-o", output, *TINY)
+        assert code == 1 and err.count("\n") == 2 and (tmp_path / output).exists(), err
+        assert err.splitlines()[1].startswith(f"mimi-mlx: cut{suffix} ends after ")
+    given = int(re.search(r"after (\d+) samples", err)[1])
+    assert 20000 < given < 70000
+    assert audio.load(tmp_path / "a.wav").samples.shape == (given,)
+    assert codefile.read(tmp_path / "a.mimi").samples == given
+    code, out, err = run("info", f"cut{suffix}")
+    assert code == 1 and f"{given} samples" in out and "damage" in out and err == ""
+    with pytest.raises(ValueError, match="cut off|cannot be read"):
+        audio.load(tmp_path / f"cut{suffix}")
 
 
 @pytest.mark.slow
