@@ -35,9 +35,15 @@ class ClipReader:
         self._codes = clip.codes[0]
         self.header, self.samples = clip.header, clip.samples
         self.num_codebooks, self.frames = self._codes.shape
+        self.position = self.frames
 
     def __iter__(self) -> Iterator[np.ndarray]:
         yield self._codes
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """Frames and samples."""
+        return self.frames, self.samples
 
 
 CodeReader = codefile.Reader | ClipReader  # where codes ``[K, F]`` come from

@@ -135,7 +135,7 @@ def test_of_a_cut_sound_file_what_is_there_is_kept(run, tmp_path, speech, suffix
     assert codefile.read(tmp_path / "a.mimi").samples == given
     code, out, err = run("info", f"cut{suffix}")
     assert code == 1 and f"{given} samples" in out and "damage" in out and err == ""
-    with pytest.raises(ValueError, match="cut off|cannot be read"):
+    with pytest.raises(ValueError, match=r"cut off|cannot be read"):
         audio.load(tmp_path / f"cut{suffix}")
 
 
