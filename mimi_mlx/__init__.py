@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from .streaming.streams import DecoderStream, EncoderStream
     from .streaming.worker import MimiWorker
 
+    __version__: str
+
 # Each is imported when it is first asked for: `mimi-mlx --help` needs none of them.
 _HOMES = {
     "DecoderState": ".model.codec",
@@ -43,6 +45,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("mimi_mlx")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = found = getattr(importlib.import_module(_HOMES[name], __name__), name)

@@ -49,7 +49,7 @@ def check_output(path: str | Path, force: bool = False) -> None:
         if sys.stdout.isatty():
             raise ValueError(
                 "- is stdout, a terminal; what is written there is no text. Redirect it with > or "
-                "|, or give -o a file name."
+                "|, or give a file name."
             )
         return
     path = Path(path)
@@ -62,6 +62,33 @@ def check_output(path: str | Path, force: bool = False) -> None:
     if os.path.lexists(path) and not force:
         raise ValueError(f"{path} exists; nothing is overwritten unasked. Give -f to overwrite it.")
     remove_unfinished(path.parent)
+
+
+def check_apart(inputs: Iterable[str | None], outputs: Iterable[str | None]) -> None:
+    """No output is one of the inputs or another output, by whatever names, links included.
+
+    What is None, a pipe, a device or a folder, or an input that is not there, is passed over.
+
+    Raises:
+        ValueError: Two are one file.
+    """
+    others = [path for path in inputs if path and os.path.exists(path)]
+    for output in filter(None, outputs):
+        for other in others:
+            if _is_same_file(other, output):
+                raise ValueError(
+                    f"{other} and {output} are one file; none is read and written at once, or "
+                    "written twice. Give another name."
+                )
+        others.append(output)
+
+
+def _is_same_file(one: str, other: str) -> bool:
+    if PIPE in (one, other):
+        return False
+    if os.path.exists(one) and os.path.exists(other):
+        return os.path.isfile(one) and os.path.samefile(one, other)
+    return os.path.realpath(one) == os.path.realpath(other)  # neither is there yet
 
 
 @contextlib.contextmanager

@@ -71,5 +71,5 @@ def run(tmp_path, monkeypatch, capsys):
 @pytest.fixture
 def not_paced(monkeypatch) -> None:
     """A loaded machine may be too slow for verify; that is no defect."""
-    found = {"frames": 12, "late": 0, "busy, %": 10.0}
+    found = {"frames": 12, "late": 0, "busy_percent": 10.0}
     monkeypatch.setattr(verify.bench, "paced", lambda *args, **named: found)

@@ -53,6 +53,8 @@ class FileReader:
             self.name = str(file)
             if not Path(file).is_file():
                 raise ValueError(f"{file} is no file; the input is a sound file. Check the path.")
+            if not os.access(file, os.R_OK):
+                raise ValueError(f"{file} may not be read by this user. Check its permissions.")
         try:
             # As bytes a name need not be UTF-8; without one libsndfile takes the descriptor.
             opened = os.fsencode(file) if isinstance(file, (str, Path)) else file.fileno()

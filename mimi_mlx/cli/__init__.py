@@ -17,10 +17,10 @@ from types import ModuleType
 from typing import NoReturn
 
 from ..text import printable
-from . import process
+from . import process, progress, signals
 
 _FAILURE, _USAGE = 1, 2
-_INTERRUPTED, _BROKEN_PIPE, _TERMINATED = 130, 141, 143  # as a shell has them
+_INTERRUPTED, _BROKEN_PIPE = 130, 141  # as a shell has them
 
 _REMEDIES = {
     **dict.fromkeys((errno.EACCES, errno.EPERM), "Check its permissions, or choose another place."),
@@ -54,16 +54,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = argparse.Namespace(debug=False)
     process.fill_closed_ends()
     interrupt = signal.getsignal(signal.SIGINT)
-    terminated = signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))  # and clean up
     formatwarning = warnings.formatwarning
     warnings.formatwarning = lambda message, *_, **__: f"mimi-mlx: {printable(str(message))}\n"
     try:
-        with process.importing():
-            args = parse(sys.argv[1:] if argv is None else argv)
-            command = _module(args.command)
-        code = command.run(args)
-        print(end="", flush=True)  # stdout may be closed, and is then None
-        return code or 0
+        with signals.ended_by(lambda number: sys.exit(signals.code(number))):  # and clean up
+            with process.importing():
+                args = parse(sys.argv[1:] if argv is None else argv)
+                command = _module(args.command)
+            progress.be_quiet(args.quiet)
+            code = command.run(args)
+            print(end="", flush=True)  # stdout may be closed, and is then None
+            return code or 0
     except BrokenPipeError:
         # Nobody reads on. What Python would still flush at exit must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -74,7 +75,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(error)
     finally:
         warnings.formatwarning = formatwarning
-        signal.signal(signal.SIGTERM, terminated)
         if interrupt is not None:
             signal.signal(signal.SIGINT, interrupt)
 
@@ -97,6 +97,10 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
             module = _module(name)
             command.description = f"{help} {getattr(module, 'MORE', '')}".strip()
             command.add_argument("--debug", action="store_true", help="show the trace of an error")
+            # With convert, -q quantises, as it does with mlx_lm's.
+            quiet = ("-q", "--quiet") if name != "convert" else ("--quiet",)
+            help = "say nothing but what is wrong, and show no progress"
+            command.add_argument(*quiet, action="store_true", help=help)
             module.add_arguments(command)
     return parser.parse_args(argv)
 

@@ -6,14 +6,14 @@ import functools
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from .. import audio, codefile
+from .. import audio, codefile, files
 from ..atomic import replacing
 from ..audio.reader import FileReader
 from ..codefile.header import MAGIC
@@ -36,7 +36,7 @@ class Clip(NamedTuple):
     target: Path
     samples: int  # at the model's rate
     header: codefile.Header
-    listed: bool = False  # an earlier run wrote the target, as its manifest says
+    listed: Mapping[str, Any] | None = None  # what an earlier run's manifest says of the target
 
     @property
     def seconds(self) -> float:
@@ -51,9 +51,17 @@ class Done(NamedTuple):
     frames: int
     sha256: str  # of its codes ``[K, F]`` as little-endian 32-bit integers, in hexadecimal digits
     found: bool  # they were there before
+    source: Mapping[str, Any]  # the size, time and SHA-256 of the sound file that was encoded
 
 
-Outcome = Done | ValueError  # an error names a bad file, which is passed over
+class Failed(NamedTuple):
+    """A bad file, which is passed over."""
+
+    source: Path
+    error: ValueError
+
+
+Outcome = Done | Failed
 
 
 class GivenUp(Exception):
@@ -67,7 +75,7 @@ class BatchEncoder:
     mimi: Mimi
     num_codebooks: int
     mono: bool  # mix several channels down
-    force: bool  # overwrite other codes
+    force: bool  # overwrite what is there
     progress: Progress  # is told of audio that is done
     given_up: threading.Event  # when it is set, ``encode`` ends soon, in ``GivenUp``
     at_once: int = transcode.BLOCK  # frames at once of a clip that is alone in its batch
@@ -75,10 +83,15 @@ class BatchEncoder:
     def encode(self, batch: list[Clip]) -> list[Outcome]:
         """Encode what is missing of a batch."""
         there = [self._there(clip) for clip in batch]
-        missing = [clip for clip, found in zip(batch, there, strict=True) if found is None]
         outcomes: list[Outcome] = [found for found in there if found is not None]
+        # As it is before it is read: what changes while it is will be seen by the next run.
+        missing = {
+            clip.source: facts_of(clip.source)
+            for clip, found in zip(batch, there, strict=True)
+            if found is None
+        }
         if missing and len(batch) == 1:
-            return [self._encode_alone(batch[0])]
+            return [self._encode_alone(batch[0], missing[batch[0].source])]
         if missing:
             outcomes += self._encode_together(batch, missing)
         self._advance(sum(clip.seconds for clip in batch))
@@ -90,27 +103,32 @@ class BatchEncoder:
         if not os.path.lexists(clip.target):
             return None
         if not os.path.isfile(clip.target):
-            return ValueError(f"{clip.target} is no file, and its codes go to one. Move it away.")
+            no_file = f"{clip.target} is no file, and its codes go to one. Move it away."
+            return Failed(clip.source, ValueError(no_file))
+        if self.force:
+            return None
         try:
             there = codefile.read(clip.target)
         except ValueError as error:
-            repaired = clip.listed and _begins_as_codes(clip.target)
-            return None if repaired or self.force else _kept(str(error))
-        others = [
-            f"{field} {theirs}, not {ours}"
-            for field in ("fingerprint", "num_codebooks", "source_rate")
-            if (theirs := getattr(there.header, field)) != (ours := getattr(clip.header, field))
-        ]
-        if there.damage and not others:
-            return None if clip.listed or self.force else _kept(there.damage)
+            repaired = clip.listed is not None and _begins_as_codes(clip.target)
+            return None if repaired else _kept(clip, str(error))
+        if others := _differences(there.header, clip.header, "fingerprint", "num_codebooks"):
+            return _kept(clip, f"{clip.target} holds other codes than are asked for ({others})")
+        facts = _facts_if_same(clip)
+        if there.damage or facts is None:
+            newer = f"{clip.source} is newer than {clip.target}"
+            return None if clip.listed is not None else _kept(clip, there.damage or newer)
+        others = _differences(there.header, clip.header, "source_rate")
         if there.samples != clip.samples:
-            others.append(f"{there.samples} samples, not {clip.samples}")
-        if not others:
-            return _done(clip, there.codes[0], found=True)
-        theirs = f"{clip.target} holds other codes than those of {clip.source} ({others[0]})"
-        return None if self.force else _kept(theirs)
+            others = f"{there.samples} samples, not {clip.samples}"
+        if others:
+            theirs = f"{clip.target} holds other codes than those of {clip.source} ({others})"
+            return _kept(clip, theirs)
+        return _done(clip, there.codes[0], facts, found=True)
 
-    def _encode_together(self, batch: list[Clip], missing: list[Clip]) -> list[Outcome]:
+    def _encode_together(
+        self, batch: list[Clip], missing: Mapping[Path, Mapping[str, Any]]
+    ) -> list[Outcome]:
         """Encode a batch, always the same rows, and write those that are missing."""
         outcomes: list[Outcome] = []
         rows, sounds = [], []
@@ -119,8 +137,8 @@ class BatchEncoder:
                 sounds.append(audio.read(clip.source, self.mimi.sample_rate, self.mono))
                 rows.append(clip)
             except ValueError as error:
-                outcomes.append(error)
-        if not any(clip in missing for clip in rows):
+                outcomes.append(Failed(clip.source, error))
+        if not any(clip.source in missing for clip in rows):
             return outcomes
         lengths = [len(sound) for sound in sounds]
         pcm = np.zeros((len(sounds), 1, max(lengths)), np.float32)
@@ -129,13 +147,13 @@ class BatchEncoder:
         half = self.mimi.runner.encoder(self.num_codebooks)
         made = np.array(self.mimi.runner.ragged(half, pcm, lengths, before_step=self._go_on))
         for clip, length, codes in zip(rows, lengths, made, strict=True):
-            if clip in missing:
+            if clip.source in missing:
                 codes = codes[:, : -(-length // self.mimi.frame_size)]
                 write = functools.partial(codefile.write, clip.target, codes, clip.header, length)
-                outcomes.append(_written(clip, write))
+                outcomes.append(_written(clip, write, missing[clip.source]))
         return outcomes
 
-    def _encode_alone(self, clip: Clip) -> Outcome:
+    def _encode_alone(self, clip: Clip, facts: Mapping[str, Any]) -> Outcome:
         """Encode a clip as it is read, in constant memory."""
 
         def write() -> None:
@@ -147,7 +165,7 @@ class BatchEncoder:
                 count, at_once = self.num_codebooks, self.at_once
                 transcode.encode(self.mimi, source, count, at_once, writer, self._advance)
 
-        return _written(clip, write)
+        return _written(clip, write, facts)
 
     def _advance(self, seconds: float) -> None:
         self._go_on()
@@ -158,25 +176,59 @@ class BatchEncoder:
             raise GivenUp
 
 
-def _written(clip: Clip, write: Callable[[], None]) -> Outcome:
+def facts_of(source: Path) -> Mapping[str, Any]:
+    """What tells whether a sound file is still the same; nothing of one that cannot be read."""
+    try:
+        return {**_size_and_time(source), "source_sha256": files.sha256(source)}
+    except OSError:
+        return {}
+
+
+def _size_and_time(source: Path) -> dict[str, int]:
+    found = source.stat()
+    return {"source_bytes": found.st_size, "source_mtime_ns": found.st_mtime_ns}
+
+
+def _facts_if_same(clip: Clip) -> Mapping[str, Any] | None:
+    """The facts of a sound file that has not changed since it was encoded; None if it has."""
+    listed = clip.listed or {}
+    told = {name: value for name, value in listed.items() if name.startswith("source_")}
+    if not told:  # the run was killed before it could say what it had encoded
+        is_newer = clip.source.stat().st_mtime_ns > clip.target.stat().st_mtime_ns
+        return None if is_newer else facts_of(clip.source)
+    if _size_and_time(clip.source).items() <= told.items():
+        return told
+    now = facts_of(clip.source)
+    return now if now.get("source_sha256") == told.get("source_sha256") else None
+
+
+def _written(clip: Clip, write: Callable[[], None], facts: Mapping[str, Any]) -> Outcome:
     """What comes of writing a clip's codes; where that alone fails, the clip is passed over."""
     try:
         clip.target.parent.mkdir(parents=True, exist_ok=True)
         write()
-        return _done(clip, codefile.read(clip.target).codes[0], found=False)
+        return _done(clip, codefile.read(clip.target).codes[0], facts, found=False)
     except ValueError as error:
-        return error
+        return Failed(clip.source, error)
     except OSError as error:
         if error.errno in _ENDS:
             raise
-        return ValueError(
+        refused = ValueError(
             f"{clip.target} cannot be written ({error.strerror}). Rename {clip.source}, or move "
             "away what is there."
         )
+        return Failed(clip.source, refused)
 
 
-def _kept(why: str) -> ValueError:
-    return ValueError(f"{why}; nothing is overwritten unasked. Give -f to overwrite it.")
+def _kept(clip: Clip, why: str) -> Failed:
+    rule = "nothing is overwritten unasked. Give -f to overwrite it."
+    return Failed(clip.source, ValueError(f"{why}; {rule}"))
+
+
+def _differences(theirs: codefile.Header, ours: codefile.Header, *fields: str) -> str:
+    """What two headers say, where they say different things."""
+    pairs = ((name, getattr(theirs, name), getattr(ours, name)) for name in fields)
+    return ", ".join(f"{name} {one}, not {other}" for name, one, other in pairs if one != other)
 
 
 def _begins_as_codes(path: Path) -> bool:
@@ -185,9 +237,9 @@ def _begins_as_codes(path: Path) -> bool:
         return MAGIC.startswith(file.read(len(MAGIC)))
 
 
-def _done(clip: Clip, codes: np.ndarray, found: bool) -> Done:
+def _done(clip: Clip, codes: np.ndarray, facts: Mapping[str, Any], found: bool) -> Done:
     digest = hashlib.sha256(codes.astype("<i4").tobytes()).hexdigest()
-    return Done(clip, codes.shape[1], digest, found)
+    return Done(clip, codes.shape[1], digest, found, facts)
 
 
 def cores() -> int:

@@ -34,18 +34,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--soak", type=float, metavar="HOURS", help=hours)
     options.num_codebooks(parser)
-    options.model(parser)
+    options.model_or_argument(parser, f"{options.MODELS} ({options.MODEL})")
 
 
 def run(args: argparse.Namespace) -> None:
     """Measure, and print tables or JSON; or soak."""
+    if args.soak is not None and not args.soak > 0:
+        raise ValueError(f"--soak is {args.soak:g}; it is more than 0 hours. Give some.")
     device = named(args.device)
+    args.model = options.chosen_model(args, options.MODEL)
     if args.dtype:
         mimi = bench.as_converted(args.model, precision.Recipe(args.dtype), device)
     else:
         mimi = Mimi.from_pretrained(args.model, device=device)
     count = validation.num_codebooks(min(args.num_codebooks, mimi.num_codebooks), mimi.config)
-    if args.soak:
+    if args.soak is not None:
         found, lines = soak.run(mimi, args.soak, count, report=say), soaked
     else:
         model = f"{args.model} as {args.dtype}" if args.dtype else args.model
@@ -60,11 +63,11 @@ def measure(mimi: Mimi, model: str, count: int) -> dict[str, Any]:
     for name in ("offline", "frames", "paced", "stages"):
         say(f"{name} ...")
         found[name] = getattr(bench, name)(mimi, count)
-    found["peak memory, MB"] = {"MLX": mx.get_peak_memory() / 1e6, "process": _peak_rss() / 1e6}
+    found["peak_memory_mb"] = {"mlx": mx.get_peak_memory() / 1e6, "process": _peak_rss() / 1e6}
     say("batch of 16 ...")
-    found["batch of 16, frames of one"] = bench.batch(mimi, count, 16)
-    found["read rate, GB/s"] = bench.read_rate(mimi) / 1e9
-    found["weights a step, MB"] = {
+    found["batch_of_16"] = bench.batch(mimi, count, 16)
+    found["read_rate_gb_s"] = bench.read_rate(mimi) / 1e9
+    found["weights_a_step_mb"] = {
         half: bench.bytes_read(mimi, half, count) / 1e6 for half in ("encoder", "decoder")
     }
     found["kernels"] = bench.kernel_counts(mimi, count)
@@ -73,12 +76,19 @@ def measure(mimi: Mimi, model: str, count: int) -> dict[str, Any]:
 
 def tables(found: dict[str, Any]) -> list[str]:
     """What was measured as Markdown, as the README wants it."""
-    about = [f"{name}: {found[name]}" for name in ("chip", "device", "BLAS", "system", "versions")]
-    paced, memory, stages = found["paced"], found["peak memory, MB"], found["stages"]
+    about = [f"{name}: {found[name]}" for name in ("chip", "device", "blas", "system", "versions")]
+    paced, memory, stages = found["paced"], found["peak_memory_mb"], found["stages"]
     total = sum(stages.values())
-    shares = [[name, f"{ms:.2f}", f"{100 * ms / total:.0f} %"] for name, ms in stages.items()]
+    shares = [
+        [name.replace("_", " "), f"{ms:.2f}", f"{100 * ms / total:.0f} %"]
+        for name, ms in stages.items()
+    ]
     kernels = [
-        [half, str(each["total"]), ", ".join(f"{kind} {n}" for kind, n in each["kinds"].items())]
+        [
+            half,
+            str(each["total"]),
+            ", ".join(f"{kind} {n}" for kind, n in each["kinds"].items()).replace("_", " "),
+        ]
         for half, each in found["kernels"].items()
     ]
     return [
@@ -88,8 +98,8 @@ def tables(found: dict[str, Any]) -> list[str]:
         *_table(["", "encode", "decode"], _speeds(found)),
         "",
         f"live, a frame each 80 ms both ways: {paced['late']} of {paced['frames']} late, "
-        f"busy {paced['busy, %']:.0f} % of the time",
-        f"peak memory: MLX {memory['MLX']:.0f} MB, process {memory['process']:.0f} MB",
+        f"busy {paced['busy_percent']:.0f} % of the time",
+        f"peak memory: MLX {memory['mlx']:.0f} MB, process {memory['process']:.0f} MB",
         "",
         *_table(["stage of a step", "ms", "share"], shares),
         "",
@@ -120,17 +130,17 @@ def soaked(found: dict[str, Any]) -> list[str]:
 
 def _speeds(found: dict[str, Any]) -> list[list[str]]:
     """Rows of the main table: each way of each figure."""
-    clip, frames, rate = found["offline"], found["frames"], found["read rate, GB/s"]
-    weights = found["weights a step, MB"].values()
+    clip, frames, rate = found["offline"], found["frames"], found["read_rate_gb_s"]
+    weights = found["weights_a_step_mb"].values()
     floors = [weight / rate for weight in weights]  # MB / (GB/s) = ms
     whole = [
-        f"{clip[f'{way}, s']:.2f} s, {clip[f'{way}, times real time']:.1f} x real time"
+        f"{clip[f'{way}_seconds']:.2f} s, {clip[f'{way}_times_real_time']:.1f} x real time"
         for way in _WAYS
     ]
-    together = [f"{times:.1f} x one" for times in found["batch of 16, frames of one"].values()]
+    together = [f"{times:.1f} x one" for times in found["batch_of_16"].values()]
     over = [f"{frames[way]['p50'] / floor:.1f}" for way, floor in zip(_WAYS, floors, strict=True)]
     return [
-        [f"{clip['clip, s']:g} s at once", *whole],
+        [f"{clip['clip_seconds']:g} s at once", *whole],
         *(
             [f"one frame, {p}", *(f"{frames[way][p]:.1f} ms" for way in _WAYS)]
             for p in ("p50", "p95", "p99")

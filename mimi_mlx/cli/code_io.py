@@ -100,6 +100,20 @@ def check_frames(reader: CodeReader, name: str, mimi: Mimi) -> None:
         )
 
 
+def check_codebooks(reader: CodeReader, args: argparse.Namespace, mimi: Mimi) -> None:
+    """A model of the codes' family has all codebooks that are to be read.
+
+    Raises:
+        ValueError: It was cut to fewer.
+    """
+    count, held = reader.num_codebooks, mimi.num_codebooks
+    if count > held and reader.header.fingerprint:
+        raise ValueError(
+            f"{args.input} has {count} codebooks to decode; {args.model} has {held}. Give "
+            f"--codebooks {held}."
+        )
+
+
 @contextlib.contextmanager
 def writing(
     args: argparse.Namespace, mimi: Mimi, num_codebooks: int, source: SoundReader

@@ -16,7 +16,8 @@ MORE = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add, sources = parser.add_argument, f"{options.MODELS}, or hf://OWNER/NAME/FILE"
-    add("--hf-path", required=True, metavar="SOURCE", help=sources)
+    options.model_or_argument(parser, sources)
+    add("--hf-path", dest="model", metavar="MODEL", help="the same, as mlx_lm's convert has it")
     add("--mlx-path", default="mlx_model", metavar="DIR", help="the folder to write (mlx_model)")
     dtype = "of convolutions and linears (float32; with -q float16)"
     add("--dtype", choices=list(precision.DTYPES), help=dtype)
@@ -33,13 +34,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         half.add_argument(
             f"--{name}-only", dest="only", action="store_const", const=name, help=without
         )
-    add("--num-codebooks", type=int, metavar="N", help="keep the first N codebooks")
+    options.num_codebooks(parser, None, "keep the first K codebooks (all)")
     add("--verify", action="store_true", help="load what was written, compare it with float32")
     options.force(parser, "a converted folder that exists", "replace")
 
 
 def run(args: argparse.Namespace) -> None:
     """Convert, and upload if asked."""
+    source = options.chosen_model(args, "")
+    if not source:
+        raise ValueError(f"no model to convert. Give MODEL, such as {options.MODEL}.")
     for flag, value in (("--q-bits", args.q_bits), ("--q-group-size", args.q_group_size)):
         if value is not None and not args.quantize:
             raise ValueError(f"{flag} without -q quantises nothing. Add -q.")
@@ -51,7 +55,7 @@ def run(args: argparse.Namespace) -> None:
     if args.quantize:
         recipe = precision.Recipe(dtype, args.q_bits or 8, args.q_group_size or 64)
     wanted = convert.Wanted(
-        args.hf_path, recipe, args.revision, args.only, args.num_codebooks, args.upload_repo
+        source, recipe, args.revision, args.only, args.num_codebooks, args.upload_repo
     )
     folder = Path(args.mlx_path)
     result = convert.convert(wanted, folder, args.force, _judge if args.verify else None)

@@ -6,6 +6,7 @@ import textwrap
 
 from ..checkpoint import hub
 from ..codefile import Header
+from ..files import check_apart
 from ..mimi import Mimi
 from . import code_io, options, sound_io, transcode
 from .progress import Progress, summarise, warn
@@ -37,12 +38,14 @@ def run(args: argparse.Namespace) -> int:
     """Decode codes to sound at the model's rate; the result is the exit code."""
     sound_io.check_raw(args.raw, args.output)
     sound_io.check_output(args.output, args.force)
+    check_apart((args.input, args.model), (args.output,))
     buffer = transcode.TailBuffer()
     with code_io.reading(args, buffer.release) as source:
         args.model = _model(args, source.header)
         mimi = Mimi.from_pretrained(args.model, only="decoder")
         code_io.check_frames(source, args.input, mimi)
         _check_model(args, source.header, mimi)
+        code_io.check_codebooks(source, args, mimi)
         known, at_once = source.header.frames, transcode.frames_at_once(args)
         try:
             with (
@@ -76,7 +79,7 @@ def _model(args: argparse.Namespace, header: Header) -> str:
         return args.model or options.MODEL
     # The last part of a path, as files have it, or a Hub id; no way through other folders.
     plain = isinstance(named, str) and (os.path.basename(named) == named or _is_hub_id(named))
-    if plain and (named == options.MODEL or hub.is_here(named)):
+    if plain and (named == options.MODEL or hub.on_disk(named)):
         return named
     if args.force_model:
         return options.MODEL

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from ..files import check_output
+from ..files import check_apart, check_output
 from ..mimi import Mimi
 from ..streaming import validation
 from . import code_io, folder, options, sound_io, transcode
@@ -12,7 +12,7 @@ from .progress import Progress, summarise, warn
 MORE = (
     "How many samples IN has, and its sampling rate, is kept with the codes, except in .npy. "
     "From a folder, every sound file is encoded to a .mimi in the same place under the folder "
-    "CODES, with a manifest.jsonl that lists them; what is there and whole is left alone, so "
+    "CODES, with a manifest.jsonl that lists them; what is there and of the same sound stays, so "
     "the same command goes on after an interruption."
 )
 
@@ -47,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
             )
     code_io.check_format(args.output)
     check_output(args.output, args.force)
+    check_apart((args.input, args.model), (args.output,))
     sound_io.check_raw(args.raw, args.input)
     with sound_io.reading(args) as source:
         mimi = Mimi.from_pretrained(args.model, only="encoder")

@@ -16,12 +16,25 @@ from . import options
 MORE = "Without DEG, REF is coded; PESQ and STOI need: pip install 'mimi_mlx[metrics]'."
 
 
+# Of the table, where a key would not do.
+_HEADS = {
+    "si_sdr_db": "SI-SDR, dB",
+    "log_mel_db": "log-mel, dB",
+    "stft": "STFT",
+    "pesq": "PESQ",
+    "stoi": "STOI",
+    "equal_codes_percent": "equal codes, %",
+    "snr_of_other_db": "SNR of other, dB",
+}
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("reference", metavar="REF", help="a sound file: the original")
     parser.add_argument("degraded", metavar="DEG", nargs="?", help="a sound file, as long as REF")
     options.mono(parser)
     counts = "numbers of codebooks (1,4,8,16,32, as far as the model has them)"
-    parser.add_argument("--codebooks", type=_counts, metavar="K,K", help=counts)
+    names = ("--codebooks", "--num-codebooks")
+    parser.add_argument(*names, type=_counts, metavar="K,K", help=counts)
     options.model(parser, options.MODELS)
     parser.add_argument("--against", metavar="MODEL", help="a second model, to compare codes with")
     kind = parser.add_mutually_exclusive_group()
@@ -80,8 +93,9 @@ def _print(rows: list[dict[str, Any]], args: argparse.Namespace) -> None:
     elif args.csv:
         out = csv.DictWriter(sys.stdout, names, lineterminator="\n")
         out.writeheader()
-        out.writerows(rows)
+        out.writerows({k: f"{x:.6g}" for k, x in row.items()} for row in rows)
     else:
-        widths = [max(len(name), 6) for name in names]
-        for cells in (names, *([f"{x:.4g}" for x in row.values()] for row in rows)):
+        heads = [_HEADS.get(name, name) for name in names]
+        widths = [max(len(head), 6) for head in heads]
+        for cells in (heads, *([f"{x:.4g}" for x in row.values()] for row in rows)):
             print("  ".join(cell.rjust(w) for cell, w in zip(cells, widths, strict=True)))

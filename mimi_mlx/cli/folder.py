@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from .. import audio
 from ..atomic import remove_unfinished, replacing
@@ -21,7 +22,7 @@ from ..files import PIPE, put
 from ..mimi import Mimi
 from ..model.ops import device
 from ..streaming import validation
-from .batch_encoder import BatchEncoder, Clip, Done, Outcome, cores, in_threads
+from .batch_encoder import BatchEncoder, Clip, Done, Failed, Outcome, cores, in_threads
 from .progress import Progress, say, warn
 
 # Seconds of audio in a batch at most, with what shorter rows are filled up with. A file that is
@@ -40,7 +41,7 @@ def run(args: argparse.Namespace, most_seconds: float = _MOST_SECONDS) -> int:
     names, others = _sounds(Path(args.input), args.recursive)
     mimi = Mimi.from_pretrained(args.model, only="encoder")
     count = validation.num_codebooks(args.num_codebooks, mimi.config)
-    report = FolderReport(Path(args.output), args.force)
+    report = FolderReport(Path(args.input), Path(args.output), args.force)
     found = report.survey(names, args, mimi, count)
     given_up = threading.Event()
     with Progress("encode", sum(clip.seconds for clip in found)) as progress:
@@ -53,7 +54,7 @@ def run(args: argparse.Namespace, most_seconds: float = _MOST_SECONDS) -> int:
     encoded = [done.clip.seconds for done in report.done if not done.found]
     say(
         f"{args.output}: {len(encoded)} files encoded, {len(report.done) - len(encoded)} done "
-        f"before, {report.failed} failed, {others} passed over that are no sound; "
+        f"before, {len(report.failed)} failed, {others} passed over that are no sound; "
         f"{sum(encoded):.2f} s encoded, {sum(encoded) / elapsed:.1f} times as fast as real time"
     )
     return 1 if report.failed else 0
@@ -63,6 +64,7 @@ class FolderReport:
     """What has come of a folder so far.
 
     Args:
+        folder: Where the sound is.
         output: Where the codes go. What killed runs left there is removed.
         force: Overwrite a file with the manifest's name, whatever it is.
 
@@ -70,14 +72,14 @@ class FolderReport:
         ValueError: There is one that no earlier run wrote, or it is a link.
     """
 
-    def __init__(self, output: Path, force: bool = False):
-        self._output = output
+    def __init__(self, folder: Path, output: Path, force: bool = False):
+        self._folder, self._output = folder, output
         output.mkdir(parents=True, exist_ok=True)
         _check_links(output, output / _MANIFEST)
-        self._listed = set() if force else _listed(output / _MANIFEST)
+        self._listed = {} if force else _listed(output / _MANIFEST)
         remove_unfinished(output, recursive=True)
         self.done: list[Done] = []
-        self.failed = 0
+        self.failed: list[Failed] = []
 
     def survey(
         self, names: list[Path], args: argparse.Namespace, mimi: Mimi, num_codebooks: int
@@ -85,7 +87,7 @@ class FolderReport:
         """What the files say they are; those that cannot be read are named."""
         found = []
         for name in names:
-            source = Path(args.input) / name
+            source = self._folder / name
             target = self._output / name.with_suffix(".mimi")
             try:
                 _check_links(self._output, target)
@@ -94,9 +96,9 @@ class FolderReport:
                     rate, about = file.sample_rate, {"model": hub.shared_name(args.model)}
                     header = Header.for_model(mimi, num_codebooks, rate, about)
             except ValueError as error:
-                self.note([error])
+                self.note([Failed(source, error)])
             else:
-                listed = target.relative_to(self._output).as_posix() in self._listed
+                listed = self._listed.get(name.with_suffix(".mimi").as_posix())
                 found.append(Clip(source, target, samples, header, listed))
         return found
 
@@ -106,20 +108,27 @@ class FolderReport:
             if isinstance(outcome, Done):
                 self.done.append(outcome)
             else:
-                self.failed += 1
-                warn(str(outcome))
+                self.failed.append(outcome)
+                warn(str(outcome.error))
 
     def write_manifest(self) -> None:
-        """List all files that are done, in the order of their names."""
-        lines = {}
-        for clip, frames, sha256, _ in self.done:
-            path, seconds = clip.target.relative_to(self._output).as_posix(), clip.seconds
-            facts = {"path": path, "frames": frames, "seconds": seconds, "sha256": sha256}
-            lines[path] = json.dumps(facts, ensure_ascii=False) + "\n"
+        """List all files that are done or failed, in the order of their names."""
+        found: list[dict[str, Any]] = []
+        for clip, frames, sha256, _, facts in self.done:
+            path, source = clip.target.relative_to(self._output).as_posix(), self._name(clip.source)
+            said = {"frames": frames, "seconds": clip.seconds, "sha256": sha256}
+            found.append({"path": path, "source": source, **said, **facts})
+        found += [
+            {"source": self._name(source), "error": str(error)} for source, error in self.failed
+        ]
+        found.sort(key=lambda line: line["source"])
         with replacing(self._output / _MANIFEST) as file:
             # What is no UTF-8 in a name is written as JSON has it, and comes back when it is read.
-            text = "".join(lines[path] for path in sorted(lines))
-            put(file, text.encode(errors="backslashreplace"))
+            lines = (json.dumps(line, ensure_ascii=False) + "\n" for line in found)
+            put(file, "".join(lines).encode(errors="backslashreplace"))
+
+    def _name(self, source: Path) -> str:
+        return source.relative_to(self._folder).as_posix()
 
 
 def _check(args: argparse.Namespace) -> tuple[int, int]:
@@ -167,12 +176,13 @@ def _sounds(folder: Path, recursive: bool) -> tuple[list[Path], int]:
     return names, len(files) - len(names)
 
 
-def _listed(manifest: Path) -> set[str]:
-    """The targets that an earlier run's manifest lists; none if there was no such run."""
+def _listed(manifest: Path) -> dict[str, dict[str, Any]]:
+    """An earlier run's manifest: what it says of each target. Nothing if there was no such run."""
     if not os.path.lexists(manifest):
-        return set()
+        return {}
     try:
-        return {json.loads(line)["path"] for line in manifest.read_text("utf-8").splitlines()}
+        lines = [json.loads(line) for line in manifest.read_text("utf-8").splitlines()]
+        return {line["path"]: line for line in lines if "error" not in line}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{manifest} is no list of an earlier run ({error}); nothing is overwritten unasked. "

@@ -159,9 +159,9 @@ def _tensors(files: list[Path]) -> dict[str, str]:
             about |= file.metadata() or {}
             shapes |= {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
     if mlx_format.KEY in about:
-        recipe, half = mlx_format.about(about[mlx_format.KEY], str(files[0]))
-        alone = f", the {half} alone" if half else ""
-        return {"layout": f"converted: {recipe}{alone}", "tensors": str(len(shapes))}
+        said = mlx_format.about(about[mlx_format.KEY], str(files[0]))
+        alone = f", the {said.only} alone" if said.only else ""
+        return {"layout": f"converted: {said.recipe}{alone}", "tensors": str(len(shapes))}
     layout, within = layouts.layout_of(shapes)
     shapes = {name: s for name, s in shapes.items() if name.startswith(within)}
     count = sum(math.prod(s) for name, s in shapes.items() if not name.endswith(_COUNTERS))

@@ -18,6 +18,24 @@ def model(
     parser.add_argument("--model", default=default, help=help)
 
 
+def model_or_argument(parser: argparse.ArgumentParser, help: str) -> None:
+    """The model as an argument or as ``--model``; :func:`chosen_model` is which."""
+    parser.add_argument("argument", metavar="MODEL", nargs="?", help=help)
+    parser.add_argument("--model", help="the same as MODEL")
+
+
+def chosen_model(args: argparse.Namespace, default: str) -> str:
+    """The one that is given, or the default.
+
+    Raises:
+        ValueError: Two are given.
+    """
+    given = [name for name in (args.argument, args.model) if name is not None]
+    if len(given) > 1:
+        raise ValueError(f"{given[0]} and --model {given[1]} are two models. Give one of them.")
+    return given[0] if given else default
+
+
 def num_codebooks(
     parser: argparse.ArgumentParser,
     default: int | None = 8,

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import audio
 from ..atomic import replacing
-from ..files import check_output
+from ..files import check_apart, check_output
 from ..mimi import Mimi
 from . import options
 
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", metavar="IN", help="a sound file")
     options.mono(parser)
     options.output(parser, "OUT", "a .png file to write")
-    parser.add_argument("--num-codebooks", type=int, default=8, metavar="K", help="drawn (8)")
+    options.num_codebooks(parser, help="drawn (8)")
     options.model(parser, options.MODELS)
 
 
@@ -28,6 +28,7 @@ def run(args: argparse.Namespace) -> None:
     if not args.output.lower().endswith(".png"):
         raise ValueError(f"{args.output} is no .png; that is what plot writes. Name it .png.")
     check_output(args.output, args.force)
+    check_apart((args.input, args.model), (args.output,))
     if importlib.util.find_spec("matplotlib") is None:
         raise ValueError("plot needs matplotlib, which is missing. pip install 'mimi_mlx[plot]'")
     from ..evaluation import plot

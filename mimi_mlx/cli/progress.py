@@ -3,10 +3,20 @@
 import sys
 import threading
 import time
+from typing import TYPE_CHECKING
 
-from ..files import PIPE
-from ..mimi import Mimi
 from ..text import counted, printable
+
+if TYPE_CHECKING:
+    from ..mimi import Mimi
+
+_quiet = False
+
+
+def be_quiet(quiet: bool) -> None:
+    """From now on show no bar, and say nothing but what is wrong; or do so again."""
+    global _quiet
+    _quiet = quiet
 
 
 class Progress:
@@ -32,7 +42,7 @@ class Progress:
             "{postfix}, {remaining} left",
             delay=0.5,
             leave=False,
-            disable=True if self._seconds is None else None,
+            disable=True if _quiet or self._seconds is None else None,
         )
         self._start = time.perf_counter()
         return self
@@ -61,22 +71,29 @@ class Progress:
 
 
 def say(line: str) -> None:
-    """One line on stderr, above the bar if there is one."""
+    """One line on stderr, above the bar if there is one; nothing when all is quiet."""
+    if not _quiet:
+        _write(line)
+
+
+def warn(what: str) -> None:
+    """Say in one line what is wrong."""
+    _write(f"mimi-mlx: {' '.join(what.split())}")
+
+
+def _write(line: str) -> None:
     from tqdm import tqdm
 
     with tqdm.external_write_mode(file=sys.stderr):
         print(printable(line), file=sys.stderr)
 
 
-def warn(what: str) -> None:
-    """Say in one line what is wrong."""
-    say(f"mimi-mlx: {' '.join(what.split())}")
-
-
 def summarise(
-    mimi: Mimi, output: str, shape: tuple[int, int], seconds: float, speed: float
+    mimi: "Mimi", output: str, shape: tuple[int, int], seconds: float, speed: float
 ) -> None:
     """Say in one line what was done: ``shape`` is ``[K, F]`` of the codes."""
+    from ..files import PIPE  # not before --help
+
     count, frames = shape
     say(
         f"{'stdout' if output == PIPE else output}: {seconds:.2f} s, {counted(frames, 'frame')} of "

@@ -2,6 +2,7 @@
 
 import argparse
 
+from ..files import check_apart
 from ..mimi import Mimi
 from ..streaming import validation
 from . import options, sound_io, transcode
@@ -24,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Encode and decode sound, which keeps its rate and length; the result is the exit code."""
     sound_io.check_output(args.output, args.force)
+    check_apart((args.input, args.model), (args.output,))
     sound_io.check_raw(args.raw, args.input, args.output)
     with sound_io.reading(args) as source:
         mimi = Mimi.from_pretrained(args.model)

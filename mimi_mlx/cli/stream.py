@@ -8,7 +8,7 @@ import sys
 from contextlib import ExitStack, closing
 
 from ..audio.writer import check_format
-from ..files import check_output
+from ..files import PIPE, check_apart, check_extension, check_output
 from ..live.devices import hints
 from ..live.devices.interface import Audio, Kind
 from ..live.devices.portaudio import PortAudio
@@ -27,7 +27,7 @@ from ..mimi import Mimi
 from ..streaming import validation
 from ..streaming.worker import MimiWorker
 from ..text import printable
-from . import options
+from . import options, signals
 
 MORE = (
     "Microphone to codes to speaker, until Ctrl-C. With --send the codes go to another machine "
@@ -53,9 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--input", metavar="FILE", help="a sound file in place of the microphone")
     options.mono(parser, "several channels of FILE")
     add("--fast", action="store_true", help="FILE as fast as it can be coded; with --no-playback")
-    add("--record", metavar="FILE", help="write the codes to a .mimi file, as they come")
+    add("--record", metavar="FILE", help="write the codes to a .mimi file (- is stdout)")
     add("--save-wav", metavar="FILE", help="write what is heard to a sound file, .wav or another")
-    add("--trace", metavar="FILE", help="write a trace for chrome://tracing or ui.perfetto.dev")
+    add("--trace", metavar="FILE", help="write a .json for chrome://tracing or ui.perfetto.dev")
     options.force(parser, "files that exist")
     add("--send", type=_address, metavar="HOST:PORT", help="send the codes there")
     add("--listen", type=_port, metavar="PORT", help="play codes that come to this UDP port")
@@ -93,6 +93,7 @@ def check(args: argparse.Namespace) -> None:
         (args.input and args.input_device, "--input is in place of a microphone. Leave -i out."),
         (args.mono and not args.input, "--mono is for a file. Give --input FILE."),
         (args.allow and args.listen is None, "--allow is about who is heard. Give --listen PORT."),
+        (args.record == PIPE and args.json, "--record - and --json both go to stdout. Leave one."),
         (args.save_wav and not hears, "--send alone decodes nothing. Leave --save-wav out."),
         (not 1 <= args.latency <= 500, f"--latency is {args.latency:g}; it is 1 to 500 ms."),
         (no_time, f"--duration is {args.duration}; it is more than 0 seconds."),
@@ -100,10 +101,20 @@ def check(args: argparse.Namespace) -> None:
     for is_wrong, message in wrong:
         if is_wrong:
             raise ValueError(message)
+    _check_outputs(args)
+
+
+def _check_outputs(args: argparse.Namespace) -> None:
+    outputs = args.record, args.save_wav, args.trace
+    if args.record not in (None, PIPE):
+        check_extension(args.record, (".mimi",), "codes are recorded in")
     if args.save_wav:
         check_format(args.save_wav)
-    for path in filter(None, (args.record, args.save_wav, args.trace)):
+    if args.trace:
+        check_extension(args.trace, (".json",), "a trace is written to")
+    for path in filter(None, outputs):
         check_output(path, args.force)
+    check_apart((args.input, args.model), outputs)
 
 
 def stream(args: argparse.Namespace, audio: Audio, worker: MimiWorker) -> None:
@@ -141,9 +152,9 @@ class _Parts:
         self._codec: FrameCodec = worker.submit(FrameCodec, *what).result()
         self._link = self._open_link()
         self._file = self._open_file()
-        self._log = self._open_log()
-        self.stats = self._log.stats
         self._devices = self._open_devices()
+        self._log = self._open_log()  # the files, when all else is there
+        self.stats = self._log.stats
         self.stats.microphone, self.stats.speaker = self._devices.microphone, self._devices.speaker
 
     def session(self) -> Session:
@@ -206,21 +217,33 @@ class _Parts:
 
 
 def _run_until_interrupted(session: Session, duration: float | None) -> None:
-    """Run; the first Ctrl-C ends it well, a second one at once."""
+    """Run; the first Ctrl-C ends it well, a second one at once.
 
-    def stop(*_: object) -> None:
+    Raises:
+        SystemExit: Another signal ended it, as well.
+    """
+    ended: list[int] = []
+
+    def stop(number: int, *_: object) -> None:
+        session.stop()
+        ended.append(number)
+
+    def interrupt(*_: object) -> None:
         session.stop()
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    before = signal.signal(signal.SIGINT, stop)
+    before = signal.signal(signal.SIGINT, interrupt)
     # To look through all that is loaded for garbage takes longer than a device can wait.
     gc.collect()
     gc.freeze()
     try:
-        session.run(duration)
+        with signals.ended_by(stop):
+            session.run(duration)
     finally:
         gc.unfreeze()
         signal.signal(signal.SIGINT, before)
+    if ended:
+        sys.exit(signals.code(ended[0]))
 
 
 def _says(args: argparse.Namespace) -> bool:

@@ -1,6 +1,7 @@
 """Measure a model on this machine: speed, lateness, shares of a step, memory, kernels."""
 
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -35,7 +36,7 @@ def machine(mimi: Mimi) -> dict[str, str]:
     return {
         "chip": _chip(),
         "device": device,
-        "BLAS": linux.blas_in_use(),
+        "blas": linux.blas_in_use(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "versions": f"mimi_mlx {version('mimi_mlx')}, mlx {version('mlx')}, "
         f"Python {platform.python_version()}",
@@ -71,14 +72,14 @@ def offline(mimi: Mimi, num_codebooks: int, seconds: float = 10, runs: int = 3) 
     """Whole clips: seconds of the median run each way, and how much faster than real time."""
     pcm = noise(mimi, seconds)
     codes = mimi.encode(pcm, num_codebooks)
-    found = {"clip, s": seconds}
+    found = {"clip_seconds": seconds}
     mimi.decode(codes)
     for half, call in (
         ("encode", lambda: mimi.encode(pcm, num_codebooks)),
         ("decode", lambda: mimi.decode(codes)),
     ):
-        found[f"{half}, s"] = _median(call, runs)
-        found[f"{half}, times real time"] = seconds / found[f"{half}, s"]
+        found[f"{half}_seconds"] = _median(call, runs)
+        found[f"{half}_times_real_time"] = seconds / found[f"{half}_seconds"]
     return found
 
 
@@ -117,7 +118,7 @@ def paced(mimi: Mimi, num_codebooks: int, seconds: float = 8) -> dict[str, float
         busy += _seconds(lambda x: decoder.push(encoder.push(x)), frame)
         due += period
         late += time.perf_counter() > due
-    return {"frames": len(pcm), "late": late, "busy, %": 100 * busy / (len(pcm) * period)}
+    return {"frames": len(pcm), "late": late, "busy_percent": 100 * busy / (len(pcm) * period)}
 
 
 def stages(mimi: Mimi, num_codebooks: int, runs: int = 20) -> dict[str, float]:
@@ -130,14 +131,14 @@ def stages(mimi: Mimi, num_codebooks: int, runs: int = 20) -> dict[str, float]:
         codes = mx.zeros((1, num_codebooks, 1), mx.int32)
         before, after = mimi.init_encoder_state(), mimi.init_decoder_state()
         calls: dict[str, tuple[Callable, tuple]] = {
-            "encoder SEANet": (codec.encoder.step, (pcm, before.seanet)),
-            "encoder transformer": (codec.encoder_transformer.step, (latents, before.transformer)),
+            "encoder_seanet": (codec.encoder.step, (pcm, before.seanet)),
+            "encoder_transformer": (codec.encoder_transformer.step, (latents, before.transformer)),
             "downsample": (codec.downsample.step, (latents, before.downsample)),
             "quantise": (lambda x: codec.quantizer.encode(x, num_codebooks), (frame,)),
             "dequantise": (codec.quantizer.decode, (codes,)),
             "upsample": (codec.upsample.step, (frame, after.upsample)),
-            "decoder transformer": (codec.decoder_transformer.step, (latents, after.transformer)),
-            "decoder SEANet": (codec.decoder.step, (latents, after.seanet)),
+            "decoder_transformer": (codec.decoder_transformer.step, (latents, after.transformer)),
+            "decoder_seanet": (codec.decoder.step, (latents, after.seanet)),
         }
         mx.eval(*(inputs for _, inputs in calls.values()))
         found = {}
@@ -175,7 +176,15 @@ def kernel_counts(mimi: Mimi, num_codebooks: int) -> dict[str, dict[str, Any]]:
     with mimi.on_device():  # a GPU does not have weights packed
         codec = Codec(mimi.config) if devices.packs() else mimi.codec
     both = {h: kernel_count.count(codec, h, num_codebooks) for h in ("encoder", "decoder")}
-    return {half: {"total": each.total, "kinds": each.kinds} for half, each in both.items()}
+    return {
+        half: {"total": each.total, "kinds": {_snake(kind): n for kind, n in each.kinds.items()}}
+        for half, each in both.items()
+    }
+
+
+def _snake(name: str) -> str:
+    """MLX's name of a primitive as a key: ``ArgReduce`` is ``arg_reduce``."""
+    return re.sub("(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
 
 def _seconds(call: Callable, *inputs: Any) -> float:

@@ -32,9 +32,9 @@ def coded(
         kbps = mimi.config.kbps(count)
         row = {"codebooks": count, "kbps": kbps, **row_of(clip, decoded, mimi.sample_rate)}
         if other is not None:
-            row["equal codes, %"] = 100 * float((codes == theirs[:, :count]).mean())
+            row["equal_codes_percent"] = 100 * float((codes == theirs[:, :count]).mean())
             again = np.array(other.decode(codes, length=len(clip)))[0, 0]
-            row["SNR of other, dB"] = metrics.snr(decoded, again)
+            row["snr_of_other_db"] = metrics.snr(decoded, again)
         rows.append(row)
     return rows
 
@@ -46,9 +46,9 @@ def row_of(reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> dic
         ValueError: The lengths differ, or ``reference`` is silent.
     """
     row = {
-        "SI-SDR, dB": metrics.si_sdr(reference, degraded),
-        "log-mel, dB": metrics.log_mel_distance(reference, degraded, sample_rate),
-        "STFT": metrics.stft_distance(reference, degraded),
+        "si_sdr_db": metrics.si_sdr(reference, degraded),
+        "log_mel_db": metrics.log_mel_distance(reference, degraded, sample_rate),
+        "stft": metrics.stft_distance(reference, degraded),
     }
     if importlib.util.find_spec("pesq"):
         import pesq  # pyright: ignore[reportMissingImports]  # of an extra
@@ -57,11 +57,11 @@ def row_of(reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> dic
         both = (x.astype(np.float32) for x in (reference, degraded))
         wide = [audio.resample(x, sample_rate, 16000) for x in both]
         on_error = pesq.PesqError.RETURN_VALUES
-        row["PESQ"] = float(pesq.pesq(16000, *wide, mode="wb", on_error=on_error))
+        row["pesq"] = float(pesq.pesq(16000, *wide, mode="wb", on_error=on_error))
     if importlib.util.find_spec("pystoi"):
         import pystoi  # pyright: ignore[reportMissingImports]  # of an extra
 
-        row["STOI"] = float(pystoi.stoi(reference, degraded, sample_rate))
+        row["stoi"] = float(pystoi.stoi(reference, degraded, sample_rate))
     return row
 
 

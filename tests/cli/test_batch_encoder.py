@@ -108,7 +108,7 @@ def test_a_batch_that_is_given_up_stops_between_two_steps(tiny, tmp_path, rows):
     for name in "ab":
         audio.write(tmp_path / "in" / f"{name}.wav", np.zeros(9000, np.float32), 24000)
     args = argparse.Namespace(input=tmp_path / "in", mono=False, model="tiny")
-    report = FolderReport(tmp_path / "out")
+    report = FolderReport(tmp_path / "in", tmp_path / "out")
     found = report.survey([Path("a.wav"), Path("b.wav")], args, tiny, 8)
     # It is asked once for each clip, whether it is there, and for each step.
     given_up = GivenUpAfter(rows + 1)

@@ -1,7 +1,9 @@
 """The command line itself: what it imports, how it ends, what it says of failures."""
 
+import functools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,7 +15,9 @@ import soundfile
 from paths import SPEECH
 
 from mimi_mlx import atomic, cli
+from mimi_mlx.checkpoint import hub
 from mimi_mlx.cli.progress import Progress
+from mimi_mlx.evaluation import bench
 
 CLIP = SPEECH / "kathleen-1.flac"  # 40134 samples: 21 frames, the last one ragged
 
@@ -130,3 +134,82 @@ def test_every_package_is_installed():
     listed = (SPEECH.parents[1] / "pyproject.toml").read_text()
     for package in root.glob("*/__init__.py"):
         assert f'"mimi_mlx.{package.parent.name}"' in listed
+
+
+COMMANDS = {
+    "info": ("tiny",),
+    "bench": ("tiny", "--device", "cpu"),
+    "verify": ("tiny",),
+    "encode": (CLIP, "-o", "a.mimi", "--model", "tiny"),
+    "roundtrip": (CLIP, "-o", "a.wav", "--model", "tiny"),
+    "eval": (CLIP, "--model", "tiny"),
+    "plot": (CLIP, "-o", "a.png", "--model", "tiny"),
+    "convert": ("tiny", "--mlx-path", "folder"),
+    "demo": (),
+}
+
+
+@pytest.mark.parametrize("command", ["encode", "roundtrip", "convert"])
+def test_quiet_says_nothing_but_what_is_wrong(run, command):
+    flag = "--quiet" if command == "convert" else "-q"
+    assert run(command, *COMMANDS[command], "-f")[2]
+    assert run(command, *COMMANDS[command], "-f", flag) == (0, "", "")
+    code, _, err = run(command, *COMMANDS[command], flag)
+    assert code == 2 and "nothing is overwritten unasked" in err and err.count("\n") == 1
+    assert run(command, *COMMANDS[command], "-f")[2], "not for ever"
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_every_command_has_the_common_flags(run, command):
+    code, out, _ = run(command, "--help")
+    assert code == 0 and "--quiet" in out and "--debug" in out
+    assert ("--codebooks" in out) == ("--num-codebooks" in out)
+
+
+@pytest.mark.parametrize("command", ["bench", "verify", "convert"])
+def test_the_model_is_an_argument_or_an_option(run, command, not_paced, monkeypatch):
+    seen = []
+    monkeypatch.setattr(hub, "find", lambda name, *args: seen.append(name) or 1 / 0)
+    options = {"convert": [["--hf-path", "tiny"]]}.get(command, [])
+    for model in (["tiny"], ["--model", "tiny"], *options):
+        run(command, *model)
+    assert set(seen) == {"tiny"} and len(seen) == 2 + len(options)
+    code, _, err = run(command, "tiny", "--model", "other")
+    assert code == 2 and "tiny and --model other are two models" in err
+
+
+def test_the_version(run):
+    import mimi_mlx
+
+    assert run("--version")[1].split() == ["mimi-mlx", mimi_mlx.__version__]
+
+
+def keys(found: object) -> set[str]:
+    if isinstance(found, dict):
+        return set(found).union(*map(keys, found.values()))
+    return set().union(*map(keys, found)) if isinstance(found, list) else set()
+
+
+@pytest.mark.parametrize("command", ["bench", "verify", "eval"])
+def test_json_has_keys_for_programs(run, not_paced, monkeypatch, command):
+    monkeypatch.setattr(bench, "read_rate", lambda mimi: 1e9)
+    monkeypatch.setattr(bench, "offline", functools.partial(bench.offline, seconds=0.4, runs=1))
+    few = functools.partial(bench.frames, count=8)
+    monkeypatch.setattr(bench, "frames", lambda mimi, count, *args: few(mimi, count))
+    monkeypatch.setattr(bench, "batch", lambda *args: {"encode": 1.0, "decode": 1.0})
+    code, out, err = run(command, *COMMANDS[command], "--json")
+    assert code == 0, err
+    assert all(re.fullmatch("[a-z][a-z0-9_]*", key) for key in keys(json.loads(out)))
+
+
+def test_csv_has_plain_names_and_six_digits(run):
+    head, *rows = run("eval", *COMMANDS["eval"], "--codebooks", "1,8", "--csv")[1].splitlines()
+    assert re.fullmatch("[a-z0-9_,]+", head) and len(rows) == 2
+    for cell in ",".join(rows).split(","):
+        assert len(re.sub(r"e.*|\D", "", cell).lstrip("0")) <= 6
+
+
+def test_no_soak_is_no_bench(run):
+    for hours in ("0", "-1", "nan"):
+        code, _, err = run("bench", "tiny", "--soak", hours)
+        assert code == 2 and "more than 0 hours" in err

@@ -66,8 +66,13 @@ def test_the_tree_is_made_again_with_each_files_codes(encode, folder, tiny, size
         np.testing.assert_array_equal(found.codes, codes)
         assert found.samples == found.header.samples == len(pcm) == LENGTHS[name]
         assert found.damage is None and found.header.fingerprint == tiny.fingerprint
+        sound = folder / "in" / name
         assert manifest[target] == {
             "path": target,
+            "source": name,
+            "source_bytes": sound.stat().st_size,
+            "source_mtime_ns": sound.stat().st_mtime_ns,
+            "source_sha256": hashlib.sha256(sound.read_bytes()).hexdigest(),
             "frames": codes.shape[2],
             "seconds": len(pcm) / 24000,
             "sha256": hashlib.sha256(codes.tobytes()).hexdigest(),
@@ -103,11 +108,60 @@ def test_other_codes_are_overwritten_only_when_asked(encode, folder):
     code, err = encode("--codebooks", 4)
     assert code == 1 and "num_codebooks 8, not 4" in err and "2 failed" in err
     assert codefile.read(folder / "out/a.mimi").codes.shape[1] == 8
-    audio.write(folder / "in/a.wav", np.zeros(100, np.float32), 24000)
+    assert encode("--codebooks", 4, "-f")[0] == 0
+    assert codefile.read(folder / "out/a.mimi").codes.shape[1] == 4
+
+
+def inodes(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_ino for path in folder.rglob("*.mimi")}
+
+
+@pytest.mark.parametrize("length", [4000, 100])
+def test_sound_that_changed_since_is_encoded_anew(encode, folder, tiny, speech, length):
+    """Also if it is as long as before."""
+    encode()
+    before = inodes(folder / "out")
+    pcm = speech("kerstin-1")[:length]
+    audio.write(folder / "in/a.wav", pcm, 24000)
     code, err = encode()
-    assert code == 1 and "a.mimi holds other codes" in err and "4000 samples, not 100" in err
-    assert encode("-f")[0] == 0
-    assert codefile.read(folder / "out/a.mimi").samples == 100
+    assert code == 0 and "1 files encoded, 1 done before, 0 failed" in err
+    found = codefile.read(folder / "out/a.mimi")
+    pcm = audio.read(folder / "in/a.wav", 24000)
+    np.testing.assert_array_equal(found.codes, tiny.encode(pcm, num_codebooks=8))
+    assert inodes(folder / "out")["b.mimi"] == before["b.mimi"]
+    assert "0 files encoded, 2 done before" in encode()[1]
+
+
+def test_sound_that_was_only_touched_is_not_encoded_anew(encode, folder):
+    encode()
+    before = inodes(folder / "out")
+    os.utime(folder / "in/a.wav")
+    assert "0 files encoded, 2 done before" in encode()[1]
+    assert inodes(folder / "out") == before
+    manifest = (folder / "out/manifest.jsonl").read_text()
+    assert str((folder / "in/a.wav").stat().st_mtime_ns) in manifest
+
+
+def test_without_a_manifest_newer_sound_is_named(encode, folder):
+    """A killed run left whole files, and nobody knows what they were made from."""
+    encode()
+    (folder / "out/manifest.jsonl").unlink()
+    assert "0 files encoded, 2 done before" in encode()[1]
+    (folder / "out/manifest.jsonl").unlink()
+    os.utime(folder / "in/a.wav")
+    before = inodes(folder / "out")
+    code, err = encode()
+    assert code == 1 and "a.wav is newer than" in err and "Give -f" in err
+    assert inodes(folder / "out") == before
+
+
+def test_force_encodes_everything_anew(encode, folder):
+    encode()
+    before, bytes_before = inodes(folder / "out"), contents(folder / "out")
+    code, err = encode("-f")
+    assert code == 0 and "2 files encoded, 0 done before" in err
+    assert not set(inodes(folder / "out").items()) & set(before.items())
+    assert contents(folder / "out") == bytes_before
 
 
 def test_bad_files_are_named_and_passed_over(encode, folder):
@@ -121,7 +175,12 @@ def test_bad_files_are_named_and_passed_over(encode, folder):
     for name in ("bad.flac", "empty.wav", "text.wav", "nan.wav", "stereo.wav"):
         assert sum(name in line for line in err.splitlines()) == 1
     assert set(contents(folder / "out")) == {"a.mimi", "b.mimi", "manifest.jsonl"}
-    assert len((folder / "out/manifest.jsonl").read_text().splitlines()) == 2
+    lines = [json.loads(x) for x in (folder / "out/manifest.jsonl").read_text().splitlines()]
+    assert [line["source"] for line in lines if "error" not in line] == ["a.wav", "b.flac"]
+    failed = {line["source"]: line["error"] for line in lines if "error" in line}
+    assert len(failed) == 5 and "NaN" in failed["nan.wav"]
+    assert encode()[0] == 1
+    assert len((folder / "out/manifest.jsonl").read_text().splitlines()) == 7
 
 
 def test_long_files_are_encoded_alone_as_they_are_read(encode, folder, monkeypatch):

@@ -30,7 +30,7 @@ offline, frames, paced = bench.offline, bench.frames, bench.paced
 def test_tables(quick, capsys):
     assert cli.main(["bench", "--model", "tiny"]) == 0
     out = capsys.readouterr().out
-    for word in ("one frame, p99", "late", "peak memory", "encoder SEANet", "Convolution", "floor"):
+    for word in ("one frame, p99", "late", "peak memory", "encoder seanet", "convolution", "floor"):
         assert word in out
 
 
@@ -41,7 +41,7 @@ def test_json(quick, capsys):
     assert found["codebooks"] == 2
     assert found["device"] == "cpu"
     assert found["paced"]["frames"] == 4
-    assert found["kernels"]["encoder"]["kinds"]["ArgReduce"] == 2
+    assert found["kernels"]["encoder"]["kinds"]["arg_reduce"] == 2
 
 
 def test_reduced_weights(quick, capsys, tiny, monkeypatch):

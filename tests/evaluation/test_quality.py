@@ -23,11 +23,11 @@ def test_a_row_for_each_number_of_codebooks(run, tiny, speech):
     assert [row["kbps"] for row in rows] == pytest.approx([0.1375, 1.1])
     clip = speech("kathleen-1")
     decoded = np.array(tiny.decode(tiny.encode(clip, 8), length=len(clip)))[0, 0]
-    assert rows[1]["SI-SDR, dB"] == pytest.approx(metrics.si_sdr(clip, decoded), abs=0.1)
-    assert rows[1]["STFT"] == pytest.approx(metrics.stft_distance(clip, decoded), rel=1e-3)
-    assert rows[1]["log-mel, dB"] < rows[0]["log-mel, dB"]
-    assert ("PESQ" in rows[0]) == bool(importlib.util.find_spec("pesq"))
-    assert ("STOI" in rows[0]) == bool(importlib.util.find_spec("pystoi"))
+    assert rows[1]["si_sdr_db"] == pytest.approx(metrics.si_sdr(clip, decoded), abs=0.1)
+    assert rows[1]["stft"] == pytest.approx(metrics.stft_distance(clip, decoded), rel=1e-3)
+    assert rows[1]["log_mel_db"] < rows[0]["log_mel_db"]
+    assert ("pesq" in rows[0]) == bool(importlib.util.find_spec("pesq"))
+    assert ("stoi" in rows[0]) == bool(importlib.util.find_spec("pystoi"))
     header, *lines = run("eval", CLIP, "--model", "tiny", "--codebooks", "1,8")[1].splitlines()
     assert "SI-SDR, dB" in header and len(lines) == 2
 
@@ -37,8 +37,8 @@ def test_two_clips(run, speech):
     audio.write("half.wav", clip / 2, 24000)
     rows = list(csv.DictReader(io.StringIO(run("eval", CLIP, "half.wav", "--csv")[1])))
     assert len(rows) == 1 and "codebooks" not in rows[0]
-    assert float(rows[0]["SI-SDR, dB"]) > 40  # 16 bits of a quiet clip
-    assert float(rows[0]["STFT"]) == pytest.approx(0.5 + np.log(2), rel=0.2)
+    assert float(rows[0]["si_sdr_db"]) > 40  # 16 bits of a quiet clip
+    assert float(rows[0]["stft"]) == pytest.approx(0.5 + np.log(2), rel=0.2)
 
 
 @pytest.mark.slow
@@ -47,17 +47,17 @@ def test_two_models(run, tmp_path):
     _, out, _ = run("eval", CLIP, "--model", "tiny", "--against", "small", "--json")
     rows = json.loads(out)
     assert [row["codebooks"] for row in rows] == [1, 4, 8, 16]
-    assert rows[0]["equal codes, %"] > 90 and rows[0]["SNR of other, dB"] > 40
+    assert rows[0]["equal_codes_percent"] > 90 and rows[0]["snr_of_other_db"] > 40
     same = json.loads(
         run("eval", CLIP, "--model", "tiny", "--against", "tiny", "--codebooks", "4", "--json")[1]
     )
-    assert same[0]["equal codes, %"] == 100 and same[0]["SNR of other, dB"] is None
+    assert same[0]["equal_codes_percent"] == 100 and same[0]["snr_of_other_db"] is None
 
 
 def test_without_the_metrics_extra_there_are_fewer_columns(speech, monkeypatch):
     monkeypatch.setattr(quality.importlib.util, "find_spec", lambda name: None)
     clip = speech("kathleen-1")
-    assert list(quality.row_of(clip, clip, 24000)) == ["SI-SDR, dB", "log-mel, dB", "STFT"]
+    assert list(quality.row_of(clip, clip, 24000)) == ["si_sdr_db", "log_mel_db", "stft"]
 
 
 @pytest.mark.parametrize(

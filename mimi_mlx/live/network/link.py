@@ -110,12 +110,14 @@ class Link:
     def stats(self) -> LinkStats:
         """What it has counted so far."""
         peer = self._receiver.peer
+        is_used = self._counts.sent > 0 or peer is not None
         is_ipv6 = self._socket.is_ipv6 if self._sends else peer is not None and ":" in peer.host
+        bits = 8 * (self._format.size + _IP_UDP[is_ipv6])
         return replace(
             self._counts,
             errors=self._socket.errors,
             depth=self._receiver.buffer.depth,
-            kbps=(self._format.size + _IP_UDP[is_ipv6]) * 8 * self._frame_rate / 1000,
+            kbps=bits * self._frame_rate / 1000 if is_used else 0.0,
         )
 
     def close(self) -> None:
