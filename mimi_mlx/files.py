@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import stat
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -40,9 +41,11 @@ def check_output(path: str | Path, force: bool = False) -> None:
     What a killed process left in its folder is removed.
 
     Raises:
-        ValueError: It may not; or it is the pipe, and stdout a terminal.
+        ValueError: It may not; or it is the pipe, and stdout closed or a terminal.
     """
     if str(path) == PIPE:
+        if sys.stdout is None:
+            raise ValueError("- is stdout, which is closed. Give -o a file name.")
         if sys.stdout.isatty():
             raise ValueError(
                 "- is stdout, a terminal; what is written there is no text. Redirect it with > or "
@@ -169,8 +172,40 @@ def sha256(path: Path) -> str:
 
 
 def stdin() -> IO[bytes]:
-    """Standard input as bytes, unbuffered: a read gives what there is, and waits only for some."""
+    """Standard input as bytes, unbuffered: a read gives what there is, and waits only for some.
+
+    Raises:
+        ValueError: It is closed.
+    """
+    if sys.stdin is None:
+        raise ValueError("- is stdin, which is closed. Give the name of a file.")
     return open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
+
+
+def is_pipe(path: str | Path) -> bool:
+    """Whether an input can be read only once, as it comes: ``-``, /dev/fd/3, a FIFO."""
+    if str(path) == PIPE or str(path).startswith(("/dev/fd/", "/dev/stdin")):
+        return True
+    return os.path.exists(path) and stat.S_ISFIFO(os.stat(path).st_mode)
+
+
+def pipe_name(path: str | Path) -> str:
+    """What such an input is called."""
+    return "stdin" if str(path) == PIPE else str(path)
+
+
+def open_pipe(path: str | Path) -> IO[bytes]:
+    """Such an input, unbuffered, as :func:`stdin` is.
+
+    Raises:
+        ValueError: It cannot be opened.
+    """
+    if str(path) == PIPE:
+        return stdin()
+    try:
+        return open(path, "rb", buffering=0)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be opened ({error.strerror}). Check the path.") from error
 
 
 def stdout() -> IO[bytes]:

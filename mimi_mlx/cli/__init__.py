@@ -7,6 +7,7 @@ import argparse
 import errno
 import importlib
 import os
+import signal
 import sys
 import traceback
 import warnings
@@ -16,7 +17,7 @@ from types import ModuleType
 from typing import NoReturn
 
 from ..text import printable
-from . import progress, signals
+from . import process, progress, signals
 
 _FAILURE, _USAGE = 1, 2
 _INTERRUPTED, _BROKEN_PIPE = 130, 141  # as a shell has them
@@ -51,14 +52,18 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the result is the process's exit code."""
     args = argparse.Namespace(debug=False)
+    process.fill_closed_ends()
+    interrupt = signal.getsignal(signal.SIGINT)
     formatwarning = warnings.formatwarning
     warnings.formatwarning = lambda message, *_, **__: f"mimi-mlx: {printable(str(message))}\n"
     try:
         with signals.ended_by(lambda number: sys.exit(signals.code(number))):  # and clean up
-            args = parse(sys.argv[1:] if argv is None else argv)
+            with process.importing():
+                args = parse(sys.argv[1:] if argv is None else argv)
+                command = _module(args.command)
             progress.be_quiet(args.quiet)
-            code = _module(args.command).run(args)
-            sys.stdout.flush()
+            code = command.run(args)
+            print(end="", flush=True)  # stdout may be closed, and is then None
             return code or 0
     except BrokenPipeError:
         # Nobody reads on. What Python would still flush at exit must not fail again.
@@ -70,6 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(error)
     finally:
         warnings.formatwarning = formatwarning
+        if interrupt is not None:
+            signal.signal(signal.SIGINT, interrupt)
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:

@@ -14,8 +14,12 @@ from .progress import Progress, summarise, warn
 MORE = (
     "OUT has the model's sampling rate, 24 kHz for kyutai/mimi, and lasts exactly as long as "
     "what was encoded; codes from .npy last whole frames. Of a damaged .mimi all good frames "
-    "are decoded; the exit code is then 1."
+    "are decoded, and silence of up to an hour in all is in place of those that are lost, so that "
+    "what follows stays where it was; the exit code is then 1."
 )
+
+# Seconds of silence, at most, in place of what a damaged file says is lost: it may say anything.
+_MOST_SILENCE = 3600.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,6 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.raw(parser, "OUT is - and gets samples without a header")
     options.num_codebooks(parser, None, "codes a frame to read, at most what CODES holds (all)")
     options.model(parser, f"{options.MODELS} (the one that CODES names, if it is here)", None)
+    skip = "put no silence in place of what is lost of a damaged .mimi"
+    parser.add_argument("--skip-lost", action="store_true", help=skip)
     force = "decode codes that another model made, whatever that sounds like"
     parser.add_argument("--force-model", action="store_true", help=force)
 
@@ -47,15 +53,23 @@ def run(args: argparse.Namespace) -> int:
                 sound_io.writing(args.output, args.raw, mimi.sample_rate) as writer,
             ):
                 buffer.begin(writer)
-                frames = transcode.decode(mimi, source, at_once, buffer, progress.advance)
+                most = 0.0 if args.skip_lost else _MOST_SILENCE
+                done = transcode.decode(mimi, source, at_once, buffer, progress.advance, most)
         except transcode.NothingGood:
             warn(f"{source.damage}; there is nothing to decode. Encode the clip again.")
             return 1
-    shape = (source.num_codebooks, frames)
-    summarise(mimi, args.output, shape, source.samples / mimi.sample_rate, progress.speed)
+    shape = (source.num_codebooks, done.frames)
+    summarise(mimi, args.output, shape, done.samples / mimi.sample_rate, progress.speed)
     if source.damage:
-        warn(f"{source.damage}. What is good of it was decoded.")
+        warn(f"{source.damage}. What is good of it was decoded{_of_the_lost(done, mimi)}.")
     return 1 if source.damage else 0
+
+
+def _of_the_lost(done: transcode.Decoded, mimi: Mimi) -> str:
+    """What became of lost frames."""
+    fates = {"is silent": done.silent, "is left out": done.left_out}
+    lost = [f"{n / mimi.frame_rate:.2f} s that was lost {fate}" for fate, n in fates.items() if n]
+    return "".join(f"; {fate}" for fate in lost)
 
 
 def _model(args: argparse.Namespace, header: Header) -> str:

@@ -12,7 +12,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
 from ..model.config import MimiConfig
-from ..text import printable
+from ..text import counted, printable
 from . import metrics
 
 # Of the spectrograms: 43 ms every 5 ms at 24 kHz.
@@ -140,7 +140,7 @@ def _codes(figure: Figure, axes: Axes, trip: RoundTrip) -> None:
         interpolation="nearest",
     )
     axes.yaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
-    title = f"Codes: {frames} frames of {count}; codebook 1 is semantic"
+    title = f"Codes: {counted(frames, 'frame')} of {count}; codebook 1 is semantic"
     axes.set(ylim=(count + 0.5, 0.5), xlabel="Time, s", ylabel="Codebook", title=title)
     _bar(figure, image, [axes], "Entry")
 

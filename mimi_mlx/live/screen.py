@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import TextIO
 
-from ..text import printable
+from ..text import counted, printable
 from .meters import Times
 from .stats import LiveStats
 
@@ -102,7 +102,7 @@ def _parts(stats: LiveStats) -> Iterator[str]:
 
 def summary(stats: LiveStats) -> list[str]:
     """What is to be said at the end, in lines."""
-    lines = [f"{stats.seconds:.1f} s, {stats.frames} frames, {stats.kbps:.3g} kbps"]
+    lines = [f"{stats.seconds:.1f} s, {counted(stats.frames, 'frame')}, {stats.kbps:.3g} kbps"]
     for name, times in (("encode", stats.encode), ("decode", stats.decode)):
         if times.count:
             lines.append(f"{name}: {_times(times)} ms (median/95 %/worst)")
