@@ -2,6 +2,6 @@
 
 import sys
 
-from .cli import main
+from mimi_mlx_command import main
 
 sys.exit(main())

@@ -9,7 +9,7 @@ import secrets
 import shutil
 import stat
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -32,20 +32,43 @@ def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
         ValueError: At ``path`` is something else than a file, such as a device.
         OSError: The system refuses; it names ``path``.
     """
+    with growing(path) as (file, take_name):
+        yield file
+        take_name()
+
+
+@contextlib.contextmanager
+def growing(path: str | os.PathLike) -> Iterator[tuple[BinaryIO, Callable[[], None]]]:
+    """A new file as of :func:`replacing`, and what gives it its name before it is whole.
+
+    That is for who reads it while it grows, and for what is to be left by a kill or an error. It
+    may be called again, for nothing. Without it the file goes at the end.
+
+    Raises:
+        ValueError: At ``path`` is something else than a file, such as a device.
+        OSError: The system refuses; it names ``path``.
+    """
     given, path = str(path), Path(os.path.realpath(path))
     old = path.stat() if path.exists() else None
     if old and not stat.S_ISREG(old.st_mode):
         raise ValueError(f"{path} is no regular file and is not replaced. Give another name.")
-    beside = _unfinished_name(path)
+    beside, taken = _unfinished_name(path), False
+
+    def take_name() -> None:
+        nonlocal taken
+        if taken:
+            return
+        if not os.fstat(file.fileno()).st_nlink:
+            _give_name(file.fileno(), beside)
+        os.replace(beside, path)
+        taken = True
+
     with _naming(given, beside), open(_create(beside), "w+b", buffering=0) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         try:
             if old:
                 os.fchmod(file.fileno(), stat.S_IMODE(old.st_mode))
-            yield file
-            if not os.fstat(file.fileno()).st_nlink:
-                _give_name(file.fileno(), beside)
-            os.replace(beside, path)
+            yield file, take_name
         finally:
             beside.unlink(missing_ok=True)
 

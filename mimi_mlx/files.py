@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import stat
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -40,13 +41,15 @@ def check_output(path: str | Path, force: bool = False) -> None:
     What a killed process left in its folder is removed.
 
     Raises:
-        ValueError: It may not; or it is the pipe, and stdout a terminal.
+        ValueError: It may not; or it is the pipe, and stdout closed or a terminal.
     """
     if str(path) == PIPE:
+        if sys.stdout is None:
+            raise ValueError("- is stdout, which is closed. Give -o a file name.")
         if sys.stdout.isatty():
             raise ValueError(
                 "- is stdout, a terminal; what is written there is no text. Redirect it with > or "
-                "|, or give -o a file name."
+                "|, or give a file name."
             )
         return
     path = Path(path)
@@ -59,6 +62,33 @@ def check_output(path: str | Path, force: bool = False) -> None:
     if os.path.lexists(path) and not force:
         raise ValueError(f"{path} exists; nothing is overwritten unasked. Give -f to overwrite it.")
     remove_unfinished(path.parent)
+
+
+def check_apart(inputs: Iterable[str | None], outputs: Iterable[str | None]) -> None:
+    """No output is one of the inputs or another output, by whatever names, links included.
+
+    What is None, a pipe, a device or a folder, or an input that is not there, is passed over.
+
+    Raises:
+        ValueError: Two are one file.
+    """
+    others = [path for path in inputs if path and os.path.exists(path)]
+    for output in filter(None, outputs):
+        for other in others:
+            if _is_same_file(other, output):
+                raise ValueError(
+                    f"{other} and {output} are one file; none is read and written at once, or "
+                    "written twice. Give another name."
+                )
+        others.append(output)
+
+
+def _is_same_file(one: str, other: str) -> bool:
+    if PIPE in (one, other):
+        return False
+    if os.path.exists(one) and os.path.exists(other):
+        return os.path.isfile(one) and os.path.samefile(one, other)
+    return os.path.realpath(one) == os.path.realpath(other)  # neither is there yet
 
 
 @contextlib.contextmanager
@@ -142,8 +172,40 @@ def sha256(path: Path) -> str:
 
 
 def stdin() -> IO[bytes]:
-    """Standard input as bytes, unbuffered: a read gives what there is, and waits only for some."""
+    """Standard input as bytes, unbuffered: a read gives what there is, and waits only for some.
+
+    Raises:
+        ValueError: It is closed.
+    """
+    if sys.stdin is None:
+        raise ValueError("- is stdin, which is closed. Give the name of a file.")
     return open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
+
+
+def is_pipe(path: str | Path) -> bool:
+    """Whether an input can be read only once, as it comes: ``-``, /dev/fd/3, a FIFO."""
+    if str(path) == PIPE or str(path).startswith(("/dev/fd/", "/dev/stdin")):
+        return True
+    return os.path.exists(path) and stat.S_ISFIFO(os.stat(path).st_mode)
+
+
+def pipe_name(path: str | Path) -> str:
+    """What such an input is called."""
+    return "stdin" if str(path) == PIPE else str(path)
+
+
+def open_pipe(path: str | Path) -> IO[bytes]:
+    """Such an input, unbuffered, as :func:`stdin` is.
+
+    Raises:
+        ValueError: It cannot be opened.
+    """
+    if str(path) == PIPE:
+        return stdin()
+    try:
+        return open(path, "rb", buffering=0)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be opened ({error.strerror}). Check the path.") from error
 
 
 def stdout() -> IO[bytes]:

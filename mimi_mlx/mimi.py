@@ -271,7 +271,10 @@ class Mimi:
 
     @property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that differ between models with different codebooks."""
+        """16 hexadecimal digits that differ between models with different codebooks.
+
+        A model that was cut to its first codebooks has those of the whole one.
+        """
         return self.codec.fingerprint
 
     def on_device(self) -> contextlib.AbstractContextManager[None]:

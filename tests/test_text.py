@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from fake_audio import FakeAudio, FakeDevice
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
@@ -14,7 +15,7 @@ from safetensors.numpy import save_file
 from mimi_mlx import cli, codefile
 from mimi_mlx.cli import stream
 from mimi_mlx.live.screen import Screen
-from mimi_mlx.text import printable
+from mimi_mlx.text import counted, printable
 
 EVIL = "\x1b]0;mine\x07\r\nmimi-mlx: all is well\x7f\x9b31m\u202e\ud800\u2028"
 
@@ -63,8 +64,8 @@ def test_names_of_tensors_are_shown_in_one_printable_line(run, tmp_path):
 
 
 def test_names_of_devices_and_peers_are_shown_in_printable_lines(monkeypatch, capsys):
-    monkeypatch.setattr(stream, "PortAudio", lambda: None)
-    monkeypatch.setattr(stream, "_devices", lambda audio: [EVIL, "fine"])
+    devices = FakeDevice(EVIL, inputs=1), FakeDevice("fine", outputs=1)
+    monkeypatch.setattr(stream, "PortAudio", lambda: FakeAudio(*devices))
     assert cli.main(["stream", "--list-devices"]) == 0
     terminal = io.StringIO()
     Screen(terminal, lambda: 0.0).say(f"hears {EVIL}")
@@ -99,3 +100,8 @@ def test_a_stranger_recommends_nothing_but_a_name(run, tmp_path, maker, recommen
     assert code == 2
     assert (f"Give --model {maker}, or" in err) == recommended
     assert ("Give --model with that fingerprint" in err) != recommended
+
+
+def test_one_is_no_plural():
+    assert [counted(n, "frame") for n in range(3)] == ["0 frames", "1 frame", "2 frames"]
+    assert counted(1, "is", "are") == "1 is" and counted(2, "is", "are") == "2 are"

@@ -86,9 +86,12 @@ def _nist(head: bytes) -> tuple[int, int] | None:
 
 def _known(found: tuple[int, int] | None) -> tuple[int, int] | None:
     """A chunk of 32 bits of size, unless that stands for one that nobody knew."""
-    if found is None or (found[1] + _UNKNOWN_BELOW) % 2**31 <= _UNKNOWN_BELOW:
-        return None
-    return found
+    return None if found is None or is_open(found[1]) else found
+
+
+def is_open(size: int) -> bool:
+    """Whether a size of up to 32 bits stands for one that nobody knew."""
+    return size < 2**32 and (size + _UNKNOWN_BELOW) % 2**31 <= _UNKNOWN_BELOW
 
 
 def _find(

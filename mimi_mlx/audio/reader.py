@@ -3,6 +3,7 @@
 Blocks are float32 ``[T]``, one channel, in [-1, 1].
 """
 
+import math
 import os
 import warnings
 from collections.abc import Iterator
@@ -17,19 +18,22 @@ from .containers import cut_off
 LOWEST_RATE, HIGHEST_RATE = 1000, 1000000
 """Samples a second that sound may have, in Hz: to resample it takes memory by their ratio."""
 
-# Samples without a header, by what ffmpeg calls them: the type of one.
-RAW_FORMATS = {"s16le": "<i2", "f32le": "<f4"}
+# Samples without a header, by what ffmpeg calls them: the bytes of one.
+RAW_FORMATS = {"s16le": 2, "s24le": 3, "s32le": 4, "f32le": 4, "f64le": 8}
 
-# Samples read at once, at most.
-_BLOCK = 1 << 16
+# Samples read at once, at most; and where a block with an error is lost: a frame of FLAC.
+_BLOCK, _SHORT = 1 << 16, 1 << 12
 
 
 class FileReader:
     """The blocks of a sound file, at its own rate.
 
     Args:
-        file: A path, or a binary file that can seek.
+        file: A path, or a file that the system has opened, at its beginning.
         mono: Mix several channels down to their mean.
+        name: Of an opened file, in errors.
+        keep: Of a file that is cut off or damaged, let what is there count: ``damage`` then says
+            what is wrong, and nothing is raised.
 
     Raises:
         ValueError: The file is missing, unreadable or empty, has a rate that no sound has, or
@@ -37,20 +41,28 @@ class FileReader:
             are NaN or infinite.
     """
 
-    def __init__(self, file: str | Path | IO[bytes], mono: bool = False):
-        self.name = "stdin"
+    def __init__(
+        self,
+        file: str | Path | IO[bytes],
+        mono: bool = False,
+        name: str = "stdin",
+        keep: bool = False,
+    ):
+        self.name, self._keep = name, keep
         if isinstance(file, (str, Path)):
             self.name = str(file)
             if not Path(file).is_file():
                 raise ValueError(f"{file} is no file; the input is a sound file. Check the path.")
-            if Path(file).stat().st_size == 0:
-                raise ValueError(f"{file} has 0 bytes; a sound file has samples. Record it again.")
             if not os.access(file, os.R_OK):
                 raise ValueError(f"{file} may not be read by this user. Check its permissions.")
         try:
-            # As bytes a name need not be UTF-8; and any file that can seek will do.
-            opened = os.fsencode(file) if isinstance(file, (str, Path)) else file
-            self._file = soundfile.SoundFile(opened)  # type: ignore[arg-type]
+            # As bytes a name need not be UTF-8; without one libsndfile takes the descriptor.
+            opened = os.fsencode(file) if isinstance(file, (str, Path)) else file.fileno()
+            if os.stat(opened).st_size == 0:
+                raise ValueError(
+                    f"{self.name} has 0 bytes; a sound file has samples. Record it again."
+                )
+            self._file = soundfile.SoundFile(opened, closefd=False)  # type: ignore[arg-type]
         except (soundfile.SoundFileError, TypeError) as error:  # TypeError: a headerless format
             raise self._unreadable(error) from error
         self.about = f"{self._file.format_info}, {self._file.subtype_info}"
@@ -58,12 +70,13 @@ class FileReader:
         self.channels = self._file.channels
         self.samples: int = self._file.frames  # that the file says it has
         self.given = 0  # samples read so far
+        self.damage: str | None = None
+        """What is wrong with a file that was read to its end with ``keep``, in one line."""
         try:
             check_rate(f"{self.name} has {self.sample_rate} samples a second", self.sample_rate)
             if not self.samples:
                 raise _no_samples(self.name)
-            if self.channels > 1 and not mono:
-                raise self._several_channels()
+            _check_channels(self.name, self.channels, mono)
             self._lacks = _lacks(file)
         except ValueError:
             self._file.close()
@@ -76,79 +89,101 @@ class FileReader:
         self._file.close()
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        while (block := self._read()).size:
+        lacks, size = None, _SHORT if self._keep else _BLOCK
+        while lacks is None:
+            try:
+                block = self._file.read(size, dtype="float32", always_2d=True)  # [T, channels]
+            except soundfile.SoundFileError as error:
+                if not (self._keep and self.given):
+                    raise self._unreadable(error) from error
+                lacks = f"what follows cannot be read ({_said(error)})"
+                break
+            if not block.size:
+                break
             self.given += len(block)
             _check_finite(self.name, block)
-            yield block
-        lacks = self._lacks
+            yield _mixed(block)
         if self.given < self.samples:
-            lacks = f"its header promises {self.samples}"
-        if lacks:
-            raise ValueError(
-                f"{self.name} ends after {self.given} samples; {lacks}, so it is cut off or "
-                "damaged. Get it anew, or convert what is there with ffmpeg."
-            )
-
-    def _read(self) -> np.ndarray:
-        try:
-            block = self._file.read(_BLOCK, dtype="float32", always_2d=True)  # [T, channels]
-        except soundfile.SoundFileError as error:
-            raise self._unreadable(error) from error
-        return block.mean(axis=1) if self.channels > 1 else block[:, 0]
-
-    def _several_channels(self) -> ValueError:
-        return ValueError(
-            f"{self.name} has {self.channels} channels; Mimi codes one. Give --mono (in Python "
-            "mono=True) to mix them down."
-        )
+            lacks = lacks or f"its header promises {self.samples}"
+        if lacks := lacks or self._lacks:
+            damage = f"{self.name} ends after {self.given} samples; {lacks}, so it is cut off or "
+            self.damage = f"{damage}damaged"
+            if not (self._keep and self.given):
+                raise ValueError(
+                    f"{self.damage}. Get it anew, or convert what is there with ffmpeg."
+                )
 
     def _unreadable(self, error: Exception) -> ValueError:
         return ValueError(
-            f"{self.name} cannot be read as sound ({str(error).rstrip('.')}). Convert it to WAV "
-            "or FLAC, for example with ffmpeg."
+            f"{self.name} cannot be read as sound ({_said(error)}). Convert it to WAV or FLAC, for "
+            "example with ffmpeg."
         )
 
 
 class RawReader:
-    """The blocks of a pipe of samples without a header, as they come.
+    """The blocks of a pipe of samples, as they come.
 
     Args:
         file: Unbuffered, so that a read gives what there is.
         kind: A name of ``RAW_FORMATS``.
         sample_rate: In Hz.
+        channels: Of each sample.
+        mono: Mix several channels down to their mean.
+        size: Bytes of sound; what follows them is none. None means all.
+        name: In errors.
 
     Raises:
-        ValueError: While it is read: there are no samples, or some are NaN or infinite.
+        ValueError: The rate is one that no sound has, or there are several channels without
+            ``mono``; while it is read: there are no samples, or some are NaN or infinite.
     """
 
-    name = "stdin"
-    samples: int | None = None  # nobody knows how many there will be
-
-    def __init__(self, file: IO[bytes], kind: str, sample_rate: int):
-        self._file = file
-        self._type = np.dtype(RAW_FORMATS[kind])
-        self.sample_rate = sample_rate
+    def __init__(
+        self,
+        file: IO[bytes],
+        kind: str,
+        sample_rate: int,
+        channels: int = 1,
+        mono: bool = False,
+        size: int | None = None,
+        name: str = "stdin",
+    ):
+        check_rate(f"{name} has {sample_rate} samples a second", sample_rate)
+        _check_channels(name, channels, mono)
+        self._file, self._kind, self._size = file, kind, size
+        self._frame = RAW_FORMATS[kind] * channels  # bytes
+        self.name, self.sample_rate, self.channels = name, sample_rate, channels
+        self.samples = None if size is None else size // self._frame  # None: nobody knows
         self.given = 0  # samples read so far
+        self.damage: str | None = None
+        """What is wrong with what was read to its end, in one line."""
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        rest, size = b"", self._type.itemsize
-        while data := self._file.read(_BLOCK):
+        rest, left = b"", math.inf if self._size is None else self._size
+        while left and (data := self._file.read(int(min(_BLOCK, left)))):
+            left -= len(data)
             data = rest + data
-            whole = len(data) // size * size
+            whole = len(data) // self._frame * self._frame
             data, rest = data[:whole], data[whole:]
             if data:
-                block = np.frombuffer(data, self._type)
+                block = _floats(data, self._kind).reshape(-1, self.channels)
                 self.given += len(block)
                 _check_finite(self.name, block)
-                yield block.astype(np.float32) / np.float32(32768 if size == 2 else 1)
+                yield _mixed(block)
         if not self.given:
             raise _no_samples(self.name)
-        if rest:
+        if self._size and left:
+            self.damage = (
+                f"{self.name} ends after {self.given} samples; its header promises "
+                f"{self.samples}, so it is cut off or damaged"
+            )
+        elif rest:
             warnings.warn(
-                f"{self.name} ends {size - len(rest)} bytes short of a whole sample; these "
+                f"{self.name} ends {self._frame - len(rest)} bytes short of a whole sample; these "
                 f"{len(rest)} are left out. Is the format right?",
                 stacklevel=2,
             )
+        while self._size and self._file.read(_BLOCK):  # whoever writes on is let finish
+            pass
 
 
 SoundReader = FileReader | RawReader  # where sound comes from
@@ -171,6 +206,37 @@ def _lacks(file: str | Path | IO[bytes]) -> str | None:
         with open(file, "rb") as opened:
             return cut_off(opened)
     return cut_off(file)
+
+
+def _floats(data: bytes, kind: str) -> np.ndarray:
+    """Bare samples of a kind as float32, as libsndfile has them."""
+    if kind == "s24le":  # NumPy has no such type: they are the upper bytes of a longer one
+        longer = np.zeros((len(data) // 3, 4), np.uint8)
+        longer[:, 1:] = np.frombuffer(data, np.uint8).reshape(-1, 3)
+        data, kind = longer.tobytes(), "s32le"
+    size = RAW_FORMATS[kind]
+    values = np.frombuffer(data, f"<{'i' if kind[0] == 's' else 'f'}{size}")
+    with np.errstate(over="ignore"):  # it becomes infinite, which is refused
+        values = values.astype(np.float32)
+    return values / np.float32(2 ** (8 * size - 1)) if kind[0] == "s" else values
+
+
+def _mixed(block: np.ndarray) -> np.ndarray:
+    """One channel ``[T]`` of ``[T, channels]``."""
+    return block.mean(axis=1) if block.shape[1] > 1 else block[:, 0]
+
+
+def _check_channels(name: str, channels: int, mono: bool) -> None:
+    if channels > 1 and not mono:
+        raise ValueError(
+            f"{name} has {channels} channels; Mimi codes one. Give --mono (in Python mono=True) to "
+            "mix them down."
+        )
+
+
+def _said(error: Exception) -> str:
+    """What libsndfile says of a file, without its name."""
+    return getattr(error, "error_string", str(error)).rstrip(".")
 
 
 def _check_finite(name: str, samples: np.ndarray) -> None:

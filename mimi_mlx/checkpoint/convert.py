@@ -87,7 +87,8 @@ def convert(
         )
     with atomic.replacing_folder(folder) as beside:
         file = beside / "model.safetensors"
-        mlx_format.save(file, codec, recipe, wanted.only)
+        kept = codec.fingerprint if wanted.num_codebooks else None
+        mlx_format.save(file, codec, mlx_format.About(recipe, wanted.only, kept))
         about = config(codec, wanted, found, file)
         (beside / "config.json").write_text(json.dumps(about, indent=1) + "\n")
         (beside / "README.md").write_text(model_card.text(about, wanted.repository or str(folder)))
@@ -117,7 +118,7 @@ def config(codec: Codec, wanted: Wanted, found: hub.Checkpoint, file: Path) -> d
 
 
 def _cut(codec: Codec, wanted: Wanted) -> Codec:
-    """The model with the first codebooks alone."""
+    """The model with the first codebooks alone; it has the fingerprint of the whole."""
     count, all_of_them = wanted.num_codebooks, codec.config.num_quantizers
     least = codec.config.num_semantic_quantizers + 1
     if count is None:
@@ -131,6 +132,7 @@ def _cut(codec: Codec, wanted: Wanted) -> Codec:
     levels = ("quantizer.codebooks.columns", "quantizer.codebooks.biases")
     whole = dict(tree_flatten(codec.parameters()))
     cut.load_weights([(k, x[:count] if k in levels else x) for k, x in whole.items()])
+    cut.quantizer.fingerprint = codec.fingerprint
     return cut
 
 

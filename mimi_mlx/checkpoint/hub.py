@@ -78,11 +78,17 @@ def find(
     return _cached(repository) or _choose(name, repository.names(), repository.fetch)
 
 
-def is_here(name: str) -> bool:
-    """Whether a model can be loaded without the Hub: tiny, or on this disk, or in its cache."""
+def on_disk(name: str, revision: str | None = None) -> Checkpoint | None:
+    """The checkpoint that ``name`` means if it is on this disk; nothing is asked of the Hub.
+
+    Raises:
+        ValueError: What is here of that name holds no Mimi.
+    """
     if name == "tiny" or os.path.exists(os.path.expanduser(name)):
-        return True
-    return bool(HUB_ID.fullmatch(name)) and _cached(Repository(name)) is not None
+        return find(name)
+    if one := _HUB_FILE.fullmatch(name):
+        return _cached_file(Repository(one[1], revision, 0, 0), one[2])
+    return _cached(Repository(name, revision, 0, 0)) if HUB_ID.fullmatch(name) else None
 
 
 def shared_name(name: str) -> str:
@@ -204,14 +210,20 @@ def _cached(repository: Repository) -> Checkpoint | None:
 
 def _one_file(repository: Repository, file: str) -> Checkpoint:
     """One file of weights; its config.json too, unless it is known to be of kyutai/mimi's sizes."""
-    wanted = [file] if _KYUTAI.fullmatch(file) else ["config.json", file]
-    found = [path for path in map(repository.cached, wanted) if path]
-    if len(found) < len(wanted):
-        # Asked first: a download without a network tries again, aloud, for half a minute.
-        names = repository.names()
-        if missing := [each for each in wanted if each not in names]:
-            raise ValueError(
-                f"{repository.name} has no {some(missing)} on the Hub. Correct the name."
-            )
-        found = [repository.fetch(each) for each in wanted]
-    return _beside(found[-1])
+    if there := _cached_file(repository, file):
+        return there
+    # Asked first: a download without a network tries again, aloud, for half a minute.
+    names, wanted = repository.names(), _with_config(file)
+    if missing := [each for each in wanted if each not in names]:
+        raise ValueError(f"{repository.name} has no {some(missing)} on the Hub. Correct the name.")
+    return _beside([repository.fetch(each) for each in wanted][-1])
+
+
+def _cached_file(repository: Repository, file: str) -> Checkpoint | None:
+    """What :func:`_one_file` gives, if all of it is in the Hub's cache."""
+    found = [repository.cached(each) for each in _with_config(file)]
+    return _beside(found[-1]) if all(found) and found[-1] else None
+
+
+def _with_config(file: str) -> list[str]:
+    return [file] if _KYUTAI.fullmatch(file) else ["config.json", file]

@@ -4,8 +4,10 @@ The file itself says how it was made, under one key of its metadata, so that a l
 """
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import mlx.core as mx
 from mlx.utils import tree_flatten
@@ -17,7 +19,12 @@ from . import finite, precision
 from .layouts import Source, check_layers, listed
 
 KEY = "mimi_mlx"
-"""Of the metadata: JSON with ``dtype``, ``bits``, ``group_size`` and ``only``."""
+"""Of the metadata: JSON with ``dtype``, ``bits``, ``group_size`` and ``only``.
+
+Of a model of fewer codebooks also ``fingerprint``: that of the whole one, whose codes these are.
+"""
+
+_FINGERPRINT = re.compile("(?!0{16})[0-9a-f]{16}")
 
 # Parameters whose names in the file are those that they had when the format was made.
 _NAMES = {
@@ -26,10 +33,29 @@ _NAMES = {
 }
 
 
-def save(path: Path, codec: Codec, recipe: precision.Recipe, only: Only) -> None:
+class Origin(NamedTuple):
+    """What a folder was converted from, as its config.json says."""
+
+    name: str
+    revision: str | None
+    sha256: dict[str, str]  # of its files, by name
+
+
+class About(NamedTuple):
+    """What a file says of itself."""
+
+    recipe: precision.Recipe
+    only: Only
+    fingerprint: str | None  # None: that of its own codebooks
+
+
+def save(path: Path, codec: Codec, about: About) -> None:
     """Write a network that has a recipe's precision, and perhaps only one half."""
-    said = json.dumps({**recipe._asdict(), "only": only})
-    mx.save_safetensors(str(path), named_tensors(codec), {"format": "mlx", KEY: said})
+    said = {**about.recipe._asdict(), "only": about.only}
+    if about.fingerprint:
+        said["fingerprint"] = about.fingerprint
+    facts = {"format": "mlx", KEY: json.dumps(said)}
+    mx.save_safetensors(str(path), named_tensors(codec), facts)
 
 
 def recipe(paths: Iterable[Path]) -> precision.Recipe | None:
@@ -45,7 +71,7 @@ def recipe(paths: Iterable[Path]) -> precision.Recipe | None:
         except ValueError:
             continue  # loading it says what is wrong
         if said is not None:
-            return about(said, str(path))[0]
+            return about(said, str(path)).recipe
     return None
 
 
@@ -55,6 +81,17 @@ def checksum(path: Path) -> str | None:
         return str(files.read_json(path.with_name("config.json"), "")[KEY]["sha256"][path.name])
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def origin(path: Path) -> Origin | None:
+    """What a converted file was made from; None if the config.json beside it does not say."""
+    try:
+        said = files.read_json(path.with_name("config.json"), "")[KEY]
+        found = Origin(said["source"], said["revision"], dict(said["source_sha256"]))
+    except (ValueError, KeyError, TypeError):
+        return None
+    is_whole = isinstance(found.name, str) and isinstance(found.revision, (str, type(None)))
+    return found if is_whole else None
 
 
 def load(
@@ -67,7 +104,7 @@ def load(
             not finite; or the half that is asked for is not there.
     """
     where = listed(paths)
-    recipe, half = about(said, where)
+    recipe, half, fingerprint = about(said, where)
     if half and only not in (None, half):
         raise ValueError(
             f"{where} was converted with --{half}-only; it has no {only}. Convert without that."
@@ -84,6 +121,8 @@ def load(
     finite.check(codec, tensors, paths)
     precision.expand_on_cpu(codec)
     mx.eval(codec.parameters())
+    if fingerprint:
+        codec.quantizer.fingerprint = fingerprint
     return codec
 
 
@@ -99,8 +138,8 @@ def named_tensors(codec: Codec) -> dict[str, mx.array]:
     return {_NAMES.get(name, name): x for name, x in parameters.items()}
 
 
-def about(text: str, where: str) -> tuple[precision.Recipe, Only]:
-    """The recipe and the only half that a file's metadata names under :data:`KEY`.
+def about(text: str, where: str) -> About:
+    """What a file's metadata says under :data:`KEY`.
 
     Raises:
         ValueError: It names none that there are.
@@ -108,13 +147,17 @@ def about(text: str, where: str) -> tuple[precision.Recipe, Only]:
     try:
         values = files.parse_json(text)
         half = values.pop("only")
+        fingerprint = values.pop("fingerprint", None)
         recipe = precision.Recipe(**values)
         precision.check(recipe)
         if half not in (None, "encoder", "decoder"):
             raise ValueError(f"only is {shown(half)}")
+        is_text = isinstance(fingerprint, str)
+        if fingerprint is not None and not (is_text and _FINGERPRINT.fullmatch(fingerprint)):
+            raise ValueError(f"fingerprint is {shown(fingerprint)}; it is 16 hexadecimal digits")
     except (KeyError, TypeError, ValueError) as error:
         reason = files.reason(error)
         raise ValueError(
             f"{where} says of itself what mimi_mlx cannot read ({reason}). Convert it again."
         ) from error
-    return recipe, half
+    return About(recipe, half, fingerprint)

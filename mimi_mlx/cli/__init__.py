@@ -17,10 +17,10 @@ from types import ModuleType
 from typing import NoReturn
 
 from ..text import printable
-from . import progress
+from . import process, progress, signals
 
 _FAILURE, _USAGE = 1, 2
-_INTERRUPTED, _BROKEN_PIPE, _TERMINATED = 130, 141, 143  # as a shell has them
+_INTERRUPTED, _BROKEN_PIPE = 130, 141  # as a shell has them
 
 _REMEDIES = {
     **dict.fromkeys((errno.EACCES, errno.EPERM), "Check its permissions, or choose another place."),
@@ -52,15 +52,19 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the result is the process's exit code."""
     args = argparse.Namespace(debug=False)
-    terminated = signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))  # and clean up
+    process.fill_closed_ends()
+    interrupt = signal.getsignal(signal.SIGINT)
     formatwarning = warnings.formatwarning
     warnings.formatwarning = lambda message, *_, **__: f"mimi-mlx: {printable(str(message))}\n"
     try:
-        args = parse(sys.argv[1:] if argv is None else argv)
-        progress.be_quiet(args.quiet)
-        code = _module(args.command).run(args)
-        sys.stdout.flush()
-        return code or 0
+        with signals.ended_by(lambda number: sys.exit(signals.code(number))):  # and clean up
+            with process.importing():
+                args = parse(sys.argv[1:] if argv is None else argv)
+                command = _module(args.command)
+            progress.be_quiet(args.quiet)
+            code = command.run(args)
+            print(end="", flush=True)  # stdout may be closed, and is then None
+            return code or 0
     except BrokenPipeError:
         # Nobody reads on. What Python would still flush at exit must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -71,7 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(error)
     finally:
         warnings.formatwarning = formatwarning
-        signal.signal(signal.SIGTERM, terminated)
+        if interrupt is not None:
+            signal.signal(signal.SIGINT, interrupt)
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:

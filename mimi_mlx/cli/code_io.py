@@ -16,8 +16,9 @@ from ..atomic import replacing
 from ..audio.reader import SoundReader
 from ..checkpoint import hub
 from ..codefile import CodeFile, arrays
-from ..files import PIPE, stdin, stdout
+from ..files import PIPE, is_pipe, stdout
 from ..mimi import Mimi
+from ..text import counted
 
 _OWN = ".mimi"
 
@@ -34,9 +35,15 @@ class ClipReader:
         self._codes = clip.codes[0]
         self.header, self.samples = clip.header, clip.samples
         self.num_codebooks, self.frames = self._codes.shape
+        self.position = self.frames
 
     def __iter__(self) -> Iterator[np.ndarray]:
         yield self._codes
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """Frames and samples."""
+        return self.frames, self.samples
 
 
 CodeReader = codefile.Reader | ClipReader  # where codes ``[K, F]`` come from
@@ -60,11 +67,13 @@ def is_own(path: str | Path) -> bool:
 @contextlib.contextmanager
 def reading(args: argparse.Namespace, idle: Callable[[], None]) -> Iterator[CodeReader]:
     """The codes of ``args.input``; ``idle`` is called when a pipe has to wait."""
+    if is_pipe(args.input):
+        with files.open_pipe(args.input) as pipe:
+            live = _LivePipe(pipe, files.pipe_name(args.input), idle)
+            yield codefile.Reader(live, args.num_codebooks)
+        return
     check_format(args.input)
-    if args.input == PIPE:
-        with stdin() as pipe:
-            yield codefile.Reader(_LivePipe(pipe, idle), args.num_codebooks)
-    elif is_own(args.input):
+    if is_own(args.input):
         with codefile.Reader(args.input, args.num_codebooks) as reader:
             yield reader
     else:
@@ -84,9 +93,24 @@ def check_frames(reader: CodeReader, name: str, mimi: Mimi) -> None:
     least, whole = ((reader.frames - n) * mimi.frame_size for n in (1, 0))
     reader.samples = whole if reader.header.samples is None else reader.samples
     if not least < reader.samples <= whole:
+        hold = counted(reader.frames, "frame holds", "frames hold")
         raise ValueError(
-            f"{name} says {reader.samples} samples, but {reader.frames} frames hold more than "
-            f"{least} and at most {whole}. Encode the clip again."
+            f"{name} says {reader.samples} samples, but {hold} more than {least} and at most "
+            f"{whole}. Encode the clip again."
+        )
+
+
+def check_codebooks(reader: CodeReader, args: argparse.Namespace, mimi: Mimi) -> None:
+    """A model of the codes' family has all codebooks that are to be read.
+
+    Raises:
+        ValueError: It was cut to fewer.
+    """
+    count, held = reader.num_codebooks, mimi.num_codebooks
+    if count > held and reader.header.fingerprint:
+        raise ValueError(
+            f"{args.input} has {count} codebooks to decode; {args.model} has {held}. Give "
+            f"--codebooks {held}."
         )
 
 
@@ -118,9 +142,9 @@ def writing(
 class _LivePipe(io.FileIO):
     """A pipe to read from, which says when it must wait."""
 
-    def __init__(self, pipe: IO[bytes], idle: Callable[[], None]):
+    def __init__(self, pipe: IO[bytes], name: str, idle: Callable[[], None]):
         super().__init__(pipe.fileno(), closefd=False)
-        self.name, self._idle = "stdin", idle
+        self.name, self._idle = name, idle
 
     def read(self, size: int | None = -1, /) -> bytes:
         if not select.select([self], [], [], _PATIENCE)[0]:

@@ -6,6 +6,7 @@ import textwrap
 
 from ..checkpoint import hub
 from ..codefile import Header
+from ..files import check_apart
 from ..mimi import Mimi
 from . import code_io, options, sound_io, transcode
 from .progress import Progress, summarise, warn
@@ -13,8 +14,12 @@ from .progress import Progress, summarise, warn
 MORE = (
     "OUT has the model's sampling rate, 24 kHz for kyutai/mimi, and lasts exactly as long as "
     "what was encoded; codes from .npy last whole frames. Of a damaged .mimi all good frames "
-    "are decoded; the exit code is then 1."
+    "are decoded, and silence of up to an hour in all is in place of those that are lost, so that "
+    "what follows stays where it was; the exit code is then 1."
 )
+
+# Seconds of silence, at most, in place of what a damaged file says is lost: it may say anything.
+_MOST_SILENCE = 3600.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.raw(parser, "OUT is - and gets samples without a header")
     options.num_codebooks(parser, None, "codes a frame to read, at most what CODES holds (all)")
     options.model(parser, f"{options.MODELS} (the one that CODES names, if it is here)", None)
+    skip = "put no silence in place of what is lost of a damaged .mimi"
+    parser.add_argument("--skip-lost", action="store_true", help=skip)
     force = "decode codes that another model made, whatever that sounds like"
     parser.add_argument("--force-model", action="store_true", help=force)
 
@@ -31,12 +38,14 @@ def run(args: argparse.Namespace) -> int:
     """Decode codes to sound at the model's rate; the result is the exit code."""
     sound_io.check_raw(args.raw, args.output)
     sound_io.check_output(args.output, args.force)
+    check_apart((args.input, args.model), (args.output,))
     buffer = transcode.TailBuffer()
     with code_io.reading(args, buffer.release) as source:
         args.model = _model(args, source.header)
         mimi = Mimi.from_pretrained(args.model, only="decoder")
         code_io.check_frames(source, args.input, mimi)
         _check_model(args, source.header, mimi)
+        code_io.check_codebooks(source, args, mimi)
         known, at_once = source.header.frames, transcode.frames_at_once(args)
         try:
             with (
@@ -44,15 +53,23 @@ def run(args: argparse.Namespace) -> int:
                 sound_io.writing(args.output, args.raw, mimi.sample_rate) as writer,
             ):
                 buffer.begin(writer)
-                frames = transcode.decode(mimi, source, at_once, buffer, progress.advance)
+                most = 0.0 if args.skip_lost else _MOST_SILENCE
+                done = transcode.decode(mimi, source, at_once, buffer, progress.advance, most)
         except transcode.NothingGood:
             warn(f"{source.damage}; there is nothing to decode. Encode the clip again.")
             return 1
-    shape = (source.num_codebooks, frames)
-    summarise(mimi, args.output, shape, source.samples / mimi.sample_rate, progress.speed)
+    shape = (source.num_codebooks, done.frames)
+    summarise(mimi, args.output, shape, done.samples / mimi.sample_rate, progress.speed)
     if source.damage:
-        warn(f"{source.damage}. What is good of it was decoded.")
+        warn(f"{source.damage}. What is good of it was decoded{_of_the_lost(done, mimi)}.")
     return 1 if source.damage else 0
+
+
+def _of_the_lost(done: transcode.Decoded, mimi: Mimi) -> str:
+    """What became of lost frames."""
+    fates = {"is silent": done.silent, "is left out": done.left_out}
+    lost = [f"{n / mimi.frame_rate:.2f} s that was lost {fate}" for fate, n in fates.items() if n]
+    return "".join(f"; {fate}" for fate in lost)
 
 
 def _model(args: argparse.Namespace, header: Header) -> str:
@@ -62,7 +79,7 @@ def _model(args: argparse.Namespace, header: Header) -> str:
         return args.model or options.MODEL
     # The last part of a path, as files have it, or a Hub id; no way through other folders.
     plain = isinstance(named, str) and (os.path.basename(named) == named or _is_hub_id(named))
-    if plain and (named == options.MODEL or hub.is_here(named)):
+    if plain and (named == options.MODEL or hub.on_disk(named)):
         return named
     if args.force_model:
         return options.MODEL

@@ -3,11 +3,11 @@
 import argparse
 from pathlib import Path
 
-from ..files import check_output
+from ..files import check_apart, check_output
 from ..mimi import Mimi
 from ..streaming import validation
 from . import code_io, folder, options, sound_io, transcode
-from .progress import Progress, summarise
+from .progress import Progress, summarise, warn
 
 MORE = (
     "How many samples IN has, and its sampling rate, is kept with the codes, except in .npy. "
@@ -47,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
             )
     code_io.check_format(args.output)
     check_output(args.output, args.force)
+    check_apart((args.input, args.model), (args.output,))
     sound_io.check_raw(args.raw, args.input)
     with sound_io.reading(args) as source:
         mimi = Mimi.from_pretrained(args.model, only="encoder")
@@ -58,4 +59,6 @@ def run(args: argparse.Namespace) -> int:
         ):
             frames = transcode.encode(mimi, source, count, at_once, writer, progress.advance)
     summarise(mimi, args.output, (count, frames), progress.done, progress.speed)
-    return 0
+    if source.damage:
+        warn(f"{source.damage}. What is there was encoded.")
+    return 1 if source.damage else 0

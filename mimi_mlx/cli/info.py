@@ -14,9 +14,9 @@ from ..checkpoint import hub, layouts, mlx_format
 from ..checkpoint.load import load
 from ..codefile import arrays
 from ..codefile.header import MAGIC
-from ..files import PIPE, open_safetensors
+from ..files import is_pipe, open_pipe, open_safetensors, pipe_name
 from ..model.ops import device, linux
-from ..text import printable
+from ..text import counted, printable
 from . import code_io, sound_io
 
 # Tensors of a checkpoint that count how often entries were used; they are no parameters.
@@ -31,14 +31,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print what ``args.what`` is, as lines of a name and a value; 1 if it is damaged."""
     path = Path(args.what)
-    if args.what == PIPE:
-        lines = _stdin()
+    if is_pipe(args.what):
+        lines = _pipe(args.what)
     elif path.is_file() and code_io.is_own(path):
-        lines = _mimi(path, path.stat().st_size)
+        lines = _mimi(path, path.stat().st_size, args.what)
     elif path.is_file() and _holds_codes(path):
         lines = _codes(args.what, path.stat().st_size, code_io.ClipReader(arrays.read(path)))
     elif path.is_file() and path.suffix != ".safetensors":
-        lines = _sound(path, path.stat().st_size)
+        lines = _sound(path, path.stat().st_size, args.what)
     else:
         lines = _model(args.what)
     width = max(map(len, lines))
@@ -47,12 +47,13 @@ def run(args: argparse.Namespace) -> int:
     return 1 if "damage" in lines else 0
 
 
-def _stdin() -> dict[str, str]:
-    with sound_io.buffered_stdin() as file:
+def _pipe(path: str) -> dict[str, str]:
+    name = pipe_name(path)
+    with open_pipe(path) as pipe, sound_io.buffered(pipe) as file:
         begin = file.read(len(MAGIC))
         size = file.seek(0, 2)
         file.seek(0)
-        return (_mimi if begin == MAGIC else _sound)(file, size)
+        return (_mimi if begin == MAGIC else _sound)(file, size, name)
 
 
 def _holds_codes(path: Path) -> bool:
@@ -67,9 +68,9 @@ def _holds_codes(path: Path) -> bool:
         return False  # loading it as a model says what is wrong
 
 
-def _mimi(file: Path | IO[bytes], size: int) -> dict[str, str]:
+def _mimi(file: Path | IO[bytes], size: int, name: str) -> dict[str, str]:
     with codefile.Reader(file) as reader:
-        return _codes(str(file) if isinstance(file, Path) else "stdin", size, reader)
+        return _codes(name, size, reader)
 
 
 def _codes(name: str, size: int, reader: code_io.CodeReader) -> dict[str, str]:
@@ -89,7 +90,8 @@ def _codes(name: str, size: int, reader: code_io.CodeReader) -> dict[str, str]:
     source, source_samples = head.source_rate, head.metadata.get("source_samples")
     lines = {
         "codes": name,
-        "shape": f"[1, {count}, {reader.frames}]: {count} codebooks, {reader.frames} frames",
+        "shape": f"[1, {count}, {reader.frames}]: {counted(count, 'codebook')}, "
+        f"{counted(reader.frames, 'frame')}",
         "values": "" if own else values,
         "seconds": seconds,
         "bitrate": f"{kbps:.4g} kbps, at {bits} bits a code and {rate:g} frames a second",
@@ -107,18 +109,20 @@ def _codes(name: str, size: int, reader: code_io.CodeReader) -> dict[str, str]:
     return {name: value for name, value in lines.items() if value}
 
 
-def _sound(file: Path | IO[bytes], size: int) -> dict[str, str]:
-    with FileReader(file, mono=True) as source:
+def _sound(file: Path | IO[bytes], size: int, name: str) -> dict[str, str]:
+    with FileReader(file, mono=True, name=name, keep=True) as source:
         for _ in source:  # is all of it there?
             pass
     seconds = source.given / source.sample_rate
+    damage = {"damage": source.damage} if source.damage else {}
     return {
         "sound": source.name,
         "format": source.about,
-        "shape": f"{source.given} samples, channels: {source.channels}",
+        "shape": f"{counted(source.given, 'sample')}, channels: {source.channels}",
         "sampling rate": f"{source.sample_rate} Hz",
         "seconds": f"{seconds:.4f}",
         "bitrate": f"{size * 8 / seconds / 1000:.4g} kbps",
+        **damage,
     }
 
 
@@ -155,9 +159,9 @@ def _tensors(files: list[Path]) -> dict[str, str]:
             about |= file.metadata() or {}
             shapes |= {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
     if mlx_format.KEY in about:
-        recipe, half = mlx_format.about(about[mlx_format.KEY], str(files[0]))
-        alone = f", the {half} alone" if half else ""
-        return {"layout": f"converted: {recipe}{alone}", "tensors": str(len(shapes))}
+        said = mlx_format.about(about[mlx_format.KEY], str(files[0]))
+        alone = f", the {said.only} alone" if said.only else ""
+        return {"layout": f"converted: {said.recipe}{alone}", "tensors": str(len(shapes))}
     layout, within = layouts.layout_of(shapes)
     shapes = {name: s for name, s in shapes.items() if name.startswith(within)}
     count = sum(math.prod(s) for name, s in shapes.items() if not name.endswith(_COUNTERS))

@@ -5,7 +5,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from ..text import printable
+from ..text import counted, printable
 
 if TYPE_CHECKING:
     from ..mimi import Mimi
@@ -96,6 +96,7 @@ def summarise(
 
     count, frames = shape
     say(
-        f"{'stdout' if output == PIPE else output}: {seconds:.2f} s, {frames} frames of {count} "
-        f"codes, {mimi.config.kbps(count):.3g} kbps, {speed:.1f} times as fast as real time"
+        f"{'stdout' if output == PIPE else output}: {seconds:.2f} s, {counted(frames, 'frame')} of "
+        f"{counted(count, 'code')}, {mimi.config.kbps(count):.3g} kbps, {speed:.1f} times as fast "
+        "as real time"
     )

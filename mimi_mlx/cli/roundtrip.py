@@ -2,10 +2,11 @@
 
 import argparse
 
+from ..files import check_apart
 from ..mimi import Mimi
 from ..streaming import validation
 from . import options, sound_io, transcode
-from .progress import Progress, summarise
+from .progress import Progress, summarise, warn
 
 MORE = (
     "OUT has IN's own sampling rate and exactly as many samples. Inside, the codec works at its "
@@ -21,9 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.model(parser)
 
 
-def run(args: argparse.Namespace) -> None:
-    """Encode and decode sound; the result has its rate and its number of samples."""
+def run(args: argparse.Namespace) -> int:
+    """Encode and decode sound, which keeps its rate and length; the result is the exit code."""
     sound_io.check_output(args.output, args.force)
+    check_apart((args.input, args.model), (args.output,))
     sound_io.check_raw(args.raw, args.input, args.output)
     with sound_io.reading(args) as source:
         mimi = Mimi.from_pretrained(args.model)
@@ -35,3 +37,6 @@ def run(args: argparse.Namespace) -> None:
         ):
             frames = transcode.roundtrip(mimi, source, count, at_once, writer, progress.advance)
     summarise(mimi, args.output, (count, frames), progress.done, progress.speed)
+    if source.damage:
+        warn(f"{source.damage}. What is there was encoded.")
+    return 1 if source.damage else 0

@@ -9,11 +9,9 @@ from typing import IO
 
 from .. import audio, files
 from ..audio.reader import FileReader, RawReader, SoundReader, check_rate
+from ..audio.wav import read_header
 from ..audio.writer import PipeWriter, SoundWriter
-from ..files import PIPE, stdin, stdout
-
-# Bytes of a sound file from stdin that are kept in memory; longer ones wait on the disk.
-_IN_MEMORY = 1 << 24
+from ..files import PIPE, is_pipe, stdout
 
 
 def check_raw(raw: str | None, *ends: str) -> None:
@@ -22,7 +20,7 @@ def check_raw(raw: str | None, *ends: str) -> None:
     Raises:
         ValueError: None is.
     """
-    if raw and PIPE not in ends:
+    if raw and not any(map(is_pipe, ends)):
         raise ValueError(
             f"--raw {raw} is for sound in a pipe, and here it is in {' and '.join(ends)}. Give - "
             "for the pipe, or leave --raw out."
@@ -30,7 +28,7 @@ def check_raw(raw: str | None, *ends: str) -> None:
 
 
 def _check_sample_rate(args: argparse.Namespace) -> None:
-    raw, rate = args.raw and args.input == PIPE, args.sample_rate
+    raw, rate = args.raw and is_pipe(args.input), args.sample_rate
     if raw and rate is None:
         raise ValueError(
             f"--raw {args.raw} samples on stdin do not say how many make a second. Give "
@@ -63,27 +61,38 @@ def seconds(source: SoundReader) -> float | None:
 
 @contextlib.contextmanager
 def reading(args: argparse.Namespace) -> Iterator[SoundReader]:
-    """The blocks of ``args.input``.
+    """The blocks of ``args.input``, also of a file that is cut off: see ``damage`` at the end.
 
     Raises:
         ValueError: ``--sample-rate`` is not there and the input needs it, or the other way round.
     """
     _check_sample_rate(args)
-    if args.input != PIPE:
-        with FileReader(args.input, args.mono) as source:
+    if not is_pipe(args.input):
+        with FileReader(args.input, args.mono, keep=True) as source:
             yield source
-    elif args.raw:
-        with stdin() as pipe:
-            yield RawReader(pipe, args.raw, args.sample_rate)
-    else:
-        with buffered_stdin() as file, FileReader(file, args.mono) as source:
+        return
+    name = files.pipe_name(args.input)
+    with files.open_pipe(args.input) as pipe:
+        if args.raw:
+            yield RawReader(pipe, args.raw, args.sample_rate, name=name)
+            return
+        begin, wav = read_header(pipe)
+        if wav:
+            kind, rate, channels, size = wav
+            yield RawReader(pipe, kind, rate, channels, args.mono, size, name)
+            return
+        with (
+            buffered(pipe, begin) as file,
+            FileReader(file, args.mono, name, keep=True) as source,
+        ):
             yield source
 
 
 @contextlib.contextmanager
-def buffered_stdin() -> Iterator[IO[bytes]]:
-    """All of stdin as a file that can seek, which libsndfile needs and a pipe cannot."""
-    with tempfile.SpooledTemporaryFile(_IN_MEMORY) as file, stdin() as pipe:
+def buffered(pipe: IO[bytes], begin: bytes = b"") -> Iterator[IO[bytes]]:
+    """What was read of a pipe and the rest, as a file that can seek: libsndfile needs one."""
+    with tempfile.TemporaryFile(buffering=0) as file:
+        files.put(file, begin)
         shutil.copyfileobj(pipe, file)
         file.seek(0)
         yield file

@@ -8,7 +8,7 @@ import sys
 from contextlib import ExitStack, closing
 
 from ..audio.writer import check_format
-from ..files import check_output
+from ..files import PIPE, check_apart, check_extension, check_output
 from ..live.devices import hints
 from ..live.devices.interface import Audio, Kind
 from ..live.devices.portaudio import PortAudio
@@ -26,8 +26,7 @@ from ..live.trace import Trace
 from ..mimi import Mimi
 from ..streaming import validation
 from ..streaming.worker import MimiWorker
-from ..text import printable
-from . import options
+from . import device_list, options, signals
 
 MORE = (
     "Microphone to codes to speaker, until Ctrl-C. With --send the codes go to another machine "
@@ -53,27 +52,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--input", metavar="FILE", help="a sound file in place of the microphone")
     options.mono(parser, "several channels of FILE")
     add("--fast", action="store_true", help="FILE as fast as it can be coded; with --no-playback")
-    add("--record", metavar="FILE", help="write the codes to a .mimi file, as they come")
+    add("--record", metavar="FILE", help="write the codes to a .mimi file (- is stdout)")
     add("--save-wav", metavar="FILE", help="write what is heard to a sound file, .wav or another")
-    add("--trace", metavar="FILE", help="write a trace for chrome://tracing or ui.perfetto.dev")
+    add("--trace", metavar="FILE", help="write a .json for chrome://tracing or ui.perfetto.dev")
     options.force(parser, "files that exist")
     add("--send", type=_address, metavar="HOST:PORT", help="send the codes there")
     add("--listen", type=_port, metavar="PORT", help="play codes that come to this UDP port")
     add("--allow", metavar="HOST", help="with --listen, take codes from this machine alone")
+    add("--bind", metavar="ADDRESS", help="with --listen, at this address of ours alone")
     add("--duration", type=float, metavar="SECONDS", help="stop after so long")
-    add("--json", action="store_true", help="print the figures at the end as JSON")
+    add("--json", action="store_true", help="print the figures at the end, or the list, as JSON")
     options.num_codebooks(parser)
     options.model(parser)
 
 
-def run(args: argparse.Namespace) -> None:
-    """Run until Ctrl-C, or until the time is over or the file has ended."""
+def run(args: argparse.Namespace) -> int:
+    """Run until Ctrl-C, or until the time is over or the file has ended; the exit code."""
     check(args)
     if args.list_devices:
-        print("\n".join(map(printable, _devices(PortAudio()))))
-        return
+        return device_list.show(PortAudio(), args.json)
     with MimiWorker() as worker:
         stream(args, PortAudio(), worker)
+    return 0
 
 
 def check(args: argparse.Namespace) -> None:
@@ -93,6 +93,8 @@ def check(args: argparse.Namespace) -> None:
         (args.input and args.input_device, "--input is in place of a microphone. Leave -i out."),
         (args.mono and not args.input, "--mono is for a file. Give --input FILE."),
         (args.allow and args.listen is None, "--allow is about who is heard. Give --listen PORT."),
+        (args.bind and args.listen is None, "--bind is about who can send. Give --listen PORT."),
+        (args.record == PIPE and args.json, "--record - and --json both go to stdout. Leave one."),
         (args.save_wav and not hears, "--send alone decodes nothing. Leave --save-wav out."),
         (not 1 <= args.latency <= 500, f"--latency is {args.latency:g}; it is 1 to 500 ms."),
         (no_time, f"--duration is {args.duration}; it is more than 0 seconds."),
@@ -100,10 +102,20 @@ def check(args: argparse.Namespace) -> None:
     for is_wrong, message in wrong:
         if is_wrong:
             raise ValueError(message)
+    _check_outputs(args)
+
+
+def _check_outputs(args: argparse.Namespace) -> None:
+    outputs = args.record, args.save_wav, args.trace
+    if args.record not in (None, PIPE):
+        check_extension(args.record, (".mimi",), "codes are recorded in")
     if args.save_wav:
         check_format(args.save_wav)
-    for path in filter(None, (args.record, args.save_wav, args.trace)):
+    if args.trace:
+        check_extension(args.trace, (".json",), "a trace is written to")
+    for path in filter(None, outputs):
         check_output(path, args.force)
+    check_apart((args.input, args.model), outputs)
 
 
 def stream(args: argparse.Namespace, audio: Audio, worker: MimiWorker) -> None:
@@ -141,9 +153,9 @@ class _Parts:
         self._codec: FrameCodec = worker.submit(FrameCodec, *what).result()
         self._link = self._open_link()
         self._file = self._open_file()
-        self._log = self._open_log()
-        self.stats = self._log.stats
         self._devices = self._open_devices()
+        self._log = self._open_log()  # the files, when all else is there
+        self.stats = self._log.stats
         self.stats.microphone, self.stats.speaker = self._devices.microphone, self._devices.speaker
 
     def session(self) -> Session:
@@ -166,7 +178,7 @@ class _Parts:
         if args.send is None and args.listen is None:
             return None
         format = PacketFormat(args.num_codebooks, mimi.codebook_size, mimi.fingerprint)
-        ends = args.send, args.listen, args.allow
+        ends = args.send, args.listen, args.allow, args.bind
         link = Link(format, *ends, self._audio.clock, mimi.frame_rate)
         return self._opened.enter_context(closing(link))
 
@@ -206,21 +218,35 @@ class _Parts:
 
 
 def _run_until_interrupted(session: Session, duration: float | None) -> None:
-    """Run; the first Ctrl-C ends it well, a second one at once."""
+    """Run; the first Ctrl-C ends it well, a second one at once.
 
-    def stop(*_: object) -> None:
+    Raises:
+        SystemExit: Another signal ended it, as well.
+    """
+    ended: list[int] = []
+
+    def stop(number: int, *_: object) -> None:
+        session.stop()
+        ended.append(number)
+
+    def interrupt(*_: object) -> None:
         session.stop()
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    before = signal.signal(signal.SIGINT, stop)
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.SIG_IGN:  # as in the background, where it is not for us
+        signal.signal(signal.SIGINT, interrupt)
     # To look through all that is loaded for garbage takes longer than a device can wait.
     gc.collect()
     gc.freeze()
     try:
-        session.run(duration)
+        with signals.ended_by(stop):
+            session.run(duration)
     finally:
         gc.unfreeze()
         signal.signal(signal.SIGINT, before)
+    if ended:
+        sys.exit(signals.code(ended[0]))
 
 
 def _says(args: argparse.Namespace) -> bool:
@@ -231,17 +257,6 @@ def _says(args: argparse.Namespace) -> bool:
 def _hears(args: argparse.Namespace) -> bool:
     """Whether anything is heard here, and decoded."""
     return args.listen is not None or args.send is None
-
-
-def _devices(audio: Audio) -> list[str]:
-    """All devices, a line each; > and < mark those that are taken if none is asked for."""
-    defaults = audio.default("input"), audio.default("output")
-    return [
-        f"{'>' if device.number == defaults[0] else ' '}"
-        f"{'<' if device.number == defaults[1] else ' '} {device.number:3} {device.name} "
-        f"({device.system}): {device.inputs} in, {device.outputs} out, {device.rate} Hz"
-        for device in audio.devices()
-    ]
 
 
 def _address(text: str) -> tuple[str, int]:

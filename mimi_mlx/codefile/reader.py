@@ -6,6 +6,7 @@ from typing import IO
 
 import numpy as np
 
+from ..text import counted
 from . import bitpack
 from . import header as headers
 from .header import Header
@@ -60,7 +61,10 @@ class Reader:
         self.frames = 0
         """Frames read so far."""
         self.position = 0
-        """The number of the next frame: all that were read, and all that were lost between."""
+        """The number of the next frame: all that were read, and all that were lost between.
+
+        After codes ``[K, F]`` came, the first of them has the number ``position - F``.
+        """
         self.good_end = 0  # the offset in bytes of the end of the last good block, or the header
         self.chain: int | None = None  # the next record's ``previous``; None is unknown
         # Then ``header`` has what blocks tell, and else what every published Mimi has.
@@ -114,11 +118,22 @@ class Reader:
     @property
     def samples(self) -> int:
         """Samples that the frames read so far stand for."""
+        size, (frames, samples) = self.header.frame_size, self.span
+        missing = frames * size - samples if frames == self.position else 0  # the last is not here
+        return self.frames * size - missing
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """Frames and samples of the whole clip, lost ones included.
+
+        What is lost after the last good block counts if the header or the end says that it was
+        there, which is a claim: nothing should be made of it unbounded.
+        """
         size = self.header.frame_size
         frames, samples = self._counts()[-1]
-        missing = frames * size - samples
-        ragged = frames == self.position and 0 <= missing < size  # else its last frame is not here
-        return self.frames * size - (missing if ragged else 0)
+        total, missing = max(frames, self.position), frames * size - samples
+        ragged = frames == total and 0 <= missing < size
+        return total, total * size - (missing if ragged else 0)
 
     @property
     def damage(self) -> str | None:
@@ -129,12 +144,13 @@ class Reader:
         facts = list(self._facts)
         stray = self._scanner.skipped + (0 if self.ended else self._scanner.waiting)
         if stray:
-            facts.append(f"{stray} bytes are in no good block")
+            facts.append(f"{counted(stray, 'byte is', 'bytes are')} in no good block")
         size, counts = self.header.frame_size, self._counts()
-        total = max(self.position, counts[-1][0])
+        total = self.span[0]
         if total > self.frames:
             first = self.position if self._first_lost is None else self._first_lost
-            facts.append(f"{total - self.frames} frames are lost, the first is number {first}")
+            lost = counted(total - self.frames, "frame is", "frames are")
+            facts.append(f"{lost} lost, the first is number {first}")
         if not self.ended:
             facts.append("it has no end: it was cut off, or is still being written")
         elif len(set(counts[1:])) > 1 or any(

@@ -1,13 +1,17 @@
 """What a live run leaves on disk: its codes, and its sound."""
 
 import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import soundfile
 
 from .. import codefile
+from ..atomic import growing
 from ..audio.writer import FORMATS
+from ..files import PIPE, stdout
 from ..mimi import Mimi
 
 # Frames in a block: a kill loses less than a second.
@@ -17,9 +21,12 @@ _BLOCK_FRAMES = 12
 class Recorder:
     """Writes codes to a .mimi file and decoded frames to a sound file, as they come.
 
-    After a kill the codes are there but for the last second; the sound file may be damaged.
+    A file takes its name with its first frame, in place of one that there was; without a frame the
+    old one stays. After a kill the codes are there but for the last second; the sound file may be
+    damaged.
 
     Args:
+        codes: A path, or "-": stdout.
         source_rate: Of the sound that is encoded, in Hz, if it is known.
     """
 
@@ -35,27 +42,47 @@ class Recorder:
         self._sound = self._codes = None
         with contextlib.ExitStack() as stack:
             if sound:
+                file, self._keep_sound = stack.enter_context(growing(sound))
                 name = FORMATS[Path(sound).suffix.lower()]
+                ends = file.fileno(), "w", mimi.sample_rate
                 self._sound = stack.enter_context(
-                    soundfile.SoundFile(sound, "w", mimi.sample_rate, channels=1, format=name)
+                    soundfile.SoundFile(*ends, channels=1, format=name, closefd=False)
                 )
             if codes:
+                is_pipe = str(codes) == PIPE
+                new = _pipe() if is_pipe else growing(codes)
+                codes_file, self._keep_codes = stack.enter_context(new)
                 header = codefile.Header.for_model(mimi, num_codebooks, source_rate)
-                self._codes = writer = codefile.Writer(codes, header, block_frames=_BLOCK_FRAMES)
+                block = 1 if is_pipe else _BLOCK_FRAMES
+                writer = codefile.Writer(
+                    codes_file, header, block_frames=block, rewrite_header=not is_pipe
+                )
+                self._codes = writer
                 stack.callback(lambda: writer.close(self._samples))
             self._open = stack.pop_all()
 
     def add_codes(self, codes: np.ndarray, samples: int) -> None:
         """Add a frame's codes ``[K]``, which stand for so many samples."""
         if self._codes:
-            self._codes.write(codes[:, None])
             self._samples += samples
+            self._codes.write(codes[:, None])
+            if self._codes.frames == 1:
+                self._codes.flush()  # what takes the name has something in it
+                self._keep_codes()
 
     def add_sound(self, pcm: np.ndarray) -> None:
         """Add samples ``[T]``; what is past [-1, 1] is clipped."""
         if self._sound:
             self._sound.write(np.clip(pcm, -1.0, 1.0))
+            self._keep_sound()
 
     def close(self) -> None:
         """Finish the files."""
         self._open.close()
+
+
+@contextlib.contextmanager
+def _pipe() -> Iterator[tuple[IO[bytes], Callable[[], None]]]:
+    """Stdout, as :func:`growing` has a file."""
+    with stdout() as pipe:
+        yield pipe, lambda: None

@@ -1,22 +1,28 @@
 """The terminal: one live line, lines above it, and a summary."""
 
-import shutil
-from collections.abc import Callable
+import contextlib
+import os
+import textwrap
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import TextIO
 
-from ..text import printable
+from ..text import counted, printable
 from .meters import Times
 from .stats import LiveStats
 
 # Seconds between two pictures of the live line, and the bar's ends in dBFS.
 _EVERY = 0.1
 _LEAST, _MOST, _CELLS = -60.0, 0.0, 6
+_COLUMNS = 80  # of a terminal that does not say
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
 class Screen:
-    """Writes to a terminal; to anything else only whole lines, and no live one."""
+    """Writes to a terminal; to anything else only whole lines, and no live one.
+
+    One that has gone is no reason to end: what cannot be written is left out.
+    """
 
     def __init__(self, file: TextIO, clock: Callable[[], float]):
         self._file = file
@@ -26,11 +32,14 @@ class Screen:
         self._next = clock()
 
     def say(self, line: str) -> None:
-        """One line, above the live one."""
-        if self._drawn:
-            self._file.write("\r" + " " * self._drawn + "\r")
+        """One line, above the live one; a terminal gets several if it is long."""
+        line = printable(line)
+        if self._live:
+            width = self._columns() - 1
+            line = textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False)
+        blank = f"\r{' ' * self._drawn}\r" if self._drawn else ""
         self._drawn = 0
-        print(printable(line), file=self._file, flush=True)
+        self._write(f"{blank}{line}\n")
 
     def show(self, stats: LiveStats) -> None:
         """Draw the live line, if it is time for it."""
@@ -38,39 +47,62 @@ class Screen:
         if not self._live or now < self._next:
             return
         self._next = now + _EVERY
-        text = live_line(stats)[: shutil.get_terminal_size().columns - 1]
-        self._file.write("\r" + text.ljust(self._drawn))
-        self._file.flush()
+        text = live_line(stats, self._columns() - 1)
+        self._write("\r" + text.ljust(self._drawn))
         self._drawn = len(text)
 
     def close(self) -> None:
         """End the live line, as it is."""
         if self._drawn:
-            print(file=self._file, flush=True)
+            self._write("\n")
         self._drawn = 0
 
+    def _write(self, text: str) -> None:
+        with contextlib.suppress(OSError):
+            self._file.write(text)
+            self._file.flush()
 
-def live_line(stats: LiveStats) -> str:
-    """The state of a run in one line."""
-    ear = stats.mouth_to_ear_now
-    both = ("enc", stats.encode), ("dec", stats.decode)
-    times = [f"{name} {_times(each)}" for name, each in both if each.count]
-    times.append(f"queue {1e3 * stats.queue:.0f}")
+    def _columns(self) -> int:
+        """Of this terminal, which stdout and the environment may not know."""
+        with contextlib.suppress(OSError):
+            return os.get_terminal_size(self._file.fileno()).columns or _COLUMNS
+        return _COLUMNS
+
+
+def live_line(stats: LiveStats, columns: int) -> str:
+    """The state of a run in at most so many columns: whole parts, the most important first."""
+    line = ""
+    for part in _parts(stats):
+        longer = f"{line} | {part}" if line else part
+        if len(longer) > columns:
+            break
+        line = longer
+    return line
+
+
+def _parts(stats: LiveStats) -> Iterator[str]:
+    """What there is to show, in the order of its importance."""
+    if stats.alone:
+        yield "nobody is heard"
+    ways = ("in", "enc", stats.heard, stats.encode), ("out", "dec", stats.said, stats.decode)
+    if levels := [f"{name} {_bar(level)}" for name, _, level, times in ways if times.count]:
+        yield " ".join(levels)
+    ear, queue = stats.mouth_to_ear_now, f"queue {1e3 * stats.queue:.0f} ms"
+    yield queue if ear is None else f"ear {1e3 * ear:.0f} ms"
+    yield f"late {stats.late}"
+    yield f"{stats.kbps_now:.3g} kbps"
+    yield f"drop {1e3 * stats.dropped:.0f} ms"
+    for _, name, _, times in ways:
+        if times.count:
+            yield f"{name} {_times(times)} ms"
     if ear is not None:
-        times.append(f"ear {1e3 * ear:.0f}")
-    return " | ".join(
-        (
-            f"in {_bar(stats.heard)} out {_bar(stats.said)} dBFS",
-            " ".join(times) + " ms",
-            f"{stats.kbps:.3g} kbps",
-            f"late {stats.late} drop {1e3 * stats.dropped:.0f} ms over {stats.overruns}",
-        )
-    )
+        yield queue
+    yield f"over {stats.overruns}"
 
 
 def summary(stats: LiveStats) -> list[str]:
     """What is to be said at the end, in lines."""
-    lines = [f"{stats.seconds:.1f} s, {stats.frames} frames, {stats.kbps:.3g} kbps"]
+    lines = [f"{stats.seconds:.1f} s, {counted(stats.frames, 'frame')}, {stats.kbps:.3g} kbps"]
     for name, times in (("encode", stats.encode), ("decode", stats.decode)):
         if times.count:
             lines.append(f"{name}: {_times(times)} ms (median/95 %/worst)")

@@ -30,9 +30,11 @@ class LiveStats:
         self.microphone: Microphone | None = None
         self.speaker: Speaker | None = None
         self.link: LinkStats | None = None
+        self.alone = False  # whether somebody is listened for, and nobody is heard now
 
     def delayed(self, seconds: float) -> None:
         """A frame will be heard so many seconds after it was said."""
+        seconds = max(0.0, seconds)  # devices' words on their delays may be less than true
         self._recent.append(seconds)
         self.mouth_to_ear.add(seconds)
 
@@ -40,6 +42,11 @@ class LiveStats:
     def kbps(self) -> float:
         """On the network, headers included; without one, of the codes alone."""
         return self.link.kbps if self.link else self._kbps
+
+    @property
+    def kbps_now(self) -> float:
+        """The same, or 0 while nothing is sent and nobody is heard."""
+        return 0.0 if self.alone and self.link and not self.link.sent else self.kbps
 
     @property
     def mouth_to_ear_now(self) -> float | None:
@@ -55,13 +62,14 @@ class LiveStats:
             "compute": self.encode.median + self.decode.median,
             "speaker": self.speaker.opened.delay if self.speaker else 0.0,
         }
-        return {**parts, "queues": (self.mouth_to_ear_now or 0.0) - sum(parts.values())}
+        rest = (self.mouth_to_ear_now or 0.0) - sum(parts.values())
+        return {**parts, "queues": max(0.0, rest)}
 
     @property
     def queue(self) -> float:
         """Seconds of sound that wait: here, and for the network."""
         if self.mouth_to_ear_now is not None:
-            return max(0.0, self.parts["queues"])
+            return self.parts["queues"]
         waiting = self.speaker.waiting if self.speaker else 0.0
         return waiting + (self.link.depth * self._frame_seconds if self.link else 0.0)
 

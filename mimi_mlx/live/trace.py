@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
+from ..atomic import growing
 from ..files import put
 
 _LOOP, _WORKER = 1, 2  # "threads" of the picture
@@ -12,13 +14,15 @@ _LOOP, _WORKER = 1, 2  # "threads" of the picture
 class Trace:
     """Writes Chrome's array of events; after a kill it is left open, which is valid too.
 
+    The file takes its name with the first events that are handed over.
     The ``clock`` gives seconds; times in the file are microseconds since now.
     """
 
     def __init__(self, path: str | Path, clock: Callable[[], float]):
         self._clock = clock
         self._zero = clock()
-        self._file = open(path, "wb", buffering=0)  # noqa: SIM115
+        self._open = ExitStack()
+        self._file, self._keep = self._open.enter_context(growing(path))
         self._waiting: list[str] = []
         self._separator = "[\n"
         for thread, name in ((_LOOP, "loop"), (_WORKER, "codec")):
@@ -43,12 +47,13 @@ class Trace:
         """Hand all events to the system, in one piece, so that none is there in part."""
         put(self._file, "".join(self._waiting).encode())
         self._waiting.clear()
+        self._keep()
 
     def close(self) -> None:
         """End the array."""
         self._waiting.append("\n]\n")
-        self.flush()
-        self._file.close()
+        with self._open:
+            self.flush()
 
     def _microseconds(self, seconds: float) -> int:
         return round((seconds - self._zero) * 1e6)

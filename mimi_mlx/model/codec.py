@@ -60,7 +60,10 @@ class Codec(nn.Module):
 
     @property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that differ between models with different codebooks."""
+        """16 hexadecimal digits that differ between models with different codebooks.
+
+        A model that was cut to its first codebooks has those of the whole one.
+        """
         return self.quantizer.fingerprint
 
     def init_encoder_state(self, batch_size: int = 1) -> EncoderState:

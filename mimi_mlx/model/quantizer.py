@@ -34,7 +34,11 @@ class SplitResidualVectorQuantizer(nn.Module):
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """The first 8 bytes of the SHA-256 of all entries as little-endian float32, in hex."""
+        """The first 8 bytes of the SHA-256 of all entries as little-endian float32, in hex.
+
+        Whoever cuts a model to its first codebooks sets it to that of the whole, whose codes mean
+        the same.
+        """
         entries = self.codebooks.entries.astype("<f4")
         return hashlib.sha256(entries.tobytes()).hexdigest()[:16]
 

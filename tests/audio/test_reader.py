@@ -9,6 +9,7 @@ from sounds import noise, sine
 
 from mimi_mlx import audio
 from mimi_mlx.audio.reader import RawReader
+from mimi_mlx.audio.wav import read_header
 
 
 def test_another_rate_is_resampled_and_stereo_only_mixed_when_asked(tmp_path):
@@ -51,6 +52,35 @@ def test_samples_that_come_in_halves_are_whole():
     data = noise(50).astype("<f4")
     reader = RawReader(Dribble(data.tobytes()), "f32le", 24000)
     np.testing.assert_array_equal(np.concatenate(list(reader)), data)
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW"])
+@pytest.mark.parametrize("container", ["WAV", "WAVEX", "RF64"])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_wav_from_a_pipe_is_wav_from_a_file(tmp_path, subtype, container, channels):
+    samples = np.stack([noise(5000), noise(5000)[::-1]], axis=1)[:, :channels]
+    path = tmp_path / "a.wav"
+    soundfile.write(path, samples, 24000, subtype, format=container)
+    expected = audio.load(path, mono=True).samples
+    with path.open("rb", buffering=0) as pipe:
+        begin, found = read_header(pipe)
+        if subtype == "ULAW":
+            assert found is None and path.read_bytes().startswith(begin)
+            return
+        assert (found.sample_rate, found.channels) == (24000, channels)
+        assert found.size == len(path.read_bytes()) - len(begin)
+        reader = RawReader(pipe, found.kind, 24000, channels, True, found.size)
+        np.testing.assert_array_equal(np.concatenate(list(reader)), expected)
+        assert reader.damage is None and reader.samples == 5000
+
+
+def test_a_header_that_is_cut_anywhere_is_none(tmp_path):
+    soundfile.write(tmp_path / "a.wav", noise(10), 24000, format="WAVEX")
+    data = (tmp_path / "a.wav").read_bytes()
+    end = data.index(b"data") + 8
+    for size in range(end):
+        assert read_header(io.BytesIO(data[:size])) == (data[:size], None)
+    assert read_header(io.BytesIO(data))[1] is not None
 
 
 @pytest.mark.parametrize("name", ["cut.flac", "cut.mp3"])

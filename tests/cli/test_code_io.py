@@ -1,5 +1,6 @@
 """Codes of every format through decode and info: fewer codebooks, other models, damage."""
 
+import re
 import shutil
 
 import numpy as np
@@ -113,7 +114,7 @@ def test_of_a_damaged_file_every_good_frame_is_decoded(run, codes, blocks, tmp_p
     (tmp_path / "cut.mimi").write_bytes(data[: data.index(b"\xffEND") - 1])
     good = {"hole": [*range(5), *range(10, 21)], "cut": [*range(5), *range(10, 20)]}
     for name, frames in good.items():
-        code, _, err = run("decode", f"{name}.mimi", "-o", f"{name}.wav", *TINY)
+        code, _, err = run("decode", f"{name}.mimi", "-o", f"{name}.wav", *TINY, "--skip-lost")
         assert code == 1 and err.splitlines()[1].startswith(f"mimi-mlx: {name}.mimi is damaged: ")
         length = len(frames) * 1920 - (21 * 1920 - 40134 if name == "hole" else 0)
         expected = np.array(tiny.decode(codes[..., frames], length))[0, 0]
@@ -121,6 +122,44 @@ def test_of_a_damaged_file_every_good_frame_is_decoded(run, codes, blocks, tmp_p
         np.testing.assert_allclose(there, expected, atol=1e-4)
         code, out, err = run("info", f"{name}.mimi")
         assert code == 1 and err == "" and "damage" in out and f"{len(frames)} frames" in out
+
+
+def test_silence_is_in_place_of_what_is_lost(run, codes, blocks, tmp_path, tiny):
+    """So that what follows stays where it was; nothing clicks at its edges."""
+    data = bytearray(blocks)
+    starts = [m.start() for m in re.finditer(b"\xffBLK", blocks)]
+    for start in (starts[0], starts[2]):  # frames 0 to 4 and 10 to 14
+        data[start + 40] ^= 1
+    (tmp_path / "hole.mimi").write_bytes(data)
+    (tmp_path / "cut.mimi").write_bytes(data[: data.index(b"\xffEND") - 1])  # frame 20 is gone
+    good = [*range(5, 10), *range(15, 21)]
+    clear = np.zeros(21 * 1920, bool)  # neither lost nor faded
+    clear[5 * 1920 + 120 : 10 * 1920 - 120] = clear[15 * 1920 + 120 :] = True
+    lost = np.repeat([frame not in good for frame in range(21)], 1920)[:40134]
+    whole = np.array(tiny.decode(codes[..., good]))[0, 0]
+    expected = np.zeros(21 * 1920, np.float32)
+    expected[~np.repeat([frame not in good for frame in range(21)], 1920)] = whole
+    for name, end, seconds in (("hole", 40134, "0.80"), ("cut", 20 * 1920 - 120, "0.88")):
+        code, _, err = run("decode", f"{name}.mimi", "-o", f"{name}.wav", *TINY)
+        assert code == 1 and f"{name}.wav: 1.67 s" in err and f"{seconds} s that was lost is" in err
+        there = audio.load(tmp_path / f"{name}.wav").samples
+        assert there.shape == (40134,) and not there[lost].any()
+        np.testing.assert_allclose(there[:end][clear[:end]], expected[:end][clear[:end]], atol=1e-4)
+        edges = [5 * 1920, 10 * 1920 - 1, 15 * 1920]
+        np.testing.assert_allclose(there[edges], 0, atol=1e-4)
+    run("decode", "cut.mimi", "-o", "all.wav", *TINY)
+    assert not audio.load(tmp_path / "all.wav").samples[20 * 1920 :].any()
+
+
+def test_what_a_file_claims_is_no_silence_without_end(run, codes, tmp_path, tiny):
+    writer = codefile.Writer(tmp_path / "a.mimi", Header.for_model(tiny, 8), block_frames=5)
+    writer.write(codes[..., :5])
+    writer.frames = 10**12  # the next block claims to be there
+    writer.write(codes[..., 5:10])
+    writer.close()
+    code, _, err = run("decode", "a.mimi", "-o", "a.wav", *TINY)
+    assert code == 1 and "s that was lost is left out" in err and "silent" not in err
+    assert audio.load(tmp_path / "a.wav").samples.shape == (10 * 1920,)
 
 
 def test_a_damaged_file_without_a_good_frame_is_a_failure_and_leaves_nothing(run, blocks, tmp_path):

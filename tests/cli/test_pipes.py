@@ -3,6 +3,7 @@
 import functools
 import io
 import os
+import struct
 import subprocess
 import sys
 import threading
@@ -14,7 +15,7 @@ import pytest
 import soundfile
 from paths import SPEECH
 
-from mimi_mlx import audio, codefile
+from mimi_mlx import audio, codefile, files
 from mimi_mlx.cli import code_io, sound_io
 from mimi_mlx.codefile import writer
 
@@ -34,10 +35,13 @@ def piped(run, tmp_path, monkeypatch):
     def piped(data: bytes, *args: object) -> tuple[int, bytes, str]:
         (tmp_path / "stdin").write_bytes(data)
         (tmp_path / "stdout").write_bytes(b"")
-        for module in (sound_io, code_io):
-            for name, mode in (("stdin", "rb"), ("stdout", "wb")):
-                opened = functools.partial(open, tmp_path / name, mode, buffering=0)
-                monkeypatch.setattr(module, name, opened)
+        for module, name, mode in (
+            (files, "stdin", "rb"),
+            (sound_io, "stdout", "wb"),
+            (code_io, "stdout", "wb"),
+        ):
+            opened = functools.partial(open, tmp_path / name, mode, buffering=0)
+            monkeypatch.setattr(module, name, opened)
         code, out, err = run(*args, *TINY) if args[0] not in ("info", "demo") else run(*args)
         got = (tmp_path / "stdout").read_bytes() or out.encode()
         (tmp_path / "stdin").unlink()
@@ -131,11 +135,11 @@ def test_half_a_sample_at_the_end_is_named(piped):
     ("data", "args", "rule"),
     [
         (b"", ("encode", *RAW, "-", "-o", "-"), "stdin has 0 samples"),
-        (b"", ("encode", "-", "-o", "a.mimi"), "stdin cannot be read as sound"),
-        (b"no sound", ("roundtrip", "-", "-o", "-"), "stdin cannot be read as sound"),
+        (b"", ("encode", "-", "-o", "a.mimi"), "stdin has 0 bytes"),
+        (b"no sound", ("roundtrip", "-", "-o", "-"), "stdin cannot be read as sound (Format not"),
         (b"no codes", ("decode", "-", "-o", "-"), "stdin has 8 bytes; a .mimi file begins"),
         (b"", ("decode", "-", "-o", "a.wav"), "stdin has 0 bytes; a .mimi file begins"),
-        (b"", ("info", "-"), "stdin cannot be read as sound"),
+        (b"", ("info", "-"), "stdin has 0 bytes"),
         (b"", ("encode", "-", "-o", "-", "--raw", "s16le"), "Give --sample-rate"),
         (b"", ("encode", "-", "-o", "-", "--sample-rate", 8000), "Leave it out"),
         (b"", ("encode", *RAW[:3], 7, "-", "-o", "-"), "from 1000 to 1000000"),
@@ -199,6 +203,67 @@ def test_frames_go_through_both_processes_as_they_come_and_end_cleanly():
         assert process.wait(60) == 0
         assert process.stderr.read().count(b"\n") == 1
     watch.cancel()
+
+
+def wav_of(samples: bytes, size: int) -> bytes:
+    """A WAV file as it comes through a pipe, with what others put in front of the samples."""
+    kind = struct.pack("<IHHIIHH", 16, 1, 1, 24000, 48000, 2, 16)
+    chunks = b"fmt " + kind + b"LIST" + struct.pack("<I", 5) + b"hello\0"
+    return b"RIFF\xff\xff\xff\xffWAVE" + chunks + b"data" + struct.pack("<I", size) + samples
+
+
+@pytest.mark.parametrize("size", [0, 2**32 - 1, 2 * 40134])
+def test_a_frame_of_a_wav_pipe_is_out_before_the_next_is_in(size):
+    data = wav_of(samples16(), size)
+    head = len(data) - 2 * 40134
+    encode = start("encode", "-", "-o", "-")
+    watch = threading.Timer(60, encode.kill)
+    watch.start()
+    encode.stdin.write(data[: head + 3840])
+    got = read_exactly(encode.stdout, 64 + 16 + 39)
+    for i in range(1, 4):
+        assert len(got) == 64 + 16 + 39 * i
+        encode.stdin.write(data[head + 3840 * i : head + 3840 * (i + 1)])
+        got += read_exactly(encode.stdout, 39)
+    encode.stdin.write(data[head + 3840 * 4 :] + b"LIST\0\0\0\0" * (0 < size < 2**31))
+    out, err = encode.communicate(timeout=60)
+    watch.cancel()
+    assert encode.returncode == 0, err
+    assert codefile.read(io.BytesIO(got + out)).samples == 40134
+
+
+def test_fifos_and_descriptors_are_pipes(tmp_path):
+    """As the shell gives them: <(...), a FIFO, /dev/fd/3."""
+    mimi = f"{sys.executable} -m mimi_mlx"
+    script = f"""set -e
+    export PYTHONPATH={Path(__file__).parents[2]}
+    {mimi} encode {CLIP} -o a.mimi --model tiny
+    mkfifo fifo
+    cat {CLIP} > fifo & {mimi} encode fifo -o b.mimi --model tiny
+    {mimi} decode <(cat a.mimi) -o a.wav --model tiny
+    {mimi} roundtrip /dev/fd/3 -o b.wav --model tiny 3< {CLIP}
+    {mimi} encode <(cat {CLIP}) -o b.mimi -f --raw s16le --model tiny && exit 9
+    {mimi} info <(cat a.mimi)
+    {mimi} info <(cat {CLIP})
+    {mimi} info fifo.wav && exit 9 || test $? = 2
+    """
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    a, b = (codefile.read(tmp_path / f"{name}.mimi") for name in "ab")
+    np.testing.assert_array_equal(a.codes, b.codes)
+    a, b = (audio.load(tmp_path / f"{name}.wav").samples for name in "ab")
+    np.testing.assert_allclose(a, b, atol=1e-4)
+    assert "[1, 8, 21]" in done.stdout and "40134 samples" in done.stdout
+    assert done.stdout.count("/dev/fd/") == 2
+
+
+def test_a_damaged_wav_pipe_is_one_line():
+    data = wav_of(b"", 0).replace(struct.pack("<HH", 1, 1), struct.pack("<HH", 7, 1))  # mu-law
+    for broken in (data[:30], data[:-8] + b"\xff" * 40, b"RIFF" + bytes(9), b"FORM" + data[4:]):
+        process = start("encode", "-", "-o", "-")
+        out, err = process.communicate(broken, timeout=60)
+        assert process.returncode == 2 and out == b"" and err.count(b"\n") == 1, err
+        assert b"stdin" in err and b"tempfile" not in err
 
 
 def test_a_reader_that_leaves_ends_the_writer_quietly(tmp_path):

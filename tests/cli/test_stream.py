@@ -1,6 +1,9 @@
 """``mimi-mlx stream`` from its arguments to its files, with made-up devices or none."""
 
+import contextlib
+import io
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -110,6 +113,39 @@ def test_devices_are_listed(monkeypatch, capsys):
         ">    0 Mic (fake): 1 in, 0 out, 44100 Hz",
         " <   1 Speaker (fake): 0 in, 2 out, 24000 Hz",
     ]
+    assert cli.main(["stream", "--list-devices", "--json"]) == 0
+    mic, speaker = json.loads(capsys.readouterr().out)
+    assert mic == {
+        **{"number": 0, "name": "Mic", "system": "fake", "inputs": 1, "outputs": 0, "rate": 44100},
+        **{"is_default_input": True, "is_default_output": False},
+    }
+    assert speaker["name"] == "Speaker" and speaker["is_default_output"]
+
+
+def test_without_devices_the_list_says_so(monkeypatch, capsys):
+    monkeypatch.setattr(stream, "PortAudio", FakeAudio)
+    assert cli.main(["stream", "--list-devices"]) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and "there are no audio devices" in err and err.count("\n") == 1
+    assert cli.main(["stream", "--list-devices", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out) == []
+
+
+def names(found: object) -> set[str]:
+    """All keys of what was JSON."""
+    if isinstance(found, list):
+        return set().union(*map(names, found))
+    if isinstance(found, dict):
+        return set(found).union(*map(names, found.values()))
+    return set()
+
+
+def test_the_figures_have_plain_names(capsys):
+    audio = FakeAudio(FakeDevice("mic", inputs=1), FakeDevice("headphones", outputs=2))
+    run(audio, "--duration", 1, "--json")
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["mouth_to_ear_parts_ms"]["frame"] == 80
+    assert {name for name in names(figures) if not re.fullmatch("[a-z][a-z0-9_]*", name)} == set()
 
 
 @pytest.mark.parametrize(
@@ -122,11 +158,18 @@ def test_devices_are_listed(monkeypatch, capsys):
         ("--input CLIP -i 0", "--input is in place of a microphone"),
         ("--mono", "--mono is for a file"),
         ("--allow localhost", "--allow is about who is heard"),
+        ("--bind 127.0.0.1", "--bind is about who can send"),
+        ("--listen 7000 --bind 192.0.2.1 --no-playback --model tiny", "port 7000 of 192.0.2.1"),
         ("--send localhost:7000 --save-wav a.wav", "--send alone decodes nothing"),
         ("--latency 0", "--latency is 0"),
         ("--duration -1", "--duration is -1"),
         ("--save-wav a.txt", "'.txt'"),
-        ("--record CLIP", "exists"),
+        ("--record CLIP", "'.flac'"),
+        ("--record a.wav", "'.wav'"),
+        ("--trace a.wav", "'.wav'"),
+        ("--trace -", "''"),
+        ("--save-wav CLIP", "exists"),
+        ("--record - --json", "both go to stdout"),
         ("--input nothing.wav --no-playback --model tiny", "nothing.wav is no file"),
         ("--input CLIP --no-playback --model tiny --num-codebooks 99", "99"),
     ],
@@ -162,6 +205,41 @@ def test_what_is_not_installed_is_named(error, message, monkeypatch):
     monkeypatch.setattr(sys, "meta_path", [Missing(), *sys.meta_path])
     with pytest.raises(ValueError, match=message):
         PortAudio().devices()
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["-i", "nothing"],  # a device that is not there
+        ["--input", "nothing.wav"],
+        ["--input", CLIP, "--send", "a..b:7000"],  # no such host
+        ["--num-codebooks", 99],
+        ["--listen", 7000, "--no-playback", "--duration", 0.1],  # nobody sends
+    ],
+)
+def test_what_is_there_stays_until_there_is_something_to_keep(args, tmp_path):
+    files = {name: tmp_path / name for name in ("a.mimi", "a.wav", "a.json")}
+    options = list(zip(("--record", "--save-wav", "--trace"), files.values(), strict=True))
+    if "--send" in args or "--listen" in args:
+        del options[1 if "--send" in args else 2]
+    for path in files.values():
+        path.write_bytes(b"old")
+    audio = FakeAudio(FakeDevice("mic", inputs=1), FakeDevice("speaker", outputs=2))
+    with contextlib.nullcontext() if "--listen" in args else pytest.raises(ValueError):
+        run(audio, *args, "-f", *(part for option in options for part in option))
+    assert sorted(tmp_path.iterdir()) == sorted(files.values())
+    assert {path.read_bytes() for path in files.values()} == {b"old"}
+
+
+def test_codes_are_recorded_into_a_pipe(tiny, speech, tmp_path):
+    command = [sys.executable, "-m", "mimi_mlx.stream", "--model", "tiny", "--record", "-"]
+    done = subprocess.run(
+        [*command, "--input", str(CLIP), "--fast", "--no-playback"], capture_output=True
+    )
+    assert done.returncode == 0, done.stderr
+    found = codefile.read(io.BytesIO(done.stdout))
+    assert found.damage is None and found.samples == 40134
+    np.testing.assert_array_equal(found.codes, offline(tiny, speech("kathleen-1")))
 
 
 def started(tmp_path, *args: object) -> subprocess.Popen:
@@ -200,6 +278,34 @@ def test_ctrl_c_ends_it_well(tmp_path):
     assert process.returncode == 0
     assert "encode: " in err and "Traceback" not in err
     assert codefile.read(tmp_path / "a.mimi").damage is None
+
+
+@pytest.mark.parametrize("name", ["SIGHUP", pytest.param("SIGTERM", marks=pytest.mark.slow)])
+def test_a_recording_is_whole_when_the_terminal_has_gone(tmp_path, name):
+    """Nobody reads what is said any more, and a shell repeats the signal."""
+    process = started(tmp_path, "--save-wav", tmp_path / "a.wav")
+    process.stderr.close()
+    for _ in range(3):
+        process.send_signal(getattr(signal, name))
+    assert process.wait(60) == 128 + getattr(signal, name)
+    found = codefile.read(tmp_path / "a.mimi")
+    assert found.damage is None and found.samples == soundfile.info(tmp_path / "a.wav").frames
+
+
+def test_in_the_background_ctrl_c_stays_ignored(tmp_path):
+    """As the shell that started it wants it; a second one must not be taken for the first."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        process = started(tmp_path)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.2)
+        assert process.poll() is None
+    process.terminate()
+    assert process.wait(60) == 143
+    assert codefile.read(tmp_path / "a.mimi").codes.shape[2] > 4
 
 
 def test_without_a_device_no_thread_is_left(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 from paths import SPEECH
 
-from mimi_mlx import audio
+from mimi_mlx import audio, codefile
 from mimi_mlx.audio.reader import FileReader
 from mimi_mlx.cli import transcode
 from mimi_mlx.codefile import arrays
@@ -82,6 +82,14 @@ def test_work_is_done_in_blocks_and_equals_the_whole(tiny, speech):
     assert len(done) == 8
 
 
+def test_one_frame_of_one_code_is_no_plural(run, tmp_path):
+    audio.write(tmp_path / "a.wav", np.zeros(1920, np.float32), 24000)
+    out = run("encode", "a.wav", "-o", "a.mimi", *TINY, "--codebooks", 1)[2]
+    out += run("info", "a.mimi")[1] + run("decode", "a.mimi", "-o", "b.wav", *TINY)[2]
+    assert out.count("1 frame ") + out.count("1 frame\n") == 3, out
+    assert "1 codebook, 1 frame" in out and "1 frame of 1 code," in out
+
+
 def test_stereo_is_mixed_down_only_when_asked(run, speech, tmp_path):
     clip = speech("kathleen-1")
     soundfile.write(tmp_path / "in.wav", np.stack([clip, clip], axis=1), 24000)
@@ -110,6 +118,25 @@ def test_an_error_in_the_middle_leaves_no_file(run, tmp_path, speech):
         code, _, err = run(command, "nan.wav", "-o", output, *TINY)
         assert code == 2 and "NaN" in err
         assert [path.name for path in tmp_path.iterdir()] == ["nan.wav"]
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg"])
+def test_of_a_cut_sound_file_what_is_there_is_kept(run, tmp_path, speech, suffix):
+    audio.write(tmp_path / f"cut{suffix}", np.tile(speech("kathleen-1"), 2), 24000)
+    data = (tmp_path / f"cut{suffix}").read_bytes()
+    (tmp_path / f"cut{suffix}").write_bytes(data[: len(data) // 2])
+    for command, output in (("encode", "a.mimi"), ("encode", "a.npz"), ("roundtrip", "a.wav")):
+        code, _, err = run(command, f"cut{suffix}", "-o", output, *TINY)
+        assert code == 1 and err.count("\n") == 2 and (tmp_path / output).exists(), err
+        assert err.splitlines()[1].startswith(f"mimi-mlx: cut{suffix} ends after ")
+    given = int(re.search(r"after (\d+) samples", err)[1])
+    assert 20000 < given < 70000
+    assert audio.load(tmp_path / "a.wav").samples.shape == (given,)
+    assert codefile.read(tmp_path / "a.mimi").samples == given
+    code, out, err = run("info", f"cut{suffix}")
+    assert code == 1 and f"{given} samples" in out and "damage" in out and err == ""
+    with pytest.raises(ValueError, match=r"cut off|cannot be read"):
+        audio.load(tmp_path / f"cut{suffix}")
 
 
 @pytest.mark.slow

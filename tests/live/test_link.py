@@ -50,12 +50,17 @@ def test_poll_is_bounded(memory, clock):
 
 
 def test_kbps_counts_every_header(memory, clock):
-    assert receiver(clock).stats.kbps == pytest.approx((28 + 20 + 11) * 8 * 12.5 / 1000)
+    link = receiver(clock)
+    assert link.stats.kbps == 0, "nobody sends"
+    bring(link, packets(2))
+    assert link.stats.kbps == pytest.approx((28 + 20 + 11) * 8 * 12.5 / 1000)
     link = receiver(clock)
     bring(link, packets(2), Address("fd00::2", 5000))
     assert link.stats.kbps == pytest.approx((48 + 20 + 11) * 8 * 12.5 / 1000)
     assert str(link.peer) == "[fd00::2]:5000"
     link = Link(replace(FORMAT, num_codebooks=32), PEER, None)
+    assert link.stats.kbps == 0
+    link.send(frame(0, 32))
     assert link.stats.kbps == pytest.approx((28 + 20 + 44) * 8 * 12.5 / 1000)
 
 

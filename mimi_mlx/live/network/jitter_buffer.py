@@ -27,7 +27,7 @@ class LinkStats:
     """What a link has counted, in frames unless it says otherwise."""
 
     sent: int = 0
-    errors: int = 0  # could not be sent; and reads of the socket that failed
+    errors: int = 0  # refused, or could not be sent; and reads of the socket that failed
     received: int = 0  # came in time
     lost: int = 0  # never came in time; those in ``late`` are among them
     late: int = 0  # came after their time, and were not used
@@ -36,7 +36,7 @@ class LinkStats:
     concealed: int = 0  # made up, for a lost frame or to wait for one that is late
     dropped: int = 0  # came in time, and were left out to catch up
     depth: int = 0  # wait to be played now
-    kbps: float = 0.0  # of one direction, with the headers of packet, UDP and IP
+    kbps: float = 0.0  # of one direction, headers of packet, UDP and IP included; 0 without a frame
 
 
 class JitterBuffer:

@@ -1,0 +1,37 @@
+"""The ends of a run that others decide on: SIGTERM, and SIGHUP of a terminal that hangs up."""
+
+import contextlib
+import signal
+from collections.abc import Callable, Iterator
+
+_ENDS = signal.SIGTERM, signal.SIGHUP
+
+
+@contextlib.contextmanager
+def ended_by(stop: Callable[[int], None]) -> Iterator[None]:
+    """Inside, the first of these signals calls ``stop`` with its number; those after it do nothing.
+
+    A shell repeats what its terminal sends, and what is being tidied up must not be cut short.
+    What was ignored from the start, as under nohup, stays so.
+    """
+
+    def end(number: int, _: object) -> None:
+        for each in _ENDS:
+            signal.signal(each, signal.SIG_IGN)
+        stop(number)
+
+    before = {}
+    for each in _ENDS:
+        if signal.getsignal(each) is not signal.SIG_IGN:
+            before[each] = signal.signal(each, end)
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            if signal.getsignal(each) is not signal.SIG_IGN:  # else it has ended
+                signal.signal(each, handler)
+
+
+def code(number: int) -> int:
+    """The exit code of a process that a signal ended, as a shell has it."""
+    return 128 + number

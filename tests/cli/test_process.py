@@ -1,0 +1,98 @@
+"""How the process begins: Ctrl-C at once, ends that are closed. No trace, whatever comes."""
+
+import contextlib
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from paths import ROOT, SPEECH
+
+CLIP = SPEECH / "kathleen-1.flac"
+
+# Ctrl-C is what a terminal's is, also where the tests run in the background; and then the console
+# script, which says that it is about to begin.
+CONSOLE_SCRIPT = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+import mimi_mlx_command
+os.write(1, b".")
+sys.exit(mimi_mlx_command.main())
+"""
+
+
+def ignore(*numbers: int) -> Callable[[], object]:
+    return lambda: [signal.signal(number, signal.SIG_IGN) for number in numbers]
+
+
+def test_ctrl_c_while_it_imports_is_quiet():
+    for milliseconds in (0, 1, 3, 10, 20, 35, 50, 70, 100):
+        command = [
+            sys.executable,
+            "-c",
+            CONSOLE_SCRIPT,
+            "roundtrip",
+            str(CLIP),
+            "-o",
+            "-",
+            "--model",
+            "tiny",
+        ]
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
+        ) as process:
+            assert process.stdout.read(1) == b"."
+            time.sleep(milliseconds / 1000)
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=60)
+        # By the signal, which a shell has as 130; or, when all is imported, by this number.
+        assert process.returncode in (-signal.SIGINT, 130), (milliseconds, err)
+        assert err in (b"", b"mimi-mlx: interrupted\n"), (milliseconds, err.decode())
+
+
+def test_in_the_background_ctrl_c_is_ignored(tmp_path):
+    command = [sys.executable, "-m", "mimi_mlx_command", "info", str(CLIP)]
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+        preexec_fn=ignore(signal.SIGINT),
+    ) as process:
+        for _ in range(30):
+            time.sleep(0.01)
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0 and b"40134 samples" in out and err == b""
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "line"),
+    [
+        ("info tiny >&-", 0, ""),
+        ("info - <&-", 2, "mimi-mlx: - is stdin, which is closed. Give the name of a file.\n"),
+        ("decode - -o a.wav <&-", 2, "mimi-mlx: - is stdin, which is closed. Give the name"),
+        ("encode {clip} -o - >&-", 2, "mimi-mlx: - is stdout, which is closed. Give -o a file"),
+        ("encode {clip} -o a.mimi --model tiny <&- >&-", 0, "a.mimi: 1.67 s"),
+        ("encode {clip} -o a.mimi --model tiny <&- >&- 2>&-", 0, ""),
+        ("encode none.wav -o a.mimi 2>&-", 2, ""),
+        ("--version >&-", 0, None),
+    ],
+)
+def test_closed_ends_are_no_trace(tmp_path: Path, command, code, line):
+    script = f"{sys.executable} -m mimi_mlx {command.format(clip=CLIP)}"
+    done = subprocess.run(
+        ["bash", "-c", f"export PYTHONPATH={ROOT}; {script}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    assert line is None or done.stdout == ""
+    if line is not None:
+        assert done.stderr.startswith(line) and done.stderr.count("\n") == bool(line)
