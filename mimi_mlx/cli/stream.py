@@ -8,6 +8,7 @@ import sys
 from contextlib import ExitStack, closing
 
 from ..audio.writer import check_format
+from ..checkpoint import hub
 from ..files import PIPE, check_apart, check_extension, check_output
 from ..live.devices import hints
 from ..live.devices.interface import Audio, Kind
@@ -129,7 +130,7 @@ def stream(args: argparse.Namespace, audio: Audio, worker: MimiWorker) -> None:
         _run_until_interrupted(parts.session(), args.duration)
         parts.screen.close()
     for line in summary(parts.stats):
-        parts.screen.say(line)
+        parts.screen.inform(line)
     if args.json:
         print(json.dumps(parts.stats.as_dict(), indent=1))
 
@@ -144,7 +145,7 @@ class _Parts:
         self, args: argparse.Namespace, audio: Audio, worker: MimiWorker, opened: ExitStack
     ):
         self._args, self._audio, self._worker, self._opened = args, audio, worker, opened
-        self.screen = Screen(sys.stderr, audio.clock)
+        self.screen = Screen(sys.stderr, audio.clock, args.quiet)
         self._says, self._hears = _says(args), _hears(args)
         half = None if self._says and self._hears else "encoder" if self._says else "decoder"
         self._mimi: Mimi = worker.submit(Mimi.from_pretrained, args.model, half).result()
@@ -192,7 +193,8 @@ class _Parts:
     def _open_log(self) -> RunLog:
         args, mimi = self._args, self._mimi
         rate = self._file.rate if self._file else None
-        recorder = Recorder(mimi, args.num_codebooks, args.record, args.save_wav, rate)
+        about = {"model": hub.shared_name(args.model)}
+        recorder = Recorder(mimi, args.num_codebooks, args.record, args.save_wav, rate, about)
         self._opened.enter_context(closing(recorder))
         trace = None
         if args.trace:
