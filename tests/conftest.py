@@ -1,6 +1,7 @@
 """What all tests share: the embedded model, the speech, and OpenBLAS before MLX."""
 
 import os
+import signal
 
 import numpy as np
 import pytest
@@ -9,6 +10,10 @@ from safetensors.numpy import load_file
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # beside others: OpenBLAS's idle threads would spin
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+# A job in the background ignores Ctrl-C; every process that a test starts would do the same.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # isort: split
 from mimi_mlx import Mimi, cli

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from fake_audio import FakeAudio, FakeDevice
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
@@ -63,8 +64,8 @@ def test_names_of_tensors_are_shown_in_one_printable_line(run, tmp_path):
 
 
 def test_names_of_devices_and_peers_are_shown_in_printable_lines(monkeypatch, capsys):
-    monkeypatch.setattr(stream, "PortAudio", lambda: None)
-    monkeypatch.setattr(stream, "_devices", lambda audio: [EVIL, "fine"])
+    devices = FakeDevice(EVIL, inputs=1), FakeDevice("fine", outputs=1)
+    monkeypatch.setattr(stream, "PortAudio", lambda: FakeAudio(*devices))
     assert cli.main(["stream", "--list-devices"]) == 0
     terminal = io.StringIO()
     Screen(terminal, lambda: 0.0).say(f"hears {EVIL}")

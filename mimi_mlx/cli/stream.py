@@ -26,8 +26,7 @@ from ..live.trace import Trace
 from ..mimi import Mimi
 from ..streaming import validation
 from ..streaming.worker import MimiWorker
-from ..text import printable
-from . import options, signals
+from . import device_list, options, signals
 
 MORE = (
     "Microphone to codes to speaker, until Ctrl-C. With --send the codes go to another machine "
@@ -60,20 +59,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--send", type=_address, metavar="HOST:PORT", help="send the codes there")
     add("--listen", type=_port, metavar="PORT", help="play codes that come to this UDP port")
     add("--allow", metavar="HOST", help="with --listen, take codes from this machine alone")
+    add("--bind", metavar="ADDRESS", help="with --listen, at this address of ours alone")
     add("--duration", type=float, metavar="SECONDS", help="stop after so long")
-    add("--json", action="store_true", help="print the figures at the end as JSON")
+    add("--json", action="store_true", help="print the figures at the end, or the list, as JSON")
     options.num_codebooks(parser)
     options.model(parser)
 
 
-def run(args: argparse.Namespace) -> None:
-    """Run until Ctrl-C, or until the time is over or the file has ended."""
+def run(args: argparse.Namespace) -> int:
+    """Run until Ctrl-C, or until the time is over or the file has ended; the exit code."""
     check(args)
     if args.list_devices:
-        print("\n".join(map(printable, _devices(PortAudio()))))
-        return
+        return device_list.show(PortAudio(), args.json)
     with MimiWorker() as worker:
         stream(args, PortAudio(), worker)
+    return 0
 
 
 def check(args: argparse.Namespace) -> None:
@@ -93,6 +93,7 @@ def check(args: argparse.Namespace) -> None:
         (args.input and args.input_device, "--input is in place of a microphone. Leave -i out."),
         (args.mono and not args.input, "--mono is for a file. Give --input FILE."),
         (args.allow and args.listen is None, "--allow is about who is heard. Give --listen PORT."),
+        (args.bind and args.listen is None, "--bind is about who can send. Give --listen PORT."),
         (args.record == PIPE and args.json, "--record - and --json both go to stdout. Leave one."),
         (args.save_wav and not hears, "--send alone decodes nothing. Leave --save-wav out."),
         (not 1 <= args.latency <= 500, f"--latency is {args.latency:g}; it is 1 to 500 ms."),
@@ -177,7 +178,7 @@ class _Parts:
         if args.send is None and args.listen is None:
             return None
         format = PacketFormat(args.num_codebooks, mimi.codebook_size, mimi.fingerprint)
-        ends = args.send, args.listen, args.allow
+        ends = args.send, args.listen, args.allow, args.bind
         link = Link(format, *ends, self._audio.clock, mimi.frame_rate)
         return self._opened.enter_context(closing(link))
 
@@ -232,7 +233,9 @@ def _run_until_interrupted(session: Session, duration: float | None) -> None:
         session.stop()
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    before = signal.signal(signal.SIGINT, interrupt)
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.SIG_IGN:  # as in the background, where it is not for us
+        signal.signal(signal.SIGINT, interrupt)
     # To look through all that is loaded for garbage takes longer than a device can wait.
     gc.collect()
     gc.freeze()
@@ -254,17 +257,6 @@ def _says(args: argparse.Namespace) -> bool:
 def _hears(args: argparse.Namespace) -> bool:
     """Whether anything is heard here, and decoded."""
     return args.listen is not None or args.send is None
-
-
-def _devices(audio: Audio) -> list[str]:
-    """All devices, a line each; > and < mark those that are taken if none is asked for."""
-    defaults = audio.default("input"), audio.default("output")
-    return [
-        f"{'>' if device.number == defaults[0] else ' '}"
-        f"{'<' if device.number == defaults[1] else ' '} {device.number:3} {device.name} "
-        f"({device.system}): {device.inputs} in, {device.outputs} out, {device.rate} Hz"
-        for device in audio.devices()
-    ]
 
 
 def _address(text: str) -> tuple[str, int]:

@@ -64,11 +64,11 @@ class Recorder:
     def add_codes(self, codes: np.ndarray, samples: int) -> None:
         """Add a frame's codes ``[K]``, which stand for so many samples."""
         if self._codes:
+            self._samples += samples
             self._codes.write(codes[:, None])
-            if not self._samples:
+            if self._codes.frames == 1:
                 self._codes.flush()  # what takes the name has something in it
                 self._keep_codes()
-            self._samples += samples
 
     def add_sound(self, pcm: np.ndarray) -> None:
         """Add samples ``[T]``; what is past [-1, 1] is clipped."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import TextIO
@@ -31,10 +32,14 @@ class Screen:
         self._next = clock()
 
     def say(self, line: str) -> None:
-        """One line, above the live one."""
+        """One line, above the live one; a terminal gets several if it is long."""
+        line = printable(line)
+        if self._live:
+            width = self._columns() - 1
+            line = textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False)
         blank = f"\r{' ' * self._drawn}\r" if self._drawn else ""
         self._drawn = 0
-        self._write(f"{blank}{printable(line)}\n")
+        self._write(f"{blank}{line}\n")
 
     def show(self, stats: LiveStats) -> None:
         """Draw the live line, if it is time for it."""

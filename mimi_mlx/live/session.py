@@ -15,6 +15,9 @@ from .trace import Trace
 # Seconds between two turns of the loop; between two points of the trace's curves, and two flushes.
 _PAUSE, _POINT, _FLUSH = 0.002, 0.02, 1.0
 
+# Seconds after which somebody who hears nobody is told what may be wrong.
+_LONELY = 3.0
+
 _FAULTS = "reopened", "underrun", "late frame"  # as a trace names them
 
 
@@ -41,6 +44,7 @@ class Session:
         self._log, self._screen, self._link, self._file = log, screen, link, file
         self._listens = any(isinstance(each, Incoming) for each in pipelines)
         self._peer: Address | None = None  # who was told of
+        self._hinted = False  # whether it was told that nobody is heard
         self._stopped = False
         self._zeros = False  # whether exact zeros were told of
         self._drawn = self._flushed = 0.0  # when the trace was, last
@@ -54,7 +58,8 @@ class Session:
         stats = self._log.stats
         self._supervisor.start()
         if self._link and self._listens:
-            self._screen.say(f"listening at UDP port {self._link.port}")
+            where = f" of {self._link.bind}" if self._link.bind else ""
+            self._screen.say(f"listening at UDP port {self._link.port}{where}")
         self._screen.say("running; Ctrl-C ends it")
         start = self._audio.clock()
         while not self._stopped and (duration is None or stats.seconds < duration):
@@ -96,13 +101,19 @@ class Session:
 
     def _ask(self, link: Link) -> None:
         """Take over what a link has counted, and what it has to say."""
-        self._log.stats.link = link.stats
+        stats, say, silent = self._log.stats, self._screen.say, self._listens and link.silent
+        stats.link = link.stats
         for message in link.messages():
-            self._screen.say(message)
+            say(message)
         if link.peer != self._peer:
             self._peer = link.peer
-            if link.peer:
-                self._screen.say(f"hears {link.peer}")
+            say(f"hears {link.peer}")
+        elif link.peer and silent != stats.alone:
+            say(f"{link.peer} is {'silent' if silent else 'heard again'}")
+        elif silent and not link.peer and not self._hinted and stats.seconds > _LONELY:
+            self._hinted = True
+            say(hints.unheard(link.port))
+        stats.alone = silent
 
     def _draw(self, trace: Trace, now: float, before: tuple[int, int, int]) -> None:
         stats = self._log.stats

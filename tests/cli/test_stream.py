@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -112,6 +113,39 @@ def test_devices_are_listed(monkeypatch, capsys):
         ">    0 Mic (fake): 1 in, 0 out, 44100 Hz",
         " <   1 Speaker (fake): 0 in, 2 out, 24000 Hz",
     ]
+    assert cli.main(["stream", "--list-devices", "--json"]) == 0
+    mic, speaker = json.loads(capsys.readouterr().out)
+    assert mic == {
+        **{"number": 0, "name": "Mic", "system": "fake", "inputs": 1, "outputs": 0, "rate": 44100},
+        **{"is_default_input": True, "is_default_output": False},
+    }
+    assert speaker["name"] == "Speaker" and speaker["is_default_output"]
+
+
+def test_without_devices_the_list_says_so(monkeypatch, capsys):
+    monkeypatch.setattr(stream, "PortAudio", FakeAudio)
+    assert cli.main(["stream", "--list-devices"]) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and "there are no audio devices" in err and err.count("\n") == 1
+    assert cli.main(["stream", "--list-devices", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out) == []
+
+
+def names(found: object) -> set[str]:
+    """All keys of what was JSON."""
+    if isinstance(found, list):
+        return set().union(*map(names, found))
+    if isinstance(found, dict):
+        return set(found).union(*map(names, found.values()))
+    return set()
+
+
+def test_the_figures_have_plain_names(capsys):
+    audio = FakeAudio(FakeDevice("mic", inputs=1), FakeDevice("headphones", outputs=2))
+    run(audio, "--duration", 1, "--json")
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["mouth_to_ear_parts_ms"]["frame"] == 80
+    assert {name for name in names(figures) if not re.fullmatch("[a-z][a-z0-9_]*", name)} == set()
 
 
 @pytest.mark.parametrize(
@@ -124,6 +158,8 @@ def test_devices_are_listed(monkeypatch, capsys):
         ("--input CLIP -i 0", "--input is in place of a microphone"),
         ("--mono", "--mono is for a file"),
         ("--allow localhost", "--allow is about who is heard"),
+        ("--bind 127.0.0.1", "--bind is about who can send"),
+        ("--listen 7000 --bind 192.0.2.1 --no-playback --model tiny", "port 7000 of 192.0.2.1"),
         ("--send localhost:7000 --save-wav a.wav", "--send alone decodes nothing"),
         ("--latency 0", "--latency is 0"),
         ("--duration -1", "--duration is -1"),
@@ -254,6 +290,22 @@ def test_a_recording_is_whole_when_the_terminal_has_gone(tmp_path, name):
     assert process.wait(60) == 128 + getattr(signal, name)
     found = codefile.read(tmp_path / "a.mimi")
     assert found.damage is None and found.samples == soundfile.info(tmp_path / "a.wav").frames
+
+
+def test_in_the_background_ctrl_c_stays_ignored(tmp_path):
+    """As the shell that started it wants it; a second one must not be taken for the first."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        process = started(tmp_path)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.2)
+        assert process.poll() is None
+    process.terminate()
+    assert process.wait(60) == 143
+    assert codefile.read(tmp_path / "a.mimi").codes.shape[2] > 4
 
 
 def test_without_a_device_no_thread_is_left(tmp_path):

@@ -1,5 +1,6 @@
 """What a run leaves on disk, and what it leaves alone."""
 
+import io
 import os
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 import soundfile
 
 from mimi_mlx import codefile
+from mimi_mlx.live import recorder
 from mimi_mlx.live.recorder import Recorder
 
 
@@ -29,17 +31,17 @@ def test_a_run_without_a_frame_leaves_old_recordings(tiny, files):
 
 def test_a_recording_grows_under_its_name_from_its_first_frame_on(tiny, files):
     codes = np.arange(8 * 30).reshape(8, 30)
-    recorder, (mimi, wav) = Recorder(tiny, 8, *files), files
+    run, (mimi, wav) = Recorder(tiny, 8, *files), files
     assert mimi.read_bytes() == wav.read_bytes() == b"old"
     for n in range(30):
-        recorder.add_codes(codes[:, n], 1920)
-        recorder.add_sound(np.full(1920, n / 100, np.float32))
+        run.add_codes(codes[:, n], 1920)
+        run.add_sound(np.full(1920, n / 100, np.float32))
         found = codefile.read(mimi).codes[0]  # as a kill would leave it
         assert found.shape[1] > max(0, n - 12)
         np.testing.assert_array_equal(found, codes[:, : found.shape[1]])
         assert wav.stat().st_size > 3000
     assert sorted(mimi.parent.iterdir()) == sorted(files)
-    recorder.close()
+    run.close()
     found = codefile.read(mimi)
     assert found.damage is None and found.samples == 30 * 1920
     np.testing.assert_array_equal(found.codes[0], codes)
@@ -47,9 +49,25 @@ def test_a_recording_grows_under_its_name_from_its_first_frame_on(tiny, files):
 
 
 def test_a_recording_that_was_removed_does_not_come_back(tiny, files):
-    recorder = Recorder(tiny, 8, files[0])
-    recorder.add_codes(np.zeros(8, int), 1920)
+    run = Recorder(tiny, 8, files[0])
+    run.add_codes(np.zeros(8, int), 1920)
     files[0].unlink()
-    recorder.add_codes(np.zeros(8, int), 1920)
-    recorder.close()
+    run.add_codes(np.zeros(8, int), 1920)
+    run.close()
     assert not files[0].exists()
+
+
+def test_a_reader_that_leaves_is_named_as_that_at_the_end_too(tiny, monkeypatch):
+    class Pipe(io.BytesIO):
+        def write(self, data):
+            if self.tell() > 300:
+                raise BrokenPipeError
+            return super().write(data)
+
+    monkeypatch.setattr(recorder, "stdout", Pipe)
+    run = Recorder(tiny, 8, "-")
+    with pytest.raises(BrokenPipeError):
+        for _ in range(30):
+            run.add_codes(np.zeros(8, int), 1920)
+    with pytest.raises(BrokenPipeError):
+        run.close()

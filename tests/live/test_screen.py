@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from mimi_mlx.live.devices import hints
 from mimi_mlx.live.network.jitter_buffer import LinkStats
 from mimi_mlx.live.screen import Screen, live_line, summary
 from mimi_mlx.live.stats import LiveStats
@@ -75,6 +76,17 @@ def test_it_fits_the_terminal_that_it_is_on(busy, columns, monkeypatch):
         drawn = os.read(master, 4096).decode()
     os.close(master)
     assert drawn == "\r" + live_line(busy, columns - 1)
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_what_is_said_breaks_between_words(busy, columns, monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(Screen, "_columns", lambda self: columns)
+    said = [hints.unheard(65535), hints.zeros(), *summary(busy)]
+    for line in said:
+        Screen(terminal, lambda: 0.0).say(line)
+    lines = terminal.getvalue().splitlines()
+    assert max(map(len, lines)) < columns and " ".join(lines).split() == " ".join(said).split()
 
 
 def test_a_terminal_that_has_gone_ends_nothing(busy):

@@ -99,6 +99,79 @@ def test_sending_where_nobody_listens_goes_on():
         link.close()
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_who_sends_where_nobody_listens_is_told_once_and_loses_nothing_later(host):
+    need(host)
+    port = free_port()
+    mouth, ear = Link(FORMAT, (host, port), None), None
+    try:
+        told = []
+
+        def refused() -> bool:
+            mouth.send(frame(0))
+            told.extend(mouth.messages())
+            return mouth.stats.errors > 2
+
+        until(refused, mouth)
+        where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        remedy = f"start the other end with --listen {port}"
+        assert told == [f"nobody listens at {where}; {remedy}"]
+        before, ear = mouth.port, Link(FORMAT, None, port)
+        for n in range(10):
+            mouth.send(frame(n))
+        until(lambda: ear.stats.received == 10, ear)
+        assert ear.peer.port == mouth.port == before
+    finally:
+        mouth.close()
+        if ear:
+            ear.close()
+
+
+def test_sending_goes_on_from_the_same_port_when_the_network_is_back(monkeypatch):
+    class Down:
+        def sendto(self, *_):
+            raise OSError("network is unreachable")
+
+        send = connect = sendto
+        bind = setblocking = close = lambda *_: None
+
+    ear = Link(FORMAT, None, 0)
+    mouth = Link(FORMAT, ("127.0.0.1", ear.port), None)
+    try:
+        mouth.send(frame(0))
+        port, real = mouth.port, socket.socket
+        mouth._socket._socket.close()
+        mouth._socket._socket = Down()
+        monkeypatch.setattr("socket.socket", lambda *_: Down())
+        for n in range(3):
+            mouth.send(frame(1 + n))
+        assert mouth.stats.errors == 3
+        monkeypatch.setattr("socket.socket", real)
+        for n in range(2):
+            mouth.send(frame(4 + n))
+        until(lambda: ear.stats.received >= 2, ear)
+        assert ear.peer.port == mouth.port == port
+    finally:
+        ear.close()
+        mouth.close()
+
+
+def test_a_link_can_listen_at_one_address_only():
+    need("127.0.0.2")
+    one = Link(FORMAT, None, 0, bind="127.0.0.1")
+    two = Link(FORMAT, ("127.0.0.1", one.port), one.port, bind="127.0.0.2")
+    try:
+        for n in range(10):
+            two.send(frame(n))
+        until(lambda: one.stats.received == 10, one)
+        assert one.peer == ("127.0.0.2", one.port)
+        with pytest.raises(ValueError, match=r"::1 has only IPv6 addresses.*IPv4"):
+            Link(FORMAT, ("::1", 9), 0, bind="127.0.0.1")
+    finally:
+        one.close()
+        two.close()
+
+
 def test_errors_of_the_socket_are_counted(monkeypatch):
     class Down:
         family = socket.AF_INET
@@ -144,6 +217,8 @@ def test_a_port_that_is_taken():
         ((("127.0.0.1", 70_000), None), "port 70000"),
         ((("127.0.0.1", 0), None), "port 0"),
         ((None, -1), "port -1"),
+        ((None, 7000, None, "192.0.2.1"), "cannot listen at port 7000 of 192.0.2.1"),
+        ((None, 0, None, "nowhere"), "'nowhere' is not known"),
     ],
 )
 def test_what_cannot_be_linked(monkeypatch, arguments, message):

@@ -20,11 +20,12 @@ FORMAT = PacketFormat(8, 2048, "0123456789abcdef")
 class MemorySocket:
     """In the place of ``UdpSocket``: what is sent is in ``sent``, what is in ``inbox`` came."""
 
-    def __init__(self, send_to, listen):
+    def __init__(self, send_to, listen, bind):
         self.sent: list[bytes] = []
         self.inbox: deque[tuple[bytes, Address]] = deque()
         self.errors = 0
         self.failure = None
+        self.refused = False
         self.port = listen
         self.is_ipv6 = False
 

@@ -18,6 +18,11 @@ def echo(output: Device) -> str | None:
     return "hint: there is no echo cancellation; use headphones, or the sound goes round in circles"
 
 
+def unheard(port: int) -> str:
+    """About a listener whom nobody has sent anything."""
+    return f"hint: nobody is heard yet. Does the other end --send to port {port} here?"
+
+
 def zeros() -> str:
     """About a microphone that gives nothing but zeros."""
     if sys.platform == "darwin":

@@ -27,7 +27,7 @@ class LinkStats:
     """What a link has counted, in frames unless it says otherwise."""
 
     sent: int = 0
-    errors: int = 0  # could not be sent; and reads of the socket that failed
+    errors: int = 0  # refused, or could not be sent; and reads of the socket that failed
     received: int = 0  # came in time
     lost: int = 0  # never came in time; those in ``late`` are among them
     late: int = 0  # came after their time, and were not used

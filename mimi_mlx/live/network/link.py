@@ -25,15 +25,15 @@ class Link:
     Args:
         format: Of the packets, in both directions; those of another are refused.
         send_to: Host and port of the peer, or None: only receive. A name is looked up once.
-        listen: Port to receive at, on all addresses of this machine, 0 for any free one; or None:
-            only send.
+        listen: Port to receive at, 0 for any free one; or None: only send.
         allow: The one host that may send to this link, looked up once; None means any.
+        bind: The one address of this machine to receive at; None means all.
         clock: Seconds, from any zero.
         frame_rate: Frames a second.
 
     Raises:
-        ValueError: Neither ``send_to`` nor ``listen`` is given, a host is not known, or the port
-            is not free.
+        ValueError: Neither ``send_to`` nor ``listen`` is given, a host is not known, the port is
+            not free, or the address is not this machine's.
     """
 
     def __init__(
@@ -42,6 +42,7 @@ class Link:
         send_to: tuple[str, int] | None,
         listen: int | None,
         allow: str | None = None,
+        bind: str | None = None,
         clock: Callable[[], float] = time.monotonic,
         frame_rate: float = 12.5,
     ):
@@ -55,9 +56,10 @@ class Link:
         self._sends, self._listens = send_to is not None, listen is not None
         self._stream = secrets.randbits(32)
         self._sequence = 0
-        self._told = False  # that sending fails
+        self._told: set[str] = set()
         self._to = send_to and Address(*send_to)
-        self._socket = UdpSocket(send_to, listen)
+        self._socket = UdpSocket(send_to, listen, bind)
+        self.bind = bind
 
     @property
     def port(self) -> int:
@@ -68,6 +70,11 @@ class Link:
     def peer(self) -> Address | None:
         """Whom it hears; None: nobody yet."""
         return self._receiver.peer
+
+    @property
+    def silent(self) -> bool:
+        """Whether nobody is heard now: for 2 s no frame came that could be used."""
+        return self._receiver.silent
 
     def send(self, codes: np.ndarray) -> None:
         """Send one frame, int32 ``[K]``. Whether it can be sent or not, it is not sent again.
@@ -100,10 +107,14 @@ class Link:
 
     def messages(self) -> list[str]:
         """What to tell the user since the last call, in lines; each kind is told once."""
-        news = self._receiver.messages()
-        if self._socket.failure and not self._told:
-            self._told = True
-            news.append(f"cannot send to {self._to} ({self._socket.failure}), and goes on trying")
+        found, failure = [], self._socket.failure
+        if failure:
+            found.append(f"cannot send to {self._to} ({failure}), and goes on trying")
+        if self._to and self._socket.refused:
+            remedy = f"start the other end with --listen {self._to.port}"
+            found.append(f"nobody listens at {self._to}; {remedy}")
+        news = self._receiver.messages() + [each for each in found if each not in self._told]
+        self._told.update(found)
         return news
 
     @property

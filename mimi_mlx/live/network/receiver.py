@@ -53,6 +53,11 @@ class Receiver:
         """Whose address and port are bound."""
         return self._bound.address if self._bound else None
 
+    @property
+    def silent(self) -> bool:
+        """Whether for ``SILENT`` seconds no frame of the peer could be used, or there is none."""
+        return self._clock() - self._heard >= SILENT
+
     def take_in(self, data: bytes, address: Address) -> None:
         """Judge a datagram, and put its frame into the buffer if it is the peer's."""
         packet = self._format.unpack(data)
@@ -74,7 +79,7 @@ class Receiver:
 
     def _admit(self, address: Address, packet: Packet) -> Packet | Refusal:
         """The packet if its sender may be heard now, else why not."""
-        if (address, packet.stream) == self._bound or self._is_silent():
+        if (address, packet.stream) == self._bound or self.silent:
             return packet
         if address == self.peer:
             # It was started anew, or is what the network still brings of the one before, or forged.
@@ -89,15 +94,12 @@ class Receiver:
             self._replaced, self._bound = self._bound, sender
             self.buffer.restart()
         if not self.buffer.put(packet.sequence, packet.codes):
-            if not self._is_silent():
+            if not self.silent:
                 return
             # It sends nothing but old numbers, so it counts anew.
             self.buffer.restart()
             self.buffer.put(packet.sequence, packet.codes)
         self._heard = self._clock()
-
-    def _is_silent(self) -> bool:
-        return self._clock() - self._heard >= SILENT
 
     def _tell(self, kind: str, message: str) -> None:
         if kind not in self._told:
