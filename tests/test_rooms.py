@@ -21,6 +21,7 @@ ROOMS = (
         "model.ops",
         "model",
         "text",
+        "extras",
         "atomic",
         "files",
         "tiny",

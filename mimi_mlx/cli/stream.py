@@ -7,6 +7,7 @@ import signal
 import sys
 from contextlib import ExitStack, closing
 
+from .. import extras
 from ..audio.writer import check_format
 from ..checkpoint import hub
 from ..files import PIPE, check_apart, check_extension, check_output
@@ -33,7 +34,7 @@ MORE = (
     "Microphone to codes to speaker, until Ctrl-C. With --send the codes go to another machine "
     "over UDP, with --listen they come from one, with both it is a call. That is without any "
     "encryption, for this machine and trusted networks only. There is no echo cancellation: use "
-    "headphones. Needs sounddevice: pip install 'mimi_mlx[mic]'."
+    f"headphones. Needs sounddevice: {extras.install('mic')}."
 )
 
 # Milliseconds. Linux sound servers hand sound over in larger lumps.

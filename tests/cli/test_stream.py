@@ -194,7 +194,7 @@ def test_addresses_that_are_none(args, capsys):
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (ModuleNotFoundError("No module named 'sounddevice'"), "pip install 'mimi_mlx.mic.'"),
+        (ModuleNotFoundError("No module named 'sounddevice'"), "pip install '..mic.'"),
         (OSError("PortAudio library not found"), "PortAudio cannot be loaded"),
     ],
 )
