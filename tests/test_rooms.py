@@ -24,6 +24,7 @@ ROOMS = (
         "extras",
         "atomic",
         "files",
+        "arrays",
         "tiny",
         "checkpoint",
         "audio",

@@ -26,6 +26,7 @@ from ..live.session import Session
 from ..live.stats import LiveStats
 from ..live.trace import Trace
 from ..mimi import Mimi
+from ..model.codec import Only
 from ..streaming import validation
 from ..streaming.worker import MimiWorker
 from . import device_list, options, signals
@@ -148,7 +149,7 @@ class _Parts:
         self._args, self._audio, self._worker, self._opened = args, audio, worker, opened
         self.screen = Screen(sys.stderr, audio.clock, args.quiet)
         self._says, self._hears = _says(args), _hears(args)
-        half = None if self._says and self._hears else "encoder" if self._says else "decoder"
+        half: Only = None if self._says and self._hears else "encoder" if self._says else "decoder"
         self._mimi: Mimi = worker.submit(Mimi.from_pretrained, args.model, half).result()
         count = validation.num_codebooks(args.num_codebooks, self._mimi.config)
         what = self._mimi, count, audio.clock, self._says, self._hears
