@@ -26,7 +26,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 # With these a target cannot be written, and no other.
-_ENDS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
+ENDS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
 
 
 class Clip(NamedTuple):
@@ -211,7 +211,7 @@ def _written(clip: Clip, write: Callable[[], None], facts: Mapping[str, Any]) ->
     except ValueError as error:
         return Failed(clip.source, error)
     except OSError as error:
-        if error.errno in _ENDS:
+        if error.errno in ENDS:
             raise
         refused = ValueError(
             f"{clip.target} cannot be written ({error.strerror}). Rename {clip.source}, or move "

@@ -1,15 +1,18 @@
 """``mimi-mlx decode``: a file or pipe of codes to sound."""
 
 import argparse
+import functools
 import os
 import textwrap
+from collections.abc import Callable
 
+from ..audio import FORMATS
 from ..checkpoint import hub
 from ..codefile import Header
 from ..files import check_apart
 from ..mimi import Mimi
-from . import code_io, options, sound_io, transcode
-from .progress import Progress, summarise, warn
+from . import code_io, options, several, sound_io, transcode
+from .progress import Progress
 
 MORE = (
     "OUT has the model's sampling rate, 24 kHz for kyutai/mimi, and lasts exactly as long as "
@@ -23,8 +26,10 @@ _MOST_SILENCE = 3600.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("input", metavar="CODES", help=f"{options.CODES}; - is stdin, as .mimi")
-    options.output(parser, "OUT", f"{options.WRITTEN}; - is stdout, as WAV")
+    codes = f"{options.CODES}; - is stdin, as .mimi; or several files"
+    parser.add_argument("inputs", metavar="CODES", nargs="+", help=codes)
+    written = f"{options.WRITTEN}; - is stdout, as WAV; or a folder, where each becomes a .wav"
+    options.output(parser, "OUT", written)
     options.raw(parser, "OUT is - and gets samples without a header")
     options.num_codebooks(parser, None, "codes a frame to read, at most what CODES holds (all)")
     options.model(parser, f"{options.MODELS} (the one that CODES names, if it is here)", None)
@@ -36,33 +41,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Decode codes to sound at the model's rate; the result is the exit code."""
+    load = functools.cache(functools.partial(Mimi.from_pretrained, only="decoder"))
+
+    def prepare() -> None:
+        if args.model:
+            load(args.model)
+
+    work = functools.partial(_decode, load)
+    return several.run(args, work, lambda path: f"{path.stem}.wav", tuple(FORMATS), prepare)
+
+
+def _decode(load: Callable[[str], Mimi], args: argparse.Namespace, title: str) -> several.Finished:
     sound_io.check_raw(args.raw, args.output)
     sound_io.check_output(args.output, args.force)
     check_apart((args.input, args.model), (args.output,))
     buffer = transcode.TailBuffer()
     with code_io.reading(args, buffer.release) as source:
         args.model = _model(args, source.header)
-        mimi = Mimi.from_pretrained(args.model, only="decoder")
+        mimi = load(args.model)
         code_io.check_frames(source, args.input, mimi)
         _check_model(args, source.header, mimi)
         code_io.check_codebooks(source, args, mimi)
         known, at_once = source.header.frames, transcode.frames_at_once(args)
-        try:
-            with (
-                Progress("decode", None if known is None else known / mimi.frame_rate) as progress,
-                sound_io.writing(args.output, args.raw, mimi.sample_rate) as writer,
-            ):
-                buffer.begin(writer)
-                most = 0.0 if args.skip_lost else _MOST_SILENCE
-                done = transcode.decode(mimi, source, at_once, buffer, progress.advance, most)
-        except transcode.NothingGood:
-            warn(f"{source.damage}; there is nothing to decode. Encode the clip again.")
-            return 1
-    shape = (source.num_codebooks, done.frames)
-    summarise(mimi, args.output, shape, done.samples / mimi.sample_rate, progress.speed)
+        with (
+            Progress(title, None if known is None else known / mimi.frame_rate) as progress,
+            sound_io.writing(args.output, args.raw, mimi.sample_rate) as writer,
+        ):
+            buffer.begin(writer)
+            most = 0.0 if args.skip_lost else _MOST_SILENCE
+            done = transcode.decode(mimi, source, at_once, buffer, progress.advance, most)
+    damage = None
     if source.damage:
-        warn(f"{source.damage}. What is good of it was decoded{_of_the_lost(done, mimi)}.")
-    return 1 if source.damage else 0
+        damage = f"{source.damage}. What is good of it was decoded{_of_the_lost(done, mimi)}."
+    shape, seconds = (source.num_codebooks, done.frames), done.samples / mimi.sample_rate
+    return several.Finished(mimi, shape, seconds, progress.speed, damage)
 
 
 def _of_the_lost(done: transcode.Decoded, mimi: Mimi) -> str:

@@ -1,13 +1,16 @@
 """``mimi-mlx encode``: a sound file or pipe to codes; a folder of them to a folder."""
 
 import argparse
+import functools
+from collections.abc import Callable
 from pathlib import Path
 
+from ..codefile import arrays
 from ..files import check_apart, check_output
 from ..mimi import Mimi
 from ..streaming import validation
-from . import code_io, folder, options, sound_io, transcode
-from .progress import Progress, summarise, warn
+from . import code_io, folder, options, several, sound_io, transcode
+from .progress import Progress
 
 MORE = (
     "How many samples IN has, and its sampling rate, is kept with the codes, except in .npy. "
@@ -18,9 +21,11 @@ MORE = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    options.sound_input(parser, f"{options.SOUND}, - for stdin, or a folder of them")
+    options.sound_input(
+        parser, f"{options.SOUND}, - for stdin, or a folder of them; or several files"
+    )
     options.raw(parser, "IN is - and has samples without a header")
-    written = f"{options.CODES}; - is stdout, as .mimi; for a folder, a folder"
+    written = f"{options.CODES}; - is stdout, as .mimi; for a folder or several files, a folder"
     options.output(parser, "CODES", written)
     add, folders = parser.add_argument, "folders inside the folder too"
     add("--recursive", action="store_true", default=None, help=folders)
@@ -36,8 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Encode what ``args.input`` is; the result is the exit code."""
-    if Path(args.input).is_dir():
+    """Encode what ``args.inputs`` are; the result is the exit code."""
+    args.input = args.inputs[0]
+    if len(args.inputs) == 1 and Path(args.input).is_dir():
         return folder.run(args)
     for name in ("recursive", "batch_size", "jobs"):
         if getattr(args, name) is not None:
@@ -45,20 +51,29 @@ def run(args: argparse.Namespace) -> int:
                 f"--{name.replace('_', '-')} is for a folder, and {args.input} is none. "
                 "Leave it out."
             )
+    load = functools.cache(functools.partial(Mimi.from_pretrained, only="encoder"))
+
+    def prepare() -> None:
+        validation.num_codebooks(args.num_codebooks, load(args.model).config)
+
+    extensions = (".mimi", *arrays.FORMATS)
+    work = functools.partial(_encode, load)
+    return several.run(args, work, lambda path: f"{path.stem}.mimi", extensions, prepare)
+
+
+def _encode(load: Callable[[str], Mimi], args: argparse.Namespace, title: str) -> several.Finished:
     code_io.check_format(args.output)
     check_output(args.output, args.force)
     check_apart((args.input, args.model), (args.output,))
     sound_io.check_raw(args.raw, args.input)
     with sound_io.reading(args) as source:
-        mimi = Mimi.from_pretrained(args.model, only="encoder")
+        mimi = load(args.model)
         count = validation.num_codebooks(args.num_codebooks, mimi.config)
         at_once = transcode.frames_at_once(args)
         with (
-            Progress("encode", sound_io.seconds(source)) as progress,
+            Progress(title, sound_io.seconds(source)) as progress,
             code_io.writing(args, mimi, count, source) as writer,
         ):
             frames = transcode.encode(mimi, source, count, at_once, writer, progress.advance)
-    summarise(mimi, args.output, (count, frames), progress.done, progress.speed)
-    if source.damage:
-        warn(f"{source.damage}. What is there was encoded.")
-    return 1 if source.damage else 0
+    damage = f"{source.damage}. What is there was encoded." if source.damage else None
+    return several.Finished(mimi, (count, frames), progress.done, progress.speed, damage)

@@ -22,8 +22,10 @@ from ..files import PIPE, put
 from ..mimi import Mimi
 from ..model.ops import device
 from ..streaming import validation
+from ..text import counted
 from .batch_encoder import BatchEncoder, Clip, Done, Failed, Outcome, cores, in_threads
 from .progress import Progress, say, warn
+from .several import clashes
 
 # Seconds of audio in a batch at most, with what shorter rows are filled up with. A file that is
 # longer is alone in its batch.
@@ -42,7 +44,10 @@ def run(args: argparse.Namespace, most_seconds: float = _MOST_SECONDS) -> int:
     mimi = Mimi.from_pretrained(args.model, only="encoder")
     count = validation.num_codebooks(args.num_codebooks, mimi.config)
     report = FolderReport(Path(args.input), Path(args.output), args.force)
-    found = report.survey(names, args, mimi, count)
+    clashing = clashes({report.source(name): name.with_suffix(".mimi") for name in names})
+    report.note([Failed(source, error) for source, error in clashing.items()])
+    alone = [name for name in names if report.source(name) not in clashing]
+    found = report.survey(alone, args, mimi, count)
     given_up = threading.Event()
     with Progress("encode", sum(clip.seconds for clip in found)) as progress:
         encoder = BatchEncoder(mimi, count, args.mono, args.force, progress, given_up)
@@ -53,7 +58,7 @@ def run(args: argparse.Namespace, most_seconds: float = _MOST_SECONDS) -> int:
     report.write_manifest()
     encoded = [done.clip.seconds for done in report.done if not done.found]
     say(
-        f"{args.output}: {len(encoded)} files encoded, {len(report.done) - len(encoded)} done "
+        f"{args.output}: {counted(len(encoded), 'file')} encoded, {len(report.done) - len(encoded)} done "
         f"before, {len(report.failed)} failed, {others} passed over that are no sound; "
         f"{sum(encoded):.2f} s encoded, {sum(encoded) / elapsed:.1f} times as fast as real time"
     )
@@ -81,13 +86,17 @@ class FolderReport:
         self.done: list[Done] = []
         self.failed: list[Failed] = []
 
+    def source(self, name: Path) -> Path:
+        """Where a sound file of the folder is."""
+        return self._folder / name
+
     def survey(
         self, names: list[Path], args: argparse.Namespace, mimi: Mimi, num_codebooks: int
     ) -> list[Clip]:
         """What the files say they are; those that cannot be read are named."""
         found = []
         for name in names:
-            source = self._folder / name
+            source = self.source(name)
             target = self._output / name.with_suffix(".mimi")
             try:
                 _check_links(self._output, target)
@@ -155,7 +164,7 @@ def _sounds(folder: Path, recursive: bool) -> tuple[list[Path], int]:
     """The sound files of a folder, relative to it and in order, and how many are none.
 
     Raises:
-        ValueError: There are none, or two would have the same codes' name.
+        ValueError: There are none.
     """
     found = folder.rglob("*") if recursive else folder.iterdir()
     files = sorted(path.relative_to(folder) for path in found if path.is_file())
@@ -165,14 +174,6 @@ def _sounds(folder: Path, recursive: bool) -> tuple[list[Path], int]:
     if not names:
         hint = "" if recursive else ", or give --recursive for the folders in it"
         raise ValueError(f"{folder} has no sound files. Check the path{hint}.")
-    seen: dict[Path, Path] = {}
-    for name in names:
-        other = seen.setdefault(name.with_suffix(""), name)
-        if other is not name:
-            raise ValueError(
-                f"{folder / other} and {folder / name} would both become "
-                f"{name.with_suffix('.mimi')}. Rename or move one of them."
-            )
     return names, len(files) - len(names)
 
 

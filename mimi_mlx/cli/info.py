@@ -18,33 +18,52 @@ from ..files import is_pipe, open_pipe, open_safetensors, pipe_name
 from ..model.ops import device, linux
 from ..text import counted, printable
 from . import code_io, sound_io
+from .progress import warn
 
 # Tensors of a checkpoint that count how often entries were used; they are no parameters.
 _COUNTERS = (".cluster_usage", ".initialized", "._initialized")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    what = "a file, - for stdin (.mimi or sound), a folder, a Hub id such as kyutai/mimi, or tiny"
-    parser.add_argument("what", metavar="FILE|MODEL", help=what)
+    what = (
+        "a file, - for stdin (.mimi or sound), a folder, a Hub id such as kyutai/mimi, or tiny; or "
+        "several of them"
+    )
+    parser.add_argument("what", metavar="FILE|MODEL", nargs="+", help=what)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what ``args.what`` is, as lines of a name and a value; 1 if it is damaged."""
-    path = Path(args.what)
-    if is_pipe(args.what):
-        lines = _pipe(args.what)
-    elif path.is_file() and code_io.is_own(path):
-        lines = _mimi(path, path.stat().st_size, args.what)
-    elif path.is_file() and _holds_codes(path):
-        lines = _codes(args.what, path.stat().st_size, code_io.ClipReader(arrays.read(path)))
-    elif path.is_file() and path.suffix != ".safetensors":
-        lines = _sound(path, path.stat().st_size, args.what)
-    else:
-        lines = _model(args.what)
-    width = max(map(len, lines))
-    for name, value in lines.items():
-        print(f"{name:{width}}  {printable(value)}")
-    return 1 if "damage" in lines else 0
+    """Print what each of ``args.what`` is, as lines of a name and a value; 1 if one is bad."""
+    bad, shown = False, 0
+    for what in args.what:
+        try:
+            lines = _describe(what)
+        except ValueError as error:
+            if len(args.what) == 1:
+                raise
+            warn(str(error))
+            bad = True
+            continue
+        if shown:
+            print()
+        width = max(map(len, lines))
+        for name, value in lines.items():
+            print(f"{name:{width}}  {printable(value)}")
+        shown, bad = shown + 1, bad or "damage" in lines
+    return 1 if bad else 0
+
+
+def _describe(what: str) -> dict[str, str]:
+    path = Path(what)
+    if is_pipe(what):
+        return _pipe(what)
+    if path.is_file() and code_io.is_own(path):
+        return _mimi(path, path.stat().st_size, what)
+    if path.is_file() and _holds_codes(path):
+        return _codes(what, path.stat().st_size, code_io.ClipReader(arrays.read(path)))
+    if path.is_file() and path.suffix != ".safetensors":
+        return _sound(path, path.stat().st_size, what)
+    return _model(what)
 
 
 def _pipe(path: str) -> dict[str, str]:

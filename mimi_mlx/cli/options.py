@@ -64,8 +64,8 @@ def force(parser: argparse.ArgumentParser, what: str, verb: str = "overwrite") -
 
 
 def sound_input(parser: argparse.ArgumentParser, help: str) -> None:
-    """The input of who reads sound from a file or stdin."""
-    parser.add_argument("input", metavar="IN", help=help)
+    """The inputs of who reads sound from files or stdin."""
+    parser.add_argument("inputs", metavar="IN", nargs="+", help=help)
     mono(parser)
     parser.add_argument(
         "--sample-rate", type=int, metavar="HZ", help="samples a second of --raw samples on stdin"

@@ -170,7 +170,7 @@ def decode(
                 silent += lost
                 advance(lost / mimi.frame_rate)
     if not frames and source.damage:
-        raise NothingGood
+        raise NothingGood(f"{source.damage}; there is nothing to decode. Encode the clip again.")
     if not frames:
         raise ValueError(
             "the codes have no frames; there is nothing to decode. Encode the clip again."

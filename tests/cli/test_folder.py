@@ -124,7 +124,7 @@ def test_sound_that_changed_since_is_encoded_anew(encode, folder, tiny, speech, 
     pcm = speech("kerstin-1")[:length]
     audio.write(folder / "in/a.wav", pcm, 24000)
     code, err = encode()
-    assert code == 0 and "1 files encoded, 1 done before, 0 failed" in err
+    assert code == 0 and "1 file encoded, 1 done before, 0 failed" in err
     found = codefile.read(folder / "out/a.mimi")
     pcm = audio.read(folder / "in/a.wav", 24000)
     np.testing.assert_array_equal(found.codes, tiny.encode(pcm, num_codebooks=8))
@@ -190,6 +190,7 @@ def test_long_files_are_encoded_alone_as_they_are_read(encode, folder, monkeypat
     (folder / "in/sub/deep/d.wav").unlink()
     line = "encode in -o long --model tiny --recursive --batch-size 2"
     args = cli.parse(line.split())
+    args.input = "in"
     assert command.run(args, most_seconds=0.1) == 0  # 2400 samples
     for name, data in contents(folder / "long").items():
         assert name == "manifest.jsonl" or data == (folder / "out" / name).read_bytes()
@@ -317,7 +318,7 @@ def test_a_target_that_cannot_be_written_is_named_and_passed_over(encode, folder
     (folder / "out/c.mimi").mkdir(parents=True)
     os.mkfifo(folder / "out/b.mimi")
     code, err = encode("--batch-size", size)
-    assert code == 1 and "1 files encoded, 0 done before, 3 failed" in err, err
+    assert code == 1 and "1 file encoded, 0 done before, 3 failed" in err, err
     for name in (f"{long}.mimi", "c.mimi", "b.mimi"):
         assert sum(name in line for line in err.splitlines()) == 1
     (folder / "out/sub").write_text("a file, where a folder must be")
@@ -345,9 +346,17 @@ def test_names_that_are_not_utf_8_are_encoded_and_named(encode, folder):
     assert contents(folder / "out") == before
 
 
+def test_two_that_would_share_a_name_are_passed_over(encode, folder):
+    (folder / "in/a.flac").write_bytes((folder / "in/b.flac").read_bytes())
+    code, err = encode()
+    assert code == 1 and "1 file encoded, 0 done before, 2 failed" in err, err
+    assert "in/a.flac and in/a.wav would both become a.mimi" in err
+    assert "in/a.wav and in/a.flac would both become a.mimi" in err
+    assert set(contents(folder / "out")) == {"b.mimi", "manifest.jsonl"}
+
+
 def test_wrong_use_is_one_line(encode, folder, run):
     (folder / "none").mkdir()
-    (folder / "in/a.flac").write_bytes((folder / "in/b.flac").read_bytes())
     for args, rule in {
         ("in", "-o", "in/b.flac"): "in/b.flac is none",
         ("in", "-o", "-"): "- is none",
@@ -356,7 +365,6 @@ def test_wrong_use_is_one_line(encode, folder, run):
         ("in", "-o", "out", "--jobs", -1): "at least one thread",
         ("in", "-o", "out", "--raw", "s16le"): "are for stdin",
         ("none", "-o", "out"): "no sound files",
-        ("in", "-o", "out"): "would both become a.mimi",
         ("in/a.wav", "-o", "a.mimi", "--recursive"): "--recursive is for a folder",
         ("in/a.wav", "-o", "a.mimi", "--batch-size", 0): "--batch-size is for a folder",
         ("in/a.wav", "-o", "a.mimi", "--jobs", 0): "--jobs is for a folder",
