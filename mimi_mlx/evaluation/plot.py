@@ -52,9 +52,9 @@ def draw(file: IO[bytes], trip: RoundTrip, format: str) -> None:
     """
     families, title = fonts(trip.title)
     trip = trip._replace(title=title)
-    sizes: dict[Any, Any] = {"font.size": 7, "axes.labelsize": 8, "axes.titlesize": 8}
-    text = {"axes.titlelocation": "left", "text.parse_math": False, "font.family": families}
-    with matplotlib.rc_context(sizes | text):
+    style: dict[Any, Any] = {"font.size": 7, "axes.labelsize": 8, "axes.titlesize": 8}
+    style |= {"axes.titlelocation": "left", "text.parse_math": False, "font.family": families}
+    with matplotlib.rc_context(style):
         layout = ConstrainedLayoutEngine(h_pad=0.06, hspace=0.03)
         figure = Figure(figsize=(7, 7.6), dpi=300, layout=layout)
         axes = figure.subplots(4, 1, height_ratios=(1.15, 1.15, 1, 0.8))

@@ -180,3 +180,12 @@ def test_published_figures_are_sums_and_errors_of_the_clip(tiny, monkeypatch):
         references, "_PUBLISHED", ((8, int(codes.sum()) * 1.01, float(error.figure)),)
     )
     assert [check.passed for check in references.published(tiny)] == [False, True]
+
+
+def test_published_figures_that_are_asked_for_and_cannot_be_had_are_an_error(tiny, monkeypatch):
+    def fetch(*args, **named):
+        raise OSError("no network")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", fetch)
+    with pytest.raises(ValueError, match=r"cannot be fetched \(no network\).* leave out --hub"):
+        list(references.published(tiny))
