@@ -63,14 +63,14 @@ def growing(path: str | os.PathLike) -> Iterator[tuple[BinaryIO, Callable[[], No
         os.replace(beside, path)
         taken = True
 
-    with _naming(given, beside), open(_create(beside), "w+b", buffering=0) as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        try:
+    try:  # a signal may come as soon as the file is there
+        with _naming(given, beside), open(_create(beside), "w+b", buffering=0) as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
             if old:
                 os.fchmod(file.fileno(), stat.S_IMODE(old.st_mode))
             yield file, take_name
-        finally:
-            beside.unlink(missing_ok=True)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

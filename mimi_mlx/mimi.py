@@ -291,10 +291,7 @@ class Mimi:
 
     @property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that differ between models with different codebooks.
-
-        A model that was cut to its first codebooks has those of the whole one.
-        """
+        """16 hexadecimal digits of the codebooks; of a model that was cut, those of the whole."""
         return self.codec.fingerprint
 
     def on_device(self) -> contextlib.AbstractContextManager[None]:

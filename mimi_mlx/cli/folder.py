@@ -57,8 +57,9 @@ def run(args: argparse.Namespace, most_seconds: float = _MOST_SECONDS) -> int:
         elapsed = progress.elapsed
     report.write_manifest()
     encoded = [done.clip.seconds for done in report.done if not done.found]
+    before = len(report.done) - len(encoded)
     say(
-        f"{args.output}: {counted(len(encoded), 'file')} encoded, {len(report.done) - len(encoded)} done "
+        f"{args.output}: {counted(len(encoded), 'file')} encoded, {before} done "
         f"before, {len(report.failed)} failed, {others} passed over that are no sound; "
         f"{sum(encoded):.2f} s encoded, {sum(encoded) / elapsed:.1f} times as fast as real time"
     )

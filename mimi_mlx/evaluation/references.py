@@ -51,7 +51,7 @@ def of_weights(
     mimi: Mimi,
     paths: list[Path],
     recipe: precision.Recipe | None,
-    device: mx.DeviceType | None,
+    device: mx.DeviceType | mx.Device | None,
 ) -> Iterator[Check]:
     """A model that is not the embedded one, against whatever its weights can be held against.
 
@@ -75,7 +75,7 @@ def of_weights(
 
 
 def _of_conversion(
-    mimi: Mimi, file: Path, recipe: precision.Recipe, device: mx.DeviceType | None
+    mimi: Mimi, file: Path, recipe: precision.Recipe, device: mx.DeviceType | mx.Device | None
 ) -> Iterator[Check]:
     origin = mlx_format.origin(file)
     if origin is None:

@@ -168,7 +168,7 @@ def test_every_command_has_the_common_flags(run, command):
 @pytest.mark.parametrize("command", ["bench", "verify", "convert"])
 def test_the_model_is_an_argument_or_an_option(run, command, not_paced, monkeypatch):
     seen = []
-    monkeypatch.setattr(hub, "find", lambda name, *args: seen.append(name) or 1 / 0)
+    monkeypatch.setattr(hub, "find", lambda name, *args, **more: seen.append(name) or 1 / 0)
     options = {"convert": [["--hf-path", "tiny"]]}.get(command, [])
     for model in (["tiny"], ["--model", "tiny"], *options):
         run(command, *model)
