@@ -1,7 +1,13 @@
 """``python -m mimi_mlx``: the command line."""
 
+import signal
 import sys
 
-from mimi_mlx_command import main
+# Until the command line is there, Ctrl-C just ends the process.
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-sys.exit(main())
+from .cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())
