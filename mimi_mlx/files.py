@@ -35,6 +35,17 @@ def check_extension(path: str | Path, extensions: Iterable[str], what: str) -> N
         )
 
 
+def check_path(what: str, path: Any, remedy: str) -> None:
+    """``path`` is a path's text or object, and not empty; ``what`` says whose it is.
+
+    Raises:
+        ValueError: It is not.
+    """
+    if not isinstance(path, str | os.PathLike) or not str(path) or "\0" in str(path):
+        said = path if isinstance(path, str) else type(path).__name__
+        raise ValueError(f"{what} is {said!r:.80}; it must be a name or a path. {remedy}")
+
+
 def check_output(path: str | Path, force: bool = False) -> None:
     """An output file may be written: its folder exists, and so does no file, unless ``force``.
 

@@ -2,18 +2,19 @@
 
 import contextlib
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 import mlx.core as mx
 import numpy as np
 
-from .checkpoint import hub
+from .arrays import ArrayLike
+from .checkpoint import hub, mlx_format
 from .checkpoint.load import load
 from .model.codec import Codec, DecoderState, EncoderState, Only
 from .model.config import MimiConfig
-from .streaming import streams, validation
-from .streaming.runner import Array, Half, Runner
+from .model.ops.device import Device, named
+from .streaming import halves, streams, validation
+from .streaming.runner import Runner
 
 
 class Mimi:
@@ -33,13 +34,21 @@ class Mimi:
     Source: Défossez et al., Moshi (arXiv 2410.00037), section 3.3; transformers' ``MimiModel``.
     """
 
-    def __init__(self, codec: Codec, device: mx.DeviceType | None = None):
+    def __init__(self, codec: Codec, device: Device | None = None):
+        validation.kind_of("codec", codec, Codec, "Use Mimi.from_pretrained.")
         self.codec = codec
         self.runner = Runner(codec, device)
+        self._source = ""
 
     @classmethod
     def from_pretrained(
-        cls, name: str | Path, only: Only = None, device: mx.DeviceType | None = None
+        cls,
+        name: str | Path,
+        only: Only = None,
+        device: Device | None = None,
+        *,
+        revision: str | None = None,
+        local_files_only: bool = False,
     ) -> "Mimi":
         """Load a model with its weights.
 
@@ -49,15 +58,26 @@ class Mimi:
             name: A Hub id such as ``"kyutai/mimi"``, a folder, a ``.safetensors`` file, or
                 ``"tiny"``, the small model inside this package.
             only: Load one half alone, in the memory that it needs.
-            device: ``mx.cpu`` or ``mx.gpu`` to run on; None means MLX's default device. MLX has
-                one default for all threads; if this is another, it is switched while a call
-                runs, and no other thread should use MLX meanwhile.
+            device: ``"cpu"`` or ``"gpu"`` (or ``mx.cpu``, ``mx.gpu``) to run on; None means MLX's
+                default device. MLX has one default for all threads; if this is another, it is
+                switched while a call runs, and no other thread should use MLX meanwhile.
+            revision: A branch, tag or commit of a Hub id; None means its main branch.
+            local_files_only: Take a Hub id from the Hub's cache, or not at all.
 
         Raises:
             ValueError: There is no such checkpoint, it cannot be reached, or it is not Mimi's.
         """
-        config, files = hub.find(name)
-        return cls(load(files, config, only, device), device)
+        validation.only(only)
+        device = named(device)
+        config, files = hub.find(name, revision, local_files_only=local_files_only)
+        mimi = cls(load(files, config, only, device), device)
+        mimi._source = f"{os.fspath(name)!r}, {mlx_format.recipe(files) or 'float32'}, "
+        return mimi
+
+    def __repr__(self) -> str:
+        lacks = [f"no {half}, " for half in ("encoder", "decoder") if half not in self.codec]
+        has = f"{self.num_codebooks} codebooks, {''.join(lacks)}{self.runner.device}"
+        return f"Mimi({self._source}{has})"
 
     # The pure steps: everything else is a loop over these two.
 
@@ -67,7 +87,7 @@ class Mimi:
         Raises:
             ValueError: There is no row, or more than the memory holds, or there is no encoder.
         """
-        self._need("encoder", "init_encoder_state")
+        validation.has_half(self.codec, "encoder", "init_encoder_state")
         half = self.runner.encoder(self.num_codebooks)
         return self.runner.lazy_state(half, validation.batch_size(batch_size))
 
@@ -77,12 +97,12 @@ class Mimi:
         Raises:
             ValueError: There is no row, or more than the memory holds, or there is no decoder.
         """
-        self._need("decoder", "init_decoder_state")
+        validation.has_half(self.codec, "decoder", "init_decoder_state")
         half = self.runner.decoder()
         return self.runner.lazy_state(half, validation.batch_size(batch_size))
 
     def encode_step(
-        self, pcm: mx.array, state: EncoderState, num_codebooks: int | None = None
+        self, pcm: ArrayLike, state: EncoderState, num_codebooks: int | None = None
     ) -> tuple[mx.array, EncoderState]:
         """Encode the next samples ``[B, 1, T]`` to codes ``[B, K, F]``, int32.
 
@@ -90,24 +110,34 @@ class Mimi:
         ``frame_size``, except in a stream's last step, whose last frame is then ragged.
 
         Raises:
-            ValueError: The model has not so many codebooks.
+            ValueError: Another shape or type, a state of other rows or of no encoder, or the model
+                has not so many codebooks.
         """
+        validation.has_half(self.codec, "encoder", "encode_step")
         count = validation.num_codebooks(num_codebooks, self.config)
-        return self.codec.encode_step(pcm, state, count)
+        given = validation.step(validation.pcm(pcm), state, EncoderState)
+        return self.codec.encode_step(given, state, count)
 
-    def decode_step(self, codes: mx.array, state: DecoderState) -> tuple[mx.array, DecoderState]:
-        """Decode the next codes ``[B, K, F]`` to samples ``[B, 1, 1920 F]``. Pure and lazy."""
-        return self.codec.decode_step(codes, state)
+    def decode_step(self, codes: ArrayLike, state: DecoderState) -> tuple[mx.array, DecoderState]:
+        """Decode the next codes ``[B, K, F]`` to samples ``[B, 1, 1920 F]``. Pure and lazy.
+
+        Raises:
+            ValueError: Another shape or type, or a state of other rows or of no decoder.
+        """
+        validation.has_half(self.codec, "decoder", "decode_step")
+        given = validation.step(validation.lazy_codes(codes, self.config), state, DecoderState)
+        return self.codec.decode_step(given, state)
 
     # Whole clips
 
     def encode(
-        self, pcm: Array, num_codebooks: int | None = None, lengths: Sequence[int] | None = None
+        self, pcm: ArrayLike, num_codebooks: int | None = None, lengths: ArrayLike | None = None
     ) -> mx.array:
         """Whole clips ``[B, 1, T]`` (or ``[1, T]``, ``[T]``) to codes ``[B, K, ceil(T / 1920)]``.
 
         Args:
-            pcm: float32 samples in [-1, 1] at ``sample_rate``.
+            pcm: Samples in [-1, 1] at ``sample_rate``: floats, which become float32, of MLX, NumPy,
+                torch or a list.
             num_codebooks: K, 1 to ``num_codebooks`` of the model; None means all of them.
             lengths: Samples of each row that are real. Each row's codes are then what they would
                 be alone, and -1 past its end.
@@ -115,16 +145,15 @@ class Mimi:
         Raises:
             ValueError: The shape, type, values or ``num_codebooks`` are not as above.
         """
-        self._need("encoder", "encode")
+        validation.has_half(self.codec, "encoder", "encode")
         half = self.runner.encoder(validation.num_codebooks(num_codebooks, self.config))
-        pcm = validation.clip(pcm)
+        clip = validation.clip(pcm)
         if lengths is None:
-            return self.runner.run(half, pcm)
-        return self.runner.ragged(
-            half, pcm, validation.lengths(lengths, pcm.shape[0], pcm.shape[2])
-        )
+            return self.runner.run(half, clip)
+        ends = validation.lengths(lengths, clip.shape[0], clip.shape[2])
+        return self.runner.ragged(half, clip, ends)
 
-    def decode(self, codes: Array, length: int | Sequence[int] | None = None) -> mx.array:
+    def decode(self, codes: ArrayLike, length: ArrayLike | None = None) -> mx.array:
         """Decode whole clips ``[B, K, F]`` (or ``[K, F]``) to samples ``[B, 1, 1920 F]``, float32.
 
         Args:
@@ -136,18 +165,16 @@ class Mimi:
         Raises:
             ValueError: The shape, type, values or ``length`` are not as above.
         """
-        self._need("decoder", "decode")
-        codes = validation.codes_or_ends(codes, self.config)
-        if codes.shape[2] == 0:
-            raise ValueError("codes has no frames; a clip has at least one. Leave it out.")
-        rows, _, frames = codes.shape
-        ends = (codes[:, 0] >= 0).sum(axis=1) * self.frame_size  # [B]
+        validation.has_half(self.codec, "decoder", "decode")
+        found = validation.codes_or_ends(codes, self.config)
+        validation.has_frames(found)
+        rows, _, frames = found.shape
+        ends = (found[:, 0] >= 0).sum(axis=1) * self.frame_size  # [B]
         if length is not None:
-            given = [length] * rows if isinstance(length, int) else length
-            ends = np.minimum(ends, validation.lengths(given, rows, frames * self.frame_size))
-        return self.runner.cut(self.runner.run(self.runner.decoder(), np.maximum(codes, 0)), ends)
+            ends = np.minimum(ends, validation.ends(length, rows, frames * self.frame_size))
+        return self.runner.cut(self.runner.run(self.runner.decoder(), np.maximum(found, 0)), ends)
 
-    def encode_to_latent(self, pcm: Array, quantize: bool = False) -> mx.array:
+    def encode_to_latent(self, pcm: ArrayLike, quantize: bool = False) -> mx.array:
         """The latents ``[B, hidden_size, F]`` of whole clips, before or after quantisation.
 
         Args:
@@ -158,29 +185,27 @@ class Mimi:
         Raises:
             ValueError: The shape or type is not as above.
         """
-        self._need("encoder", "encode_to_latent")
+        validation.has_half(self.codec, "encoder", "encode_to_latent")
         if quantize:
             return self.decode_latent(self.encode(pcm))
 
-        def step(pcm: mx.array, state: EncoderState) -> tuple[mx.array, EncoderState]:
-            latent, state = self.codec.latent_step(pcm, state)
-            return latent.swapaxes(1, 2), state
+        clip = validation.pcm(pcm)
+        validation.has_samples(clip)
+        return self.runner.lazy(halves.latent_encoder(self.codec), clip)
 
-        half = Half(step, self.codec.init_encoder_state, self.frame_size, 0)
-        return self.runner.lazy(half, validation.pcm(pcm))
-
-    def decode_latent(self, codes: Array) -> mx.array:
+    def decode_latent(self, codes: ArrayLike) -> mx.array:
         """The latents ``[B, hidden_size, F]`` that codes ``[B, K, F]`` or ``[K, F]`` stand for.
 
         Raises:
             ValueError: The shape, type or values are not those of codes.
         """
         found = validation.codes(codes, self.config)
+        validation.has_frames(found)
         return self.runner.evaluate(
             lambda: self.codec.quantizer.decode(mx.array(found)).swapaxes(1, 2)
         )
 
-    def decode_from_latent(self, latent: Array) -> mx.array:
+    def decode_from_latent(self, latent: ArrayLike) -> mx.array:
         """Decode latents ``[B, hidden_size, F]`` to samples ``[B, 1, 1920 F]``, float32.
 
         They need not be of codes; ``decode_from_latent(decode_latent(codes))`` is
@@ -189,13 +214,10 @@ class Mimi:
         Raises:
             ValueError: The shape or type is not as above.
         """
-        self._need("decoder", "decode_from_latent")
+        validation.has_half(self.codec, "decoder", "decode_from_latent")
 
-        def step(x: mx.array, state: DecoderState) -> tuple[mx.array, DecoderState]:
-            return self.codec.waveform_step(x.swapaxes(1, 2), state)
-
-        half = Half(step, self.codec.init_decoder_state, 1, 0)
-        return self.runner.lazy(half, validation.latent(latent, self.config))
+        given = validation.latent(latent, self.config)
+        return self.runner.lazy(halves.latent_decoder(self.codec), given)
 
     # Streams
 
@@ -209,10 +231,9 @@ class Mimi:
             num_codebooks: K; None means all of the model's.
 
         Raises:
-            ValueError: There is no row, or more than the memory holds, or the model has not so
-                many codebooks or no encoder.
+            ValueError: There is no row, more than the memory holds, no encoder, or no such K.
         """
-        self._need("encoder", "encoder_stream")
+        validation.has_half(self.codec, "encoder", "encoder_stream")
         return streams.EncoderStream(self.runner, batch_size, num_codebooks)
 
     def decoder_stream(self, batch_size: int = 1) -> streams.DecoderStream:
@@ -222,10 +243,9 @@ class Mimi:
             batch_size: Rows, each a stream of its own that takes part in one step.
 
         Raises:
-            ValueError: There is no row, or more than the memory holds, or the model has no
-                decoder.
+            ValueError: There is no row, more than the memory holds, or no decoder.
         """
-        self._need("decoder", "decoder_stream")
+        validation.has_half(self.codec, "decoder", "decoder_stream")
         return streams.DecoderStream(self.runner, batch_size)
 
     def load_stream(self, path: str | os.PathLike) -> streams.EncoderStream | streams.DecoderStream:
@@ -280,11 +300,3 @@ class Mimi:
     def on_device(self) -> contextlib.AbstractContextManager[None]:
         """Run what is inside on this model's device; afterwards MLX's default is as it was."""
         return self.runner.on_device()
-
-    def _need(self, half: str, method: str) -> None:
-        if half not in self.codec:
-            other = "decoder" if half == "encoder" else "encoder"
-            raise ValueError(
-                f"{method}: this model was loaded with only={other!r} and has no {half}. "
-                f"Load it without only={other!r}."
-            )

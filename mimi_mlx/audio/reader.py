@@ -13,6 +13,7 @@ from typing import IO
 import numpy as np
 import soundfile
 
+from ..arrays import whole
 from .containers import cut_off
 
 LOWEST_RATE, HIGHEST_RATE = 1000, 1000000
@@ -195,7 +196,7 @@ def check_rate(what: str, rate: int) -> None:
     Raises:
         ValueError: It is not.
     """
-    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+    if not LOWEST_RATE <= (whole(rate) or 0) <= HIGHEST_RATE:
         raise ValueError(
             f"{what}; a rate is from {LOWEST_RATE} to {HIGHEST_RATE} Hz. Give the true one."
         )

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import soxr
 
+from ..model.config import shown
 from .reader import SoundReader, check_rate
 
 
@@ -19,8 +20,8 @@ class Resampler:
     """
 
     def __init__(self, source_rate: int, sample_rate: int):
-        check_rate(f"source_rate is {source_rate}", source_rate)
-        check_rate(f"sample_rate is {sample_rate}", sample_rate)
+        check_rate(f"source_rate is {shown(source_rate)}", source_rate)
+        check_rate(f"sample_rate is {shown(sample_rate)}", sample_rate)
         self._rates = source_rate, sample_rate
         self._stream = None
         if source_rate != sample_rate:

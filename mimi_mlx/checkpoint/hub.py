@@ -39,7 +39,11 @@ class Checkpoint(NamedTuple):
 
 
 def find(
-    name: str | Path, revision: str | None = None, patience: float = 3.0, stall: float = 30.0
+    name: str | Path,
+    revision: str | None = None,
+    patience: float = 3.0,
+    stall: float = 30.0,
+    local_files_only: bool = False,
 ) -> Checkpoint:
     """The checkpoint that ``name`` means, downloaded if need be.
 
@@ -51,11 +55,18 @@ def find(
         patience: Seconds for the Hub's first answer. A name server that is away would take longer
             to say so.
         stall: Seconds without progress, after which a download is given up.
+        local_files_only: Ask no Hub: what its cache lacks is missing.
 
     Raises:
         ValueError: There is nothing of that name, it cannot be reached, it comes damaged, or it
             holds no Mimi.
     """
+    files.check_path("the model", name, "Give kyutai/mimi, a folder, or a .safetensors file.")
+    if not (revision is None or isinstance(revision, str)):
+        raise ValueError(
+            f"revision is {shown(revision)}; it must be a branch, a tag or a commit. Leave it out "
+            "for the main branch."
+        )
     path = tiny.FOLDER if name == "tiny" else Path(os.path.expanduser(name))
     if revision is not None and os.path.exists(path):
         raise ValueError(
@@ -68,13 +79,13 @@ def find(
         return _beside(path)
     name = str(name)
     if one := _HUB_FILE.fullmatch(name):
-        return _one_file(Repository(one[1], revision, patience, stall), one[2])
+        return _one_file(Repository(one[1], revision, patience, stall, local_files_only), one[2])
     if not HUB_ID.fullmatch(name):
         raise ValueError(
             f"{name!r} is no folder or file here, and no Hub id (OWNER/NAME). Give kyutai/mimi, a "
             "folder, a .safetensors file, or tiny, the small model inside this package."
         )
-    repository = Repository(name, revision, patience, stall)
+    repository = Repository(name, revision, patience, stall, local_files_only)
     return _cached(repository) or _choose(name, repository.names(), repository.fetch)
 
 

@@ -32,7 +32,7 @@ def load(
     paths: Sequence[Path],
     config: MimiConfig,
     only: Only = None,
-    device: mx.DeviceType | None = None,
+    device: mx.DeviceType | mx.Device | None = None,
 ) -> Codec:
     """A network with the weights of .safetensors files, in whichever layout they are.
 

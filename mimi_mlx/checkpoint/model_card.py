@@ -3,6 +3,8 @@
 import re
 from typing import Any
 
+from .. import extras
+
 _SNIPPETS = {
     None: "codes = mimi.encode(pcm)  # int32 [1, {num_quantizers}, 13]\npcm = mimi.decode(codes)",
     "encoder": "codes = mimi.encode(pcm)  # int32 [1, {num_quantizers}, 13]",
@@ -18,7 +20,7 @@ _CARD = """\
 # {title}
 
 Mimi, the streaming neural audio codec of Kyutai, for MLX, converted from `{source}`{commit} by \
-[mimi_mlx](https://pypi.org/project/mimi-mlx) {version}.
+mimi_mlx {version}.
 
 - Precision: {precision}. Codebooks, distances, norms and residual streams are float32.
 - {num_quantizers} codebooks; fingerprint {fingerprint}.{half}
@@ -27,7 +29,7 @@ Mimi, the streaming neural audio codec of Kyutai, for MLX, converted from `{sour
 ## Use
 
 ```bash
-pip install mimi_mlx
+{install}  # of mimi_mlx, where its source is
 ```
 
 ```python
@@ -66,6 +68,7 @@ def text(config: dict[str, Any], name: str) -> str:
         half=f" The {about['only']} alone." if about["only"] else "",
         licence="CC-BY 4.0, as Kyutai's weights." if is_kyutais else "that of the source.",
         name=name,
+        install=extras.install(),
         snippet=_SNIPPETS[about["only"]].format(**config),
     )
 

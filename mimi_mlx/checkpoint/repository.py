@@ -23,6 +23,7 @@ class Repository(NamedTuple):
     revision: str | None = None
     patience: float = 3.0  # seconds for the Hub's first answer
     stall: float = 30.0  # seconds without progress after it
+    is_local: bool = False  # ask no Hub: the cache is all
 
     def cached(self, file: str) -> Path | None:
         """Where a file is in the Hub's cache, if it is."""
@@ -95,6 +96,11 @@ class Repository(NamedTuple):
         from huggingface_hub import constants, errors
 
         name = self.name
+        if self.is_local:
+            raise ValueError(
+                f"{name} is no folder here and is not complete in the Hub's cache; with "
+                f"local_files_only nothing is fetched. Leave that out, or run `{self._command()}`."
+            )
         blobs = Path(constants.HF_HUB_CACHE, f"models--{name.replace('/', '--')}", "blobs")
         traffic = Traffic(blobs)
         try:

@@ -7,13 +7,13 @@ import math
 import sys
 from typing import Any
 
-from .. import audio
+from .. import audio, extras
 from ..evaluation import quality
 from ..mimi import Mimi
 from ..streaming import validation
 from . import options
 
-MORE = "Without DEG, REF is coded; PESQ and STOI need: pip install 'mimi_mlx[metrics]'."
+MORE = f"Without DEG, REF is coded; PESQ and STOI need: {extras.install('metrics')}."
 
 
 # Of the table, where a key would not do.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import audio
+from .. import audio, extras
 from ..atomic import replacing
 from ..files import check_apart, check_extension, check_output
 from ..mimi import Mimi
@@ -15,7 +15,7 @@ from .progress import Progress, summarise
 
 _FORMATS = (".png", ".pdf", ".svg")
 
-MORE = "Needs matplotlib: pip install 'mimi_mlx[plot]'."
+MORE = f"Needs matplotlib: {extras.install('plot')}."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> None:
     check_output(args.output, args.force)
     check_apart((args.input, args.model), (args.output,))
     if importlib.util.find_spec("matplotlib") is None:
-        raise ValueError("plot needs matplotlib, which is missing. pip install 'mimi_mlx[plot]'")
+        raise ValueError(f"plot needs matplotlib, which is missing. {extras.install('plot')}")
     from ..evaluation import plot
 
     mimi = Mimi.from_pretrained(args.model)

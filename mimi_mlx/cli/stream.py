@@ -7,7 +7,9 @@ import signal
 import sys
 from contextlib import ExitStack, closing
 
+from .. import extras
 from ..audio.writer import check_format
+from ..checkpoint import hub
 from ..files import PIPE, check_apart, check_extension, check_output
 from ..live.devices import hints
 from ..live.devices.interface import Audio, Kind
@@ -24,6 +26,7 @@ from ..live.session import Session
 from ..live.stats import LiveStats
 from ..live.trace import Trace
 from ..mimi import Mimi
+from ..model.codec import Only
 from ..streaming import validation
 from ..streaming.worker import MimiWorker
 from . import device_list, options, signals
@@ -32,7 +35,7 @@ MORE = (
     "Microphone to codes to speaker, until Ctrl-C. With --send the codes go to another machine "
     "over UDP, with --listen they come from one, with both it is a call. That is without any "
     "encryption, for this machine and trusted networks only. There is no echo cancellation: use "
-    "headphones. Needs sounddevice: pip install 'mimi_mlx[mic]'."
+    f"headphones. Needs sounddevice: {extras.install('mic')}."
 )
 
 # Milliseconds. Linux sound servers hand sound over in larger lumps.
@@ -129,7 +132,7 @@ def stream(args: argparse.Namespace, audio: Audio, worker: MimiWorker) -> None:
         _run_until_interrupted(parts.session(), args.duration)
         parts.screen.close()
     for line in summary(parts.stats):
-        parts.screen.say(line)
+        parts.screen.inform(line)
     if args.json:
         print(json.dumps(parts.stats.as_dict(), indent=1))
 
@@ -144,9 +147,9 @@ class _Parts:
         self, args: argparse.Namespace, audio: Audio, worker: MimiWorker, opened: ExitStack
     ):
         self._args, self._audio, self._worker, self._opened = args, audio, worker, opened
-        self.screen = Screen(sys.stderr, audio.clock)
+        self.screen = Screen(sys.stderr, audio.clock, args.quiet)
         self._says, self._hears = _says(args), _hears(args)
-        half = None if self._says and self._hears else "encoder" if self._says else "decoder"
+        half: Only = None if self._says and self._hears else "encoder" if self._says else "decoder"
         self._mimi: Mimi = worker.submit(Mimi.from_pretrained, args.model, half).result()
         count = validation.num_codebooks(args.num_codebooks, self._mimi.config)
         what = self._mimi, count, audio.clock, self._says, self._hears
@@ -192,7 +195,8 @@ class _Parts:
     def _open_log(self) -> RunLog:
         args, mimi = self._args, self._mimi
         rate = self._file.rate if self._file else None
-        recorder = Recorder(mimi, args.num_codebooks, args.record, args.save_wav, rate)
+        about = {"model": hub.shared_name(args.model)}
+        recorder = Recorder(mimi, args.num_codebooks, args.record, args.save_wav, rate, about)
         self._opened.enter_context(closing(recorder))
         trace = None
         if args.trace:

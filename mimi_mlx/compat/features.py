@@ -7,18 +7,17 @@ import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
 import numpy as np
 
+from ..arrays import Array, ArrayLike, host, is_one_of, kind, whole
 from ..checkpoint import hub
 from ..files import read_json
 from ..model.config import shown
-
-Array = mx.array | np.ndarray
-Clip = Array | Sequence[float]
 
 
 class Fields:
@@ -83,16 +82,24 @@ class MimiFeatureExtractor:
                 )
 
     @classmethod
-    def from_pretrained(cls, name_or_path: str | Path) -> "MimiFeatureExtractor":
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path,
+        *,
+        revision: str | None = None,
+        local_files_only: bool = False,
+    ) -> "MimiFeatureExtractor":
         """Read the preprocessor_config.json beside a model; without one, take the model's rate.
 
         Args:
             name_or_path: As for :meth:`Mimi.from_pretrained`.
+            revision: The same.
+            local_files_only: The same.
 
         Raises:
             ValueError: There is no such model, or its file asks for what Mimi cannot take.
         """
-        config, files = hub.find(name_or_path)
+        config, files = hub.find(name_or_path, revision, local_files_only=local_files_only)
         path = files[0].parent / "preprocessor_config.json"
         if not os.path.lexists(path):
             return cls(sampling_rate=config.sampling_rate)
@@ -107,7 +114,7 @@ class MimiFeatureExtractor:
 
     def __call__(
         self,
-        raw_audio: Clip | Sequence[Clip],
+        raw_audio: ArrayLike | Sequence[ArrayLike],
         padding: bool | str | None = None,
         truncation: bool | None = False,
         max_length: int | None = None,
@@ -135,17 +142,17 @@ class MimiFeatureExtractor:
                 "Pass sampling_rate to have it checked.",
                 stacklevel=2,
             )
-        elif sampling_rate != self.sampling_rate:
+        elif not (isinstance(sampling_rate, Real) and sampling_rate == self.sampling_rate):
             raise ValueError(
-                f"sampling_rate is {sampling_rate}; this model takes {self.sampling_rate} Hz. "
-                "Resample the audio first."
+                f"sampling_rate is {shown(sampling_rate)}; this model takes "
+                f"{self.sampling_rate} Hz. Resample the audio first."
             )
-        if return_tensors not in (None, "np", "mlx"):
+        if not (return_tensors is None or is_one_of(return_tensors, ("np", "mlx"))):
             raise ValueError(
-                f"return_tensors is {return_tensors!r}; it must be 'mlx', 'np' or None. "
+                f"return_tensors is {shown(return_tensors)}; here arrays are of np or mlx. "
                 "Use 'mlx', which every method here takes."
             )
-        if padding and truncation:
+        if truncation and not (padding is None or padding is False):
             raise ValueError(
                 "padding and truncation are both set; only one may be. With truncation leave "
                 "padding out: what is shorter is padded then too."
@@ -173,7 +180,7 @@ def _as_list(raw_audio: Any) -> Sequence[Any]:
 
 def _mono(clip: Any) -> np.ndarray:
     """A clip as float32 ``[T]``, T at least 1."""
-    samples = np.asarray(clip)
+    samples = host("raw_audio", clip)
     if samples.ndim != 1 or not samples.size:
         raise ValueError(
             f"raw_audio has a clip of shape {samples.shape}; it must be [T] with at least one "
@@ -182,31 +189,32 @@ def _mono(clip: Any) -> np.ndarray:
     # Differs from transformers: integers are refused, for they are hardly ever in [-1, 1].
     if samples.dtype.kind != "f":
         raise ValueError(
-            f"raw_audio is {samples.dtype}; samples must be floats in [-1, 1]. "
+            f"raw_audio is {kind(clip, samples)}; samples must be floats in [-1, 1]. "
             "Convert them to float32; divide int16 by 32768."
         )
     return samples.astype(np.float32)
 
 
 def _need_length(what: str, max_length: int | None) -> int:
-    if max_length is None or max_length < 1:
+    length = whole(max_length)
+    if length is None or length < 1:
         raise ValueError(
-            f"max_length is {max_length}; {what} needs one, in samples. Give 1 or more."
+            f"max_length is {shown(max_length)}; {what} needs one, in samples. Give 1 or more."
         )
-    return max_length
+    return length
 
 
 def _row_size(padding: bool | str | None, max_length: int | None, clips: list[np.ndarray]) -> int:
     """The length of every row, shorter clips being filled up to it."""
-    if padding in (None, True, "longest"):
+    if padding is None or padding is True or is_one_of(padding, ["longest"]):
         least = max(map(len, clips))
-    elif padding == "max_length":
+    elif is_one_of(padding, ["max_length"]):
         least = _need_length("padding='max_length'", max_length)
-    elif padding in (False, "do_not_pad"):
+    elif padding is False or is_one_of(padding, ["do_not_pad"]):
         least = 0
     else:
         raise ValueError(
-            f"padding is {padding!r}; it must be True, False, 'longest', 'max_length' or "
+            f"padding is {shown(padding)}; it must be True, False, 'longest', 'max_length' or "
             "'do_not_pad'. Leave it out to pad to the longest clip."
         )
     # Differs from transformers: it gives a list of unequal rows here, which no model takes.

@@ -22,8 +22,9 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 
+from ..arrays import ArrayLike
 from ..mimi import Mimi as Model
-from .steps import Array, Steps
+from .steps import Steps
 
 
 @dataclass(frozen=True)
@@ -77,19 +78,19 @@ class Mimi:
         """The model."""
         return self._loaded().mimi
 
-    def encode(self, xs: Array) -> mx.array:
+    def encode(self, xs: ArrayLike) -> mx.array:
         """A whole clip ``[B, 1, T]`` to codes ``[B, K, ceil(T / 1920)]``, uint32."""
         return _unsigned(self.mimi.encode(xs, self.cfg.quantizer_nq))
 
-    def decode(self, xs: Array) -> mx.array:
+    def decode(self, xs: ArrayLike) -> mx.array:
         """A whole clip's codes ``[B, K, F]``, of any K, to samples ``[B, 1, 1920 F]``, float32."""
         return self.mimi.decode(xs)
 
-    def encode_step(self, xs: Array) -> mx.array:
+    def encode_step(self, xs: ArrayLike) -> mx.array:
         """The next samples ``[B, 1, T]`` to codes ``[B, K, F]`` of what they complete, uint32."""
         return _unsigned(self._loaded().encode(xs))
 
-    def decode_step(self, xs: Array) -> mx.array:
+    def decode_step(self, xs: ArrayLike) -> mx.array:
         """The next codes ``[B, K, F]`` to samples ``[B, 1, 1920 F]``, float32."""
         return self._loaded().decode(xs)
 

@@ -23,7 +23,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ..arrays import is_one_of
 from ..mimi import Mimi
+from ..model.config import shown
 from ..streaming import validation
 from ..streaming.worker import MimiWorker
 from .steps import HalfName, Steps, halves
@@ -56,9 +58,9 @@ class Tokenizer:
         dtype: str = "f32",
         max_seq_len: int | None = None,
     ):
-        if dtype != "f32":
+        if not is_one_of(dtype, ["f32"]):
             raise ValueError(
-                f"dtype is {dtype!r}; here codes are computed in 'f32' alone. Leave dtype out."
+                f"dtype is {shown(dtype)}; here codes are computed in 'f32' alone. Leave dtype out."
             )
         self._steps = Steps(Mimi.from_pretrained(path), num_codebooks)
         self.mimi, self.num_codebooks = self._steps.mimi, self._steps.num_codebooks

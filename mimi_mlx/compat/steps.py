@@ -4,9 +4,10 @@ from typing import Literal
 
 import mlx.core as mx
 
+from ..arrays import ArrayLike, is_one_of
 from ..mimi import Mimi
+from ..model.config import shown
 from ..streaming import validation
-from ..streaming.runner import Array
 from ..streaming.streams import DecoderStream, EncoderStream
 
 HalfName = Literal["encoder", "decoder"]
@@ -14,9 +15,9 @@ HalfName = Literal["encoder", "decoder"]
 
 def halves(half: HalfName | None) -> tuple[HalfName, ...]:
     """The half that is named, or both; there is no other, or it is a ValueError."""
-    if half not in ("encoder", "decoder", None):
+    if half is not None and not is_one_of(half, ("encoder", "decoder")):
         raise ValueError(
-            f"half is {half!r}; it must be 'encoder', 'decoder' or None, for both. Choose one."
+            f"half is {shown(half)}; it must be 'encoder', 'decoder' or None, for both. Choose one."
         )
     return (half,) if half else ("encoder", "decoder")
 
@@ -32,7 +33,7 @@ class Steps:
         self.num_codebooks = validation.num_codebooks(num_codebooks, mimi.config)
         self._streams: dict[HalfName, EncoderStream | DecoderStream] = {}
 
-    def encode(self, pcm: Array) -> mx.array:
+    def encode(self, pcm: ArrayLike) -> mx.array:
         """The next samples ``[B, 1, T]`` to codes ``[B, K, F]`` of what they complete."""
         stream = self._streams.get("encoder")
         if stream is None:
@@ -42,7 +43,7 @@ class Steps:
         self._streams["encoder"] = stream
         return codes
 
-    def decode(self, codes: Array) -> mx.array:
+    def decode(self, codes: ArrayLike) -> mx.array:
         """The next codes ``[B, K, F]`` to samples ``[B, 1, 1920 F]``."""
         stream = self._streams.get("decoder")
         if stream is None:

@@ -10,11 +10,11 @@ from typing import Any, Literal
 import mlx.core as mx
 import numpy as np
 
+from ..arrays import Array, is_one_of, numbers, whole
 from ..mimi import Mimi
 from ..model.codec import Only
-from ..model.config import MimiConfig
+from ..model.config import MimiConfig, shown
 from ..streaming import validation
-from ..streaming.runner import Array
 from ..streaming.streams import DecoderStream, EncoderStream
 from .features import Fields
 
@@ -72,6 +72,9 @@ class MimiModel:
     ) -> "MimiModel":
         """Load a model; the arguments are those of :meth:`Mimi.from_pretrained`."""
         return cls(Mimi.from_pretrained(name_or_path, only, device))
+
+    def __repr__(self) -> str:
+        return f"MimiModel({self.mimi!r})"
 
     @property
     def config(self) -> MimiConfig:
@@ -151,7 +154,7 @@ class MimiModel:
             stream = self.mimi.decoder_stream(rows)
         pcm = stream.push(audio_codes) if stream else self.mimi.decode(audio_codes)
         if padding_mask is not None:
-            shape = np.shape(padding_mask)
+            shape = numbers("padding_mask", padding_mask).shape
             if not shape:
                 raise ValueError(
                     "padding_mask has no axes; its last one is time. Give an array [B, T]."
@@ -198,28 +201,31 @@ class MimiModel:
 
     def get_encoded_length(self, input_length: int | Array) -> int | Array:
         """Frames of this many samples, the ragged last one counted; a number or an array."""
-        lengths = np.asarray(input_length)
-        if lengths.dtype.kind not in "iu" or (lengths < 0).any():
+        one, size = whole(input_length), self.config.frame_size
+        lengths = numbers("input_length", input_length) if one is None else np.array(0)
+        if lengths.dtype.kind not in "iu" or (lengths < 0).any() or (one or 0) < 0:
             raise ValueError(
-                f"input_length is {input_length!r}; it must be whole numbers of samples, 0 or more."
-                " Give the lengths of the clips."
+                f"input_length is {shown(input_length)}; it must be whole numbers of samples, 0 or "
+                "more. Give the lengths of the clips."
             )
-        size = self.config.frame_size
-        return (input_length + size - 1) // size
+        if one is not None:
+            return -(-one // size)
+        frames = -(-lengths.astype(np.int64) // size)
+        return mx.array(frames) if isinstance(input_length, mx.array) else frames
 
     def get_audio_codes_mask(
         self, padding_mask: Array, padding_side: Literal["right", "left"] = "right"
     ) -> mx.array:
         """Which frames ``[B, F]`` are real by a mask ``[B, T]``; F is the longest row's."""
-        mask = np.asarray(padding_mask)
+        mask = numbers("padding_mask", padding_mask)
         if mask.ndim != 2:
             raise ValueError(
                 f"padding_mask has shape {mask.shape}; it must be [B, T]. "
                 "Give the feature extractor's padding_mask."
             )
-        if padding_side not in ("right", "left"):
+        if not is_one_of(padding_side, ("right", "left")):
             raise ValueError(
-                f"padding_side is {padding_side!r}; it must be 'right' or 'left'. Choose one."
+                f"padding_side is {shown(padding_side)}; it must be 'right' or 'left'. Choose one."
             )
         frames = np.asarray(self.get_encoded_length((mask != 0).sum(axis=1)))
         at = np.arange(int(frames.max()))

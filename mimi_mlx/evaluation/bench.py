@@ -52,7 +52,9 @@ def _chip() -> str:
     return f"{names[0] if names else platform.processor()}, {len(names)} cores"
 
 
-def as_converted(name: str, recipe: precision.Recipe, device: mx.DeviceType | None) -> Mimi:
+def as_converted(
+    name: str, recipe: precision.Recipe, device: mx.DeviceType | mx.Device | None
+) -> Mimi:
     """A model as it is when the folder that ``convert`` makes of it is loaded."""
     config, files = hub.find(name)
     codec = load(files, config, device=device)

@@ -23,7 +23,9 @@ _LOADED = 0.4
 _SECONDS = 3  # paced ones, of which the best counts
 
 
-def run(mimi: Mimi, recipe: precision.Recipe | None, device: mx.DeviceType | None) -> list[Check]:
+def run(
+    mimi: Mimi, recipe: precision.Recipe | None, device: mx.DeviceType | mx.Device | None
+) -> list[Check]:
     """All checks of a model, and of this package with the embedded one, on a device."""
     load = os.getloadavg()[0] / (os.cpu_count() or 1)  # a processor, before this adds to it
     reduced = recipe is not None and recipe._replace(group_size=64) != precision.Recipe()
@@ -60,7 +62,7 @@ def products(mimi: Mimi) -> Iterator[Check]:
 
 
 def in_recipe(
-    tiny: Mimi, recipe: precision.Recipe, clip: np.ndarray, device: mx.DeviceType | None
+    tiny: Mimi, recipe: precision.Recipe, clip: np.ndarray, device: mx.DeviceType | mx.Device | None
 ) -> Iterator[Check]:
     """The embedded model in the recipe of the model that is verified."""
     other = bench.as_converted("tiny", recipe, device)

@@ -1,9 +1,9 @@
 """What a live run leaves on disk: its codes, and its sound."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import soundfile
@@ -28,6 +28,7 @@ class Recorder:
     Args:
         codes: A path, or "-": stdout.
         source_rate: Of the sound that is encoded, in Hz, if it is known.
+        metadata: What the .mimi file says of itself.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Recorder:
         codes: str | Path | None = None,
         sound: str | Path | None = None,
         source_rate: int | None = None,
+        metadata: Mapping[str, Any] | None = None,
     ):
         self._samples = 0
         self._sound = self._codes = None
@@ -52,7 +54,7 @@ class Recorder:
                 is_pipe = str(codes) == PIPE
                 new = _pipe() if is_pipe else growing(codes)
                 codes_file, self._keep_codes = stack.enter_context(new)
-                header = codefile.Header.for_model(mimi, num_codebooks, source_rate)
+                header = codefile.Header.for_model(mimi, num_codebooks, source_rate, metadata)
                 block = 1 if is_pipe else _BLOCK_FRAMES
                 writer = codefile.Writer(
                     codes_file, header, block_frames=block, rewrite_header=not is_pipe

@@ -22,29 +22,38 @@ class Screen:
     """Writes to a terminal; to anything else only whole lines, and no live one.
 
     One that has gone is no reason to end: what cannot be written is left out.
+
+    Args:
+        quiet: Say only what may be wrong.
     """
 
-    def __init__(self, file: TextIO, clock: Callable[[], float]):
+    def __init__(self, file: TextIO, clock: Callable[[], float], quiet: bool = False):
         self._file = file
         self._clock = clock
-        self._live = file.isatty()
+        self._is_terminal = file.isatty()
+        self._quiet = quiet
         self._drawn = 0
         self._next = clock()
 
     def say(self, line: str) -> None:
         """One line, above the live one; a terminal gets several if it is long."""
         line = printable(line)
-        if self._live:
+        if self._is_terminal:
             width = self._columns() - 1
             line = textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False)
         blank = f"\r{' ' * self._drawn}\r" if self._drawn else ""
         self._drawn = 0
         self._write(f"{blank}{line}\n")
 
+    def inform(self, line: str) -> None:
+        """One line that tells nothing wrong."""
+        if not self._quiet:
+            self.say(line)
+
     def show(self, stats: LiveStats) -> None:
         """Draw the live line, if it is time for it."""
         now = self._clock()
-        if not self._live or now < self._next:
+        if not self._is_terminal or self._quiet or now < self._next:
             return
         self._next = now + _EVERY
         text = live_line(stats, self._columns() - 1)

@@ -59,8 +59,8 @@ class Session:
         self._supervisor.start()
         if self._link and self._listens:
             where = f" of {self._link.bind}" if self._link.bind else ""
-            self._screen.say(f"listening at UDP port {self._link.port}{where}")
-        self._screen.say("running; Ctrl-C ends it")
+            self._screen.inform(f"listening at UDP port {self._link.port}{where}")
+        self._screen.inform("running; Ctrl-C ends it")
         start = self._audio.clock()
         while not self._stopped and (duration is None or stats.seconds < duration):
             now = self._audio.clock()

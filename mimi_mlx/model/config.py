@@ -56,7 +56,7 @@ _short.maxlevel, _short.maxlist, _short.maxstring, _short.maxother = 1, _MOST_RA
 
 def shown(value: object) -> str:
     """A stranger's value in one printable line of some hundred characters."""
-    return _short.repr(value)
+    return " ".join(_short.repr(value).split())
 
 
 @dataclass(frozen=True)

@@ -11,38 +11,23 @@ import textwrap
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import mlx.core as mx
 import numpy as np
 
+from ..arrays import Array
 from ..model.codec import Codec
 from ..model.ops import kernel_cache, linux
-from ..model.ops.device import is_gpu, long_step, measure, on
-from . import validation
+from ..model.ops.device import Device, is_gpu, long_step, measure, name, named, on
+from . import halves, validation
+from .halves import Half, Step
 from .rows import State, select, take
 
 T = TypeVar("T")
 
-Array = mx.array | np.ndarray
-Step = Callable[..., tuple[mx.array, State]]
-
 # Steps of a length, of all streams in a thread, from which on it pays to compile them.
 _WORTH_COMPILING = 6
-
-
-class Half(NamedTuple):
-    """One of the codec's two ways, as a value: all that it takes to run it."""
-
-    step: Step
-    """``(x, state, *arguments) -> (y, state)``, pure and lazy; time is the last axis of both."""
-    init_state: Callable[[int], State]
-    """The state of so many rows that have heard nothing."""
-    unit: int
-    """Elements of ``x`` along time that make a frame."""
-    nothing: int
-    """What is given for a row that takes no part: -1 for codes, silence for samples."""
-    arguments: tuple[int, ...] = ()
 
 
 class _Compiled(threading.local):
@@ -69,12 +54,12 @@ class Runner:
 
     Args:
         codec: The network, whose weights are laid out for the device here and now.
-        device: None means MLX's default device.
+        device: MLX's, or its name; None means MLX's default device.
     """
 
-    def __init__(self, codec: Codec, device: mx.DeviceType | None = None):
+    def __init__(self, codec: Codec, device: Device | None = None):
         self.codec = codec
-        self._device = device
+        self._device = named(device)
         self._compiled = _Compiled()
         with self.on_device():
             codec.pack()
@@ -87,15 +72,19 @@ class Runner:
         """Run what is inside on this runner's device; afterwards MLX's default is as it was."""
         return on(self._device)
 
+    @property
+    def device(self) -> str:
+        """The name of what it runs on, ``"cpu"`` or ``"gpu"``."""
+        with self.on_device():
+            return name()
+
     def encoder(self, num_codebooks: int) -> Half:
         """The half from samples ``[B, 1, T]`` to codes ``[B, num_codebooks, F]``."""
-        codec = self.codec
-        unit = codec.config.frame_size
-        return Half(codec.encode_step, codec.init_encoder_state, unit, -1, (num_codebooks,))
+        return halves.encoder(self.codec, num_codebooks)
 
     def decoder(self) -> Half:
         """The half from codes ``[B, K, F]`` to samples ``[B, 1, 1920 F]``."""
-        return Half(self.codec.decode_step, self.codec.init_decoder_state, 1, 0)
+        return halves.decoder(self.codec)
 
     def evaluate(self, make: Callable[[], T]) -> T:
         """What ``make`` gives, an array or a tree of them, made and computed on the device."""
@@ -233,7 +222,7 @@ class Runner:
     ) -> tuple[mx.array, State]:
         """One step, evaluated: compiled if its length is common, else as it is."""
         rows, length, key = x.shape[0], x.shape[-1], (half, bool(extra))
-        plain, steps = _bound(*key), self._compiled.steps
+        plain, steps = halves.bound(*key), self._compiled.steps
         if length != half.unit and self._compiled.lengths[half, rows, length] < _WORTH_COMPILING:
             return _evaluated(plain(x, state, *extra))
         if key not in steps:
@@ -247,20 +236,6 @@ class Runner:
             _say_uncompiled(f"MLX cannot compile here ({textwrap.shorten(str(error), 200)})")
             steps[key] = plain
             return result
-
-
-def _bound(half: Half, masked: bool) -> Step:
-    """The half's step with its arguments; ``masked``, of rows where ``mask [B]`` is true."""
-
-    def step(x: mx.array, state: State) -> tuple[mx.array, State]:
-        return half.step(x, state, *half.arguments)
-
-    def masked_step(x: mx.array, state: State, mask: mx.array) -> tuple[mx.array, State]:
-        y, after = step(x, state)
-        nothing = mx.array(half.nothing, y.dtype)
-        return mx.where(mask[:, None, None], y, nothing), select(mask, after, state)
-
-    return masked_step if masked else step
 
 
 def _pieces(half: Half, x: Array) -> Iterator[mx.array]:

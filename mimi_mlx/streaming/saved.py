@@ -19,7 +19,7 @@ from mlx.utils import tree_flatten, tree_map, tree_map_with_path
 from safetensors import safe_open
 
 from ..atomic import replacing
-from ..files import open_safetensors
+from ..files import check_path, open_safetensors
 from ..model.codec import Codec
 from . import validation
 
@@ -51,6 +51,7 @@ class SavedStream(NamedTuple):
 
 def write(path: str | os.PathLike, saved: SavedStream) -> None:
     """Write a file that is either there as a whole or, after a failure, as it was before."""
+    check_path("path", path, "Give the file to write.")
     facts = {
         "format": _FORMAT,
         "version": _VERSION,
@@ -74,6 +75,7 @@ def read(path: str | os.PathLike, codec: Codec) -> SavedStream:
         ValueError: There is no such file, it is damaged, it is not a saved stream, or it is
             another model's.
     """
+    check_path("path", path, _REMEDY)
     if not os.path.isfile(path):
         raise ValueError(f"{path} cannot be read as a saved stream (it is no file). {_REMEDY}")
     with open_safetensors(path, _REMEDY, "a saved stream") as file:

@@ -2,12 +2,13 @@
 
 import copy
 import os
-from collections.abc import Sequence
 
 import mlx.core as mx
 import numpy as np
 
+from ..arrays import ArrayLike, host
 from ..model.codec import DecoderState, EncoderState
+from ..model.config import LATENTS_PER_FRAME
 from . import saved, validation
 from .runner import Runner
 
@@ -29,13 +30,14 @@ class EncoderStream:
         self._batch_size = validation.batch_size(batch_size)
         self.reset()
 
-    def push(self, pcm: mx.array | np.ndarray, mask: Sequence[bool] | None = None) -> mx.array:
+    def push(self, pcm: ArrayLike, mask: ArrayLike | None = None) -> mx.array:
         """Take the next samples, give the codes ``[B, K, F]`` of every frame that is now complete.
 
         Args:
-            pcm: ``[B, 1, T]`` (for one row also ``[1, T]`` or ``[T]``), float32; T may be 0.
-            mask: For each row, whether it takes part. A row that does not keeps its state, its
-                samples are not read, and its codes are -1. Such a push is of whole frames.
+            pcm: ``[B, 1, T]`` (for one row also ``[1, T]`` or ``[T]``), floats; T may be 0.
+            mask: For each row, a boolean: whether it takes part. A row that does not keeps its
+                state, its samples are not read, and its codes are -1. Such a push is of whole
+                frames.
 
         Raises:
             ValueError: Another shape, type or batch size, NaN, or a push after :meth:`flush`.
@@ -44,7 +46,7 @@ class EncoderStream:
             raise ValueError(
                 "push after flush: this clip has ended. Call reset(), or make a new stream."
             )
-        new = validation.host("pcm", validation.pcm(pcm))
+        new = host("pcm", validation.pcm(pcm))
         validation.rows("pcm", len(new), self._batch_size)
         taking_part = None if mask is None else validation.mask(mask, self._batch_size)
         if taking_part is not None:
@@ -75,15 +77,15 @@ class EncoderStream:
         self._flushed = True
         return codes
 
-    def reset(self, rows: Sequence[int] | None = None) -> None:
+    def reset(self, rows: ArrayLike | None = None) -> None:
         """Begin anew.
 
         Args:
-            rows: The numbers of the rows that do; None means all.
+            rows: The rows that do: a number, several, or a boolean for each row. None means all.
 
         Raises:
-            ValueError: There is no such row; or single rows are to begin inside a frame, where
-                they cannot part ways, or after :meth:`flush`.
+            ValueError: There is no such row, or the mask is not of all rows; or single rows are to
+                begin inside a frame, where they cannot part ways, or after :meth:`flush`.
         """
         if rows is None:
             self._state = self._runner.init_state(self._half, self._batch_size)
@@ -103,7 +105,11 @@ class EncoderStream:
         return copy.copy(self)  # states are values and pending samples are replaced, never altered
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write this stream to a .safetensors file, from which another goes on exactly."""
+        """Write this stream to a .safetensors file, from which another goes on exactly.
+
+        Raises:
+            ValueError: ``path`` is none, or of something else than a file.
+        """
         pending = mx.array(self._pending)
         kind = "encoder", self._runner.codec.fingerprint, self._batch_size, self._num_codebooks
         saved.write(path, saved.SavedStream(*kind, self._flushed, pending, self._state))
@@ -112,6 +118,29 @@ class EncoderStream:
     def state(self) -> EncoderState:
         """What the model remembers; the samples of an unfinished frame are not in it."""
         return self._state
+
+    @property
+    def batch_size(self) -> int:
+        """Rows, each a stream of its own."""
+        return self._batch_size
+
+    @property
+    def num_codebooks(self) -> int:
+        """Codes in a frame: the K of what :meth:`push` gives."""
+        return self._num_codebooks
+
+    @property
+    def pending(self) -> int:
+        """Samples of each row that wait for the rest of their frame."""
+        return self._pending.shape[-1]
+
+    def __repr__(self) -> str:
+        end = ", flushed" if self._flushed else ""
+        heard = _seconds(self._state.transformer.position, self.pending, self._runner)
+        return (
+            f"EncoderStream(batch_size={self.batch_size}, num_codebooks={self.num_codebooks}, "
+            f"pending={self.pending}, heard {heard}{end})"
+        )
 
     def _advance(self, pcm: np.ndarray, mask: np.ndarray | None = None) -> mx.array:
         if not pcm.size:
@@ -136,7 +165,7 @@ class DecoderStream:
         self._batch_size = validation.batch_size(batch_size)
         self.reset()
 
-    def push(self, codes: mx.array | np.ndarray, mask: Sequence[bool] | None = None) -> mx.array:
+    def push(self, codes: ArrayLike, mask: ArrayLike | None = None) -> mx.array:
         """Take the next frames ``[B, K, F]`` (or ``[K, F]``), give samples ``[B, 1, 1920 F]``.
 
         Args:
@@ -161,14 +190,15 @@ class DecoderStream:
         self._num_codebooks = frames.shape[1]
         return pcm
 
-    def reset(self, rows: Sequence[int] | None = None) -> None:
+    def reset(self, rows: ArrayLike | None = None) -> None:
         """Begin anew.
 
         Args:
-            rows: The numbers of the rows that do; None means all, which may then have another K.
+            rows: The rows that do: a number, several, or a boolean for each row. None means all,
+                which may then have another K.
 
         Raises:
-            ValueError: There is no such row.
+            ValueError: There is no such row, or the mask is not of all rows.
         """
         if rows is None:
             self._state = self._runner.init_state(self._half, self._batch_size)
@@ -182,7 +212,11 @@ class DecoderStream:
         return copy.copy(self)  # states are values
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write this stream to a .safetensors file, from which another goes on exactly."""
+        """Write this stream to a .safetensors file, from which another goes on exactly.
+
+        Raises:
+            ValueError: ``path`` is none, or of something else than a file.
+        """
         none = mx.array(np.zeros((self._batch_size, 1, 0), np.float32))
         kind = "decoder", self._runner.codec.fingerprint, self._batch_size, self._num_codebooks
         saved.write(path, saved.SavedStream(*kind, False, none, self._state))
@@ -191,6 +225,37 @@ class DecoderStream:
     def state(self) -> DecoderState:
         """What the model remembers."""
         return self._state
+
+    @property
+    def batch_size(self) -> int:
+        """Rows, each a stream of its own."""
+        return self._batch_size
+
+    @property
+    def num_codebooks(self) -> int:
+        """Codes in a frame, K, as in the first push; 0 before it."""
+        return self._num_codebooks
+
+    @property
+    def pending(self) -> int:
+        """Frames that wait: 0, for the samples of a frame come at once."""
+        return 0
+
+    def __repr__(self) -> str:
+        said = _seconds(self._state.transformer.position, 0, self._runner)
+        return (
+            f"DecoderStream(batch_size={self.batch_size}, num_codebooks={self.num_codebooks}, "
+            f"said {said})"
+        )
+
+
+def _seconds(position: mx.array, pending: int, runner: Runner) -> str:
+    """How long the rows ``[B]`` are by now, from the shortest to the longest."""
+    config = runner.codec.config
+    frames = np.asarray(position) / LATENTS_PER_FRAME
+    seconds = frames / config.frame_rate + pending / config.sampling_rate
+    ends = [f"{end:.2f}" for end in (seconds.min(), seconds.max())]
+    return f"{' to '.join(dict.fromkeys(ends))} s"
 
 
 def load(runner: Runner, path: str | os.PathLike) -> EncoderStream | DecoderStream:

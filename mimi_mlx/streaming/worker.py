@@ -9,10 +9,16 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
+from typing import ParamSpec, TypeVar
 
 import mlx.core as mx
 from mlx.utils import tree_flatten
+
+from ..arrays import whole
+from ..model.config import shown
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class MimiWorker:
@@ -36,9 +42,9 @@ class MimiWorker:
     """
 
     def __init__(self, capacity: int = 64):
-        if capacity < 1:
+        if (whole(capacity) or 0) < 1:
             raise ValueError(
-                f"capacity is {capacity}; a call must be able to wait. Give 1 or more."
+                f"capacity is {shown(capacity)}; a call must be able to wait. Give 1 or more."
             )
         self._capacity = capacity
         self._calls: queue.Queue = queue.Queue()  # no bound: the mark that ends it always enters
@@ -54,14 +60,20 @@ class MimiWorker:
         _open.add(self)
         _register()
 
-    def submit(self, function: Callable[..., Any], *args: Any) -> Future:
-        """Have the thread call ``function(*args)``; never waits.
+    def submit(self, function: Callable[P, T], *args: P.args, **named: P.kwargs) -> Future[T]:
+        """Have the thread call ``function(*args, **named)``; never waits.
 
         Raises:
             queue.Full: ``capacity`` calls wait already. This one is not taken.
             RuntimeError: The worker is closed.
+            ValueError: ``function`` cannot be called.
         """
-        future: Future = Future()
+        if not callable(function):
+            raise ValueError(
+                f"function is {shown(function)}; the thread must be able to call it. "
+                "Give the function itself, and its arguments after it."
+            )
+        future: Future[T] = Future()
         with self._lock:
             if self._closed:
                 raise RuntimeError("submit after close: this worker has ended. Make a new one.")
@@ -70,7 +82,7 @@ class MimiWorker:
                     f"{self._capacity} calls wait, all that this worker holds. Wait for the "
                     "result of one, drop this call, or give a greater capacity."
                 )
-            self._calls.put((future, function, args))
+            self._calls.put((future, functools.partial(function, *args, **named)))
         return future
 
     def close(self) -> None:
@@ -132,11 +144,11 @@ def _work(calls: queue.Queue) -> None:
         del call  # nothing of a call is kept while the thread waits for the next
 
 
-def _run(future: Future, function: Callable[..., Any], args: tuple) -> None:
+def _run(future: Future[T], call: Callable[[], T]) -> None:
     if not future.set_running_or_notify_cancel():
         return
     try:
-        result = function(*args)
+        result = call()
         mx.eval([x for x in dict(tree_flatten(result)).values() if isinstance(x, mx.array)])
     except BaseException as error:  # the caller's to handle, whatever it is
         future.set_exception(error)

@@ -12,8 +12,9 @@ from models import model, parameters
 from paths import TINY
 from safetensors.numpy import save_file
 
-from mimi_mlx import Mimi
-from mimi_mlx.checkpoint import hub
+from mimi_mlx import Mimi, MimiModel
+from mimi_mlx.checkpoint import hub, precision
+from mimi_mlx.checkpoint.convert import Wanted, convert
 from mimi_mlx.checkpoint.load import load
 
 
@@ -160,3 +161,17 @@ def test_damaged_files_are_one_line(tmp_path):
         assert str(path) in str(caught.value) and "\n" not in str(caught.value)
     with pytest.raises(ValueError, match="cannot be read as"):
         load([tmp_path / "gone.safetensors"], config)
+
+
+def test_a_model_says_what_one_wants_to_know(tiny, tmp_path):
+    device = tiny.runner.device
+    assert repr(tiny) == f"Mimi('tiny', float32, 16 codebooks, {device})"
+    assert repr(MimiModel(tiny)) == f"MimiModel({tiny!r})"
+    half = Mimi.from_pretrained("tiny", only="encoder")
+    assert repr(half) == f"Mimi('tiny', float32, 16 codebooks, no decoder, {device})"
+    assert repr(Mimi(half.codec)) == f"Mimi(16 codebooks, no decoder, {device})"
+    wanted = Wanted("tiny", precision.Recipe(bits=8), num_codebooks=8)
+    convert(wanted, tmp_path / "small")
+    small = Mimi.from_pretrained(tmp_path / "small")
+    said = "8 bit in groups of 64, the rest float32"
+    assert repr(small) == f"Mimi({str(tmp_path / 'small')!r}, {said}, 8 codebooks, {device})"

@@ -44,6 +44,7 @@ def test_a_file_is_coded_as_offline(tiny, speech, tmp_path, capsys):
     assert code == 0, out.err
     found = codefile.read(tmp_path / "a.mimi")
     assert found.damage is None and found.samples == 40134 and found.header.source_rate == 24000
+    assert found.header.metadata == {"model": "tiny"}
     np.testing.assert_array_equal(found.codes, offline(tiny, speech("kathleen-1")))
     sound, _ = soundfile.read(tmp_path / "a.wav", dtype="float32")
     wanted = np.array(tiny.decode(found.codes, length=40134))[0, 0]
@@ -51,6 +52,8 @@ def test_a_file_is_coded_as_offline(tiny, speech, tmp_path, capsys):
     figures = json.loads(out.out)
     assert figures["frames"] == 21 and figures["speaker"] is None
     assert "21 frames, 1.1 kbps" in out.err
+    fast = ["stream", "--model", "tiny", "--input", str(CLIP), "--fast", "--no-playback", "-q"]
+    assert cli.main(fast) == 0 and capsys.readouterr() == ("", "")
 
 
 def test_a_microphone_is_coded_as_offline(tiny, speech, tmp_path, monkeypatch, capsys):
@@ -191,7 +194,7 @@ def test_addresses_that_are_none(args, capsys):
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (ModuleNotFoundError("No module named 'sounddevice'"), "pip install 'mimi_mlx.mic.'"),
+        (ModuleNotFoundError("No module named 'sounddevice'"), "pip install '..mic.'"),
         (OSError("PortAudio library not found"), "PortAudio cannot be loaded"),
     ],
 )

@@ -48,7 +48,7 @@ CALLS = [
     *[("decode", some_codes(*s)) for s in ((1, 8, 1), (1, 8, 3), (2, 8, 2))],
     *[("decode_step", some_codes(*s)) for s in ((1, 8, 0), (1, 8, 1), (1, 8, 3))],
     *[(f"encode{step}", noise(1, 2, 1920)) for step in ("", "_step")],
-    *[(f"encode{step}", noise(1, 1, 1920).astype(np.float64)) for step in ("", "_step")],
+    *[(f"encode{step}", noise(1, 1, 1920).astype(np.int16)) for step in ("", "_step")],
     *[(f"decode{step}", some_codes(1, k, 1)) for step in ("", "_step") for k in (1, 7, 9, 32)],
     *[(f"decode{step}", some_codes(1, 8, 1) + np.uint32(2048)) for step in ("", "_step")],
 ]

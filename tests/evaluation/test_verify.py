@@ -105,7 +105,7 @@ def test_no_gpu_is_one_line(monkeypatch, capsys, command):
     monkeypatch.setattr(mx, "is_available", lambda device: False)
     assert cli.main([*command, "--device", "gpu"]) == 2
     err = capsys.readouterr().err
-    assert "--device is gpu; MLX has none" in err and err.count("\n") == 1
+    assert "device is gpu; MLX has none" in err and err.count("\n") == 1
 
 
 def test_a_failure_is_exit_code_1(monkeypatch, capsys):

@@ -35,7 +35,7 @@ def test_an_error_ends_what_was_assumed():
 def test_a_gpu_by_its_name(monkeypatch):
     assert device.named(None) is None and device.named("cpu") == mx.cpu
     monkeypatch.setattr(device, "has_gpu", lambda: False)
-    with pytest.raises(ValueError, match="--device is gpu; MLX has none on this machine"):
+    with pytest.raises(ValueError, match="device is gpu; MLX has none on this machine"):
         device.named("gpu")
     monkeypatch.setattr(device, "has_gpu", lambda: True)
     assert device.named("gpu") == mx.gpu

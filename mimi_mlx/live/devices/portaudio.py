@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ... import extras
 from .interface import Callback, Device, Kind, PortOptions
 
 # Blocks a second to ask ALSA for, for a speaker: through PulseAudio, larger ones run empty, and
@@ -32,7 +33,7 @@ class PortAudio:
             import sounddevice  # pyright: ignore[reportMissingImports]  # of an extra
         except ImportError as error:
             raise ValueError(
-                "the live codec needs sounddevice, which is missing. pip install 'mimi_mlx[mic]'"
+                f"the live codec needs sounddevice, which is missing. {extras.install('mic')}"
             ) from error
         except OSError as error:
             remedy = "Install it, for example with: apt install libportaudio2"

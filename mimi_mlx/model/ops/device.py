@@ -9,6 +9,7 @@ import contextvars
 import functools
 import os
 from collections.abc import Iterator
+from typing import Any, Literal
 
 import mlx.core as mx
 
@@ -16,11 +17,14 @@ import mlx.core as mx
 # least if neither was cut.
 _SHORT, _WHOLE = 1 + 2**-12, 1 + 1.5 * 2**-12
 
+Device = mx.DeviceType | mx.Device | Literal["cpu", "gpu"]
+"""What runs a model: MLX's name for it, or the word."""
+
 _assumed = contextvars.ContextVar("assumed", default=False)
 
 
 @contextlib.contextmanager
-def on(device: mx.DeviceType | None) -> Iterator[None]:
+def on(device: mx.DeviceType | mx.Device | None) -> Iterator[None]:
     """Run what is inside on a device, None being the default one; afterwards all is as it was.
 
     MLX has one default device for all threads, so it is switched only where it must be.
@@ -32,15 +36,25 @@ def on(device: mx.DeviceType | None) -> Iterator[None]:
             yield
 
 
-def named(name: str | None) -> mx.DeviceType | None:
-    """The device called ``"cpu"`` or ``"gpu"``; None is MLX's default one.
+def named(device: Any) -> mx.DeviceType | mx.Device | None:
+    """The device that is called ``"cpu"`` or ``"gpu"``, or one of MLX's as it is.
+
+    None is MLX's default one.
 
     Raises:
-        ValueError: This machine has none of that name.
+        ValueError: There is none of that name, or not on this machine.
     """
-    if name == "gpu" and not has_gpu():
-        raise ValueError("--device is gpu; MLX has none on this machine. Leave --device out.")
-    return None if name is None else getattr(mx, name)
+    found = {"cpu": mx.cpu, "gpu": mx.gpu}.get(device) if isinstance(device, str) else device
+    if device is None:
+        return None
+    if not isinstance(found, mx.DeviceType | mx.Device):
+        said = " ".join(repr(device).split())[:80]
+        raise ValueError(
+            f"device is {said}; it must be 'cpu' or 'gpu'. Leave it out for MLX's own."
+        )
+    if found != mx.cpu and not has_gpu():
+        raise ValueError("device is gpu; MLX has none on this machine. Leave it out.")
+    return found
 
 
 def name() -> str:
