@@ -13,7 +13,7 @@ from mimi_mlx.compat.features import MimiFeatures
 
 HERE = Path(__file__).parents[1]
 
-# The example of transformers' page on Mimi with its imports changed, as README.md has it.
+# The example of transformers' page on Mimi with its imports changed, as docs/coming-from.md has it.
 EXAMPLE = """
 import soundfile
 from mimi_mlx import MimiFeatureExtractor, MimiModel

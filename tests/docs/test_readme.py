@@ -1,49 +1,44 @@
 """What the README says to type works."""
 
 import re
-import shlex
-from pathlib import Path
 
 import numpy as np
+import pages
 import pytest
+import soundfile
+from pages import README, ROOT
 
 from mimi_mlx import cli
 
-ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
 
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-
-
-def test_python(monkeypatch):
+def test_python(tmp_path, monkeypatch):
     """The blocks run one after the other, as a reader would paste them."""
-    monkeypatch.chdir(ROOT)
+    (tmp_path / "tests").symlink_to(ROOT / "tests")
+    monkeypatch.chdir(tmp_path)
     names: dict = {}
-    for block in blocks("python"):
-        exec(block, names)
-    assert names["decoded"].shape == (1, 1, len(names["pcm"]))
-    assert names["audio_values"].shape == names["inputs"]["input_values"].shape
+    for block in pages.blocks(README, "python"):
+        exec(block.text, names)
+    pcm = names["pcm"]
+    assert names["decoded"].shape == (1, 1, len(pcm))
+    assert names["clip"].samples == len(pcm) and names["clip"].damage is None
+    np.testing.assert_array_equal(names["clip"].codes, names["mimi"].encode(pcm, 8))
     assert np.isfinite(np.array(names["samples"])).all()
+    assert soundfile.info("decoded.wav").frames == len(pcm)
 
 
-COMMANDS = [
-    shlex.split(line, comments=True)[1:]
-    for block in blocks("sh")
-    for line in block.splitlines()
-    if line.startswith("mimi-mlx ")
-]
-
-
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("command", pages.commands(README), ids=" ".join)
 def test_commands_are_understood(command):
     assert cli.parse(command).command == command[0]
 
 
-@pytest.mark.parametrize("link", re.findall(r"\]\((?!http|#)([^)]+)\)", README))
+@pytest.mark.parametrize("link", pages.links(README))
 def test_links_lead_somewhere(link):
-    path, _, anchor = link.partition("#")
-    assert (ROOT / path).exists()
-    headings = re.findall(r"^#+ (.*)$", (ROOT / path).read_text(), re.MULTILINE) if anchor else []
-    assert not anchor or anchor in [title.lower().replace(" ", "-") for title in headings]
+    assert pages.leads_somewhere(README, link)
+
+
+def test_what_a_clean_machine_runs_is_there():
+    """.ci/run takes its commands from the README, word for word."""
+    patterns = re.findall(r"'(\^[^']+)'", (ROOT / ".ci" / "run").read_text())
+    assert len(patterns) >= 3
+    for pattern in patterns:
+        assert re.search(pattern, README.read_text(), re.MULTILINE), pattern
