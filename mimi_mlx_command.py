@@ -10,11 +10,11 @@ if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def main(argv: list[str] | None = None) -> int:
+def main() -> int:
     """Run one command; the result is the process's exit code."""
     from mimi_mlx.cli import main
 
-    return main(argv)
+    return main()
 
 
 if __name__ == "__main__":

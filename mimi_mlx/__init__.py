@@ -1,5 +1,16 @@
 """Mimi, Kyutai's streaming neural audio codec, on MLX."""
 
+import signal
+import sys
+
+# Python was told to run this package, and looks for it: until it is there, Ctrl-C just ends it.
+if (
+    getattr(sys, "argv", [])[:1] == ["-m"]
+    and " -m mimi_mlx" in " ".join(sys.orig_argv)
+    and signal.getsignal(signal.SIGINT) == signal.default_int_handler
+):
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import importlib
 from typing import TYPE_CHECKING, Any
 

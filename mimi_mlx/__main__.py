@@ -2,6 +2,6 @@
 
 import sys
 
-from mimi_mlx_command import main
+from .cli import main
 
 sys.exit(main())

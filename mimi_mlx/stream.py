@@ -2,7 +2,7 @@
 
 import sys
 
-from mimi_mlx_command import main
+from .cli import main
 
 if __name__ == "__main__":
     sys.exit(main(["stream", *sys.argv[1:]]))

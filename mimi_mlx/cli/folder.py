@@ -57,11 +57,11 @@ def run(args: argparse.Namespace, most_seconds: float = _MOST_SECONDS) -> int:
         elapsed = progress.elapsed
     report.write_manifest()
     encoded = [done.clip.seconds for done in report.done if not done.found]
-    before = len(report.done) - len(encoded)
     say(
-        f"{args.output}: {counted(len(encoded), 'file')} encoded, {before} done "
-        f"before, {len(report.failed)} failed, {others} passed over that are no sound; "
-        f"{sum(encoded):.2f} s encoded, {sum(encoded) / elapsed:.1f} times as fast as real time"
+        f"{args.output}: {counted(len(encoded), 'file')} encoded, "
+        f"{len(report.done) - len(encoded)} done before, {len(report.failed)} failed, "
+        f"{others} passed over that are no sound; {sum(encoded):.2f} s encoded, "
+        f"{sum(encoded) / elapsed:.1f} times as fast as real time"
     )
     return 1 if report.failed else 0
 

@@ -1,6 +1,7 @@
 """How the process begins: Ctrl-C at once, ends that are closed. No trace, whatever comes."""
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -51,6 +52,44 @@ def test_ctrl_c_while_it_imports_is_quiet():
         # By the signal, which a shell has as 130; or, when all is imported, by this number.
         assert process.returncode in (-signal.SIGINT, 130), (milliseconds, err)
         assert err in (b"", b"mimi-mlx: interrupted\n"), (milliseconds, err.decode())
+
+
+INTERRUPTED_AT = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+class Finder:
+    def find_spec(name, *_):
+        if name == os.environ["AT"]:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Finder)
+"""
+
+
+@pytest.mark.parametrize("module", ["mimi_mlx", "mimi_mlx.stream"])
+def test_ctrl_c_while_python_runs_the_package_is_quiet(tmp_path, module):
+    """In the midst of an import, early and late."""
+    (tmp_path / "sitecustomize.py").write_text(INTERRUPTED_AT)
+    for at in ("mimi_mlx.model.ops.linux", "mimi_mlx.cli", "mimi_mlx.text", "mlx.core"):
+        env = os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}", "AT": at}
+        command = [sys.executable, "-m", module, *(["info", "tiny"] * (module == "mimi_mlx"))]
+        done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, timeout=60)
+        assert (done.returncode, done.stderr) == (-signal.SIGINT, b""), at
+
+
+def test_importing_the_package_leaves_signals_alone(tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/__init__.py").write_text("import mimi_mlx")
+    show = "import signal; print(signal.getsignal(signal.SIGINT) == signal.default_int_handler)"
+    before = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    (tmp_path / "other/__main__.py").write_text(show)
+    (tmp_path / "sitecustomize.py").write_text(before)
+    env = os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    done = subprocess.run(
+        [sys.executable, "-m", "other", "mimi_mlx"], env=env, capture_output=True, text=True
+    )
+    assert done.stdout == "True\n", done.stderr
 
 
 def test_in_the_background_ctrl_c_is_ignored(tmp_path):
