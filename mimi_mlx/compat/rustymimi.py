@@ -17,6 +17,7 @@ Source: rustymimi 0.4.1, ``mimi-pyo3/src/lib.rs``.
 import threading
 import weakref
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
@@ -182,6 +183,7 @@ class _Way:
 
     def __init__(self, worker: MimiWorker, tokenizer: Tokenizer, half: HalfName):
         self._worker = worker
+        self._step: Callable[[np.ndarray], np.ndarray | None]
         self._step = tokenizer.encode_step if half == "encoder" else tokenizer.decode_step
         self._reset = partial(tokenizer.reset, half)
         self._calls: deque[Future] = deque()

@@ -1,43 +1,25 @@
 """The call shapes of transformers' ``MimiModel``, over :class:`Mimi`.
 
-Source: transformers 5.23, ``MimiModel``. What it computes, this computes; departures are named.
+Source: transformers 5.23 and 5.24, ``MimiModel``. What it computes, this computes; departures are
+named.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, overload
 
 import mlx.core as mx
-import numpy as np
 
-from ..arrays import Array, is_one_of, numbers, whole
+from ..arrays import Array, ArrayLike
 from ..mimi import Mimi
 from ..model.codec import Only
 from ..model.config import MimiConfig, shown
+from ..model.ops.device import Device
 from ..streaming import validation
 from ..streaming.streams import DecoderStream, EncoderStream
-from .features import Fields
+from . import lengths, placement
+from .outputs import MimiDecoderOutput, MimiEncoderOutput, MimiOutput, Outputs, one_stream
 
-
-@dataclass(frozen=True, eq=False)
-class MimiOutput(Fields):
-    """What a call gave: by name, by key, or by position among the fields that are not None."""
-
-    audio_codes: mx.array | None = None
-    audio_values: mx.array | None = None
-    encoder_past_key_values: EncoderStream | None = None
-    padding_cache: EncoderStream | None = None
-    decoder_past_key_values: DecoderStream | None = None
-
-    def to_tuple(self) -> tuple:
-        """The fields that are not None."""
-        return tuple(getattr(self, name) for name in self.keys())
-
-    def __getitem__(self, key: str | int | slice) -> Any:
-        return super().__getitem__(key) if isinstance(key, str) else self.to_tuple()[key]
-
-    def __len__(self) -> int:
-        return len(self.keys())
+Output = TypeVar("Output", bound=Outputs)
 
 
 class MimiModel:
@@ -50,17 +32,12 @@ class MimiModel:
     leaves the one it was given as it was. Pieces equal the whole, whichever way they are cut:
     samples of an unfinished frame wait in the encoder's cache, so F can be 0; the decoder's cache
     is the state of all of it. (In transformers a piece that is not of whole frames fails or gives
-    other codes, and decoding breaks at every seam, for the cache is of the attention alone.)
-
-    Every call with ``return_dict=False`` gives a tuple.
+    other codes, and decoding breaks at every seam, for the cache is of the attention alone.) Every
+    call with ``return_dict=False`` gives a tuple.
     """
 
     def __init__(self, mimi: Mimi):
-        if not isinstance(mimi, Mimi):
-            raise ValueError(
-                f"MimiModel got a {type(mimi).__name__}; it wraps a loaded Mimi. "
-                "Use MimiModel.from_pretrained, or give it Mimi.from_pretrained's result."
-            )
+        validation.kind_of("mimi", mimi, Mimi, "Use MimiModel.from_pretrained.")
         self.mimi = mimi
 
     @classmethod
@@ -68,10 +45,37 @@ class MimiModel:
         cls,
         name_or_path: str | Path,
         only: Only = None,
-        device: mx.DeviceType | None = None,
+        device: Device | None = None,
+        *,
+        revision: str | None = None,
+        dtype: Any = None,
+        local_files_only: bool = False,
     ) -> "MimiModel":
-        """Load a model; the arguments are those of :meth:`Mimi.from_pretrained`."""
-        return cls(Mimi.from_pretrained(name_or_path, only, device))
+        """Load a model; the arguments are those of :meth:`Mimi.from_pretrained`.
+
+        ``dtype`` is float32 or ``"auto"``, by any library's name: there is nothing else.
+        """
+        placement.check_float32(dtype)
+        more: Any = {"revision": revision, "local_files_only": local_files_only}
+        return cls(Mimi.from_pretrained(name_or_path, only, device, **more))
+
+    def to(self, device: Any = None, dtype: Any = None, non_blocking: bool = False) -> "MimiModel":
+        """Nothing; what would change the device or the type is a ValueError."""
+        placement.check(device, dtype, self.mimi.runner.device)
+        return self
+
+    def eval(self) -> "MimiModel":
+        """Nothing: this model only ever infers."""
+        return self
+
+    def train(self, mode: bool = True) -> "MimiModel":
+        """Nothing, if ``mode`` is False; else a ValueError."""
+        if mode:
+            raise ValueError(
+                f"train({shown(mode)}); this model only infers. For gradients use mimi.codec, an "
+                "mlx.nn.Module, of this model's field mimi."
+            )
+        return self
 
     def __repr__(self) -> str:
         return f"MimiModel({self.mimi!r})"
@@ -81,16 +85,46 @@ class MimiModel:
         """The sizes of this model."""
         return self.mimi.config
 
+    @overload
     def encode(
         self,
-        input_values: Array,
-        padding_mask: Array | None = None,
+        input_values: ArrayLike,
+        padding_mask: ArrayLike | None = None,
+        num_quantizers: int | None = None,
+        encoder_past_key_values: EncoderStream | None = None,
+        padding_cache: EncoderStream | None = None,
+        use_streaming: bool | None = None,
+        return_dict: Literal[True] | None = None,
+        *,
+        encoder_cache: EncoderStream | None = None,
+    ) -> MimiEncoderOutput: ...
+
+    @overload
+    def encode(
+        self,
+        input_values: ArrayLike,
+        padding_mask: ArrayLike | None = None,
         num_quantizers: int | None = None,
         encoder_past_key_values: EncoderStream | None = None,
         padding_cache: EncoderStream | None = None,
         use_streaming: bool | None = None,
         return_dict: bool | None = None,
-    ) -> MimiOutput | tuple:
+        *,
+        encoder_cache: EncoderStream | None = None,
+    ) -> MimiEncoderOutput | tuple: ...
+
+    def encode(
+        self,
+        input_values: ArrayLike,
+        padding_mask: ArrayLike | None = None,
+        num_quantizers: int | None = None,
+        encoder_past_key_values: EncoderStream | None = None,
+        padding_cache: EncoderStream | None = None,
+        use_streaming: bool | None = None,
+        return_dict: bool | None = None,
+        *,
+        encoder_cache: EncoderStream | None = None,
+    ) -> MimiEncoderOutput | tuple:
         """Encode samples ``[B, 1, T]`` to ``audio_codes [B, K, F]``, int32.
 
         Args:
@@ -99,16 +133,18 @@ class MimiModel:
                 :meth:`get_audio_codes_mask` tells which frames are real.
             num_quantizers: K; None means all codebooks. The same in every call of a stream.
             encoder_past_key_values: The stream that an earlier call returned.
-            padding_cache: The same one; give it back under either name or both.
+            padding_cache: The same one; give it back under any of its names, or all.
+            encoder_cache: The same one, as transformers 5.24 calls it.
             use_streaming: True begins a stream or, as None does too, goes on with the one given.
                 False ends the one given: its ragged last frame, if any, is completed.
 
         Raises:
             ValueError: The shape, type, values, K or the caches are not as above.
         """
-        given = _one_stream(encoder_past_key_values, padding_cache)
+        given = one_stream(EncoderStream, encoder_past_key_values, encoder_cache, padding_cache)
         if given is None and not use_streaming:
-            return _result(return_dict, audio_codes=self.mimi.encode(input_values, num_quantizers))
+            codes = self.mimi.encode(input_values, num_quantizers)
+            return _given(return_dict, MimiEncoderOutput(codes))
         count = validation.num_codebooks(num_quantizers, self.config)
         rows = validation.pcm(input_values).shape[0]
         stream: EncoderStream | None
@@ -122,18 +158,42 @@ class MimiModel:
         if use_streaming is False:
             codes, stream = mx.concatenate([codes, stream.flush()], axis=-1), None
             mx.eval(codes)
-        return _result(
-            return_dict, audio_codes=codes, encoder_past_key_values=stream, padding_cache=stream
-        )
+        return _given(return_dict, MimiEncoderOutput(codes, stream, stream))
 
+    @overload
     def decode(
         self,
-        audio_codes: Array,
-        padding_mask: Array | None = None,
+        audio_codes: ArrayLike,
+        padding_mask: ArrayLike | None = None,
+        decoder_past_key_values: DecoderStream | None = None,
+        use_cache: bool | None = None,
+        return_dict: Literal[True] | None = None,
+        *,
+        decoder_cache: DecoderStream | None = None,
+    ) -> MimiDecoderOutput: ...
+
+    @overload
+    def decode(
+        self,
+        audio_codes: ArrayLike,
+        padding_mask: ArrayLike | None = None,
         decoder_past_key_values: DecoderStream | None = None,
         use_cache: bool | None = None,
         return_dict: bool | None = None,
-    ) -> MimiOutput | tuple:
+        *,
+        decoder_cache: DecoderStream | None = None,
+    ) -> MimiDecoderOutput | tuple: ...
+
+    def decode(
+        self,
+        audio_codes: ArrayLike,
+        padding_mask: ArrayLike | None = None,
+        decoder_past_key_values: DecoderStream | None = None,
+        use_cache: bool | None = None,
+        return_dict: bool | None = None,
+        *,
+        decoder_cache: DecoderStream | None = None,
+    ) -> MimiDecoderOutput | tuple:
         """Decode codes ``[B, K, F]`` to ``audio_values [B, 1, 1920 F]``, float32.
 
         Args:
@@ -141,12 +201,12 @@ class MimiModel:
             padding_mask: ``[..., T]``; the result is cut to T samples. Its values are not read.
             decoder_past_key_values: The stream that an earlier call returned.
             use_cache: True begins a stream.
+            decoder_cache: The same stream, as transformers 5.24 calls it.
 
         Raises:
             ValueError: The shape, type, values or the cache are not as above.
         """
-        _check_stream("decoder_past_key_values", decoder_past_key_values, DecoderStream)
-        stream = decoder_past_key_values
+        stream = one_stream(DecoderStream, decoder_past_key_values, decoder_cache)
         if stream:
             stream = stream.clone()
         elif use_cache:
@@ -154,24 +214,52 @@ class MimiModel:
             stream = self.mimi.decoder_stream(rows)
         pcm = stream.push(audio_codes) if stream else self.mimi.decode(audio_codes)
         if padding_mask is not None:
-            shape = numbers("padding_mask", padding_mask).shape
-            if not shape:
-                raise ValueError(
-                    "padding_mask has no axes; its last one is time. Give an array [B, T]."
-                )
-            pcm = pcm[..., : shape[-1]]
+            pcm = pcm[..., : lengths.samples(padding_mask)]
             mx.eval(pcm)
-        return _result(return_dict, audio_values=pcm, decoder_past_key_values=stream)
+        return _given(return_dict, MimiDecoderOutput(pcm, stream))
 
+    @overload
     def forward(
         self,
-        input_values: Array,
-        padding_mask: Array | None = None,
+        input_values: ArrayLike,
+        padding_mask: ArrayLike | None = None,
         num_quantizers: int | None = None,
-        audio_codes: Array | None = None,
+        audio_codes: ArrayLike | None = None,
+        encoder_past_key_values: EncoderStream | None = None,
+        decoder_past_key_values: DecoderStream | None = None,
+        return_dict: Literal[True] | None = None,
+        *,
+        encoder_cache: EncoderStream | None = None,
+        decoder_cache: DecoderStream | None = None,
+    ) -> MimiOutput: ...
+
+    @overload
+    def forward(
+        self,
+        input_values: ArrayLike,
+        padding_mask: ArrayLike | None = None,
+        num_quantizers: int | None = None,
+        audio_codes: ArrayLike | None = None,
         encoder_past_key_values: EncoderStream | None = None,
         decoder_past_key_values: DecoderStream | None = None,
         return_dict: bool | None = None,
+        *,
+        encoder_cache: EncoderStream | None = None,
+        decoder_cache: DecoderStream | None = None,
+    ) -> MimiOutput | tuple: ...
+
+    def forward(
+        self,
+        input_values: ArrayLike,
+        padding_mask: ArrayLike | None = None,
+        num_quantizers: int | None = None,
+        audio_codes: ArrayLike | None = None,
+        encoder_past_key_values: EncoderStream | None = None,
+        decoder_past_key_values: DecoderStream | None = None,
+        return_dict: bool | None = None,
+        *,
+        encoder_cache: EncoderStream | None = None,
+        decoder_cache: DecoderStream | None = None,
     ) -> MimiOutput | tuple:
         """Encode samples ``[B, 1, T]`` and decode them again: ``audio_codes``, ``audio_values``.
 
@@ -179,81 +267,31 @@ class MimiModel:
         ``audio_codes`` are decoded, and nothing is encoded. Without ``padding_mask``, and without
         a stream, the result is cut to T samples.
         """
-        encoder = encoder_past_key_values
+        encoder = one_stream(EncoderStream, encoder_past_key_values, encoder_cache)
+        decoder = one_stream(DecoderStream, decoder_past_key_values, decoder_cache)
         # A stream's piece gives the samples of the frames that it completed: more or fewer than T.
-        if padding_mask is None and encoder is None and decoder_past_key_values is None:
+        if padding_mask is None and encoder is None and decoder is None:
             padding_mask = input_values
         if audio_codes is None:
             encoded = self.encode(input_values, None, num_quantizers, encoder)
-            assert isinstance(encoded, MimiOutput) and encoded.audio_codes is not None
             audio_codes, encoder = encoded.audio_codes, encoded.encoder_past_key_values
-        decoded = self.decode(audio_codes, padding_mask, decoder_past_key_values)
-        assert isinstance(decoded, MimiOutput)
-        return _result(
-            return_dict,
-            audio_codes=audio_codes,
-            audio_values=decoded.audio_values,
-            encoder_past_key_values=encoder,
-            decoder_past_key_values=decoded.decoder_past_key_values,
-        )
+        decoded = self.decode(audio_codes, padding_mask, decoder)
+        output = MimiOutput(audio_codes, decoded.audio_values, encoder, decoded.decoder_cache)
+        return _given(return_dict, output)
 
     __call__ = forward
 
     def get_encoded_length(self, input_length: int | Array) -> int | Array:
         """Frames of this many samples, the ragged last one counted; a number or an array."""
-        one, size = whole(input_length), self.config.frame_size
-        lengths = numbers("input_length", input_length) if one is None else np.array(0)
-        if lengths.dtype.kind not in "iu" or (lengths < 0).any() or (one or 0) < 0:
-            raise ValueError(
-                f"input_length is {shown(input_length)}; it must be whole numbers of samples, 0 or "
-                "more. Give the lengths of the clips."
-            )
-        if one is not None:
-            return -(-one // size)
-        frames = -(-lengths.astype(np.int64) // size)
-        return mx.array(frames) if isinstance(input_length, mx.array) else frames
+        return lengths.encoded(input_length, self.config.frame_size)
 
     def get_audio_codes_mask(
         self, padding_mask: Array, padding_side: Literal["right", "left"] = "right"
     ) -> mx.array:
         """Which frames ``[B, F]`` are real by a mask ``[B, T]``; F is the longest row's."""
-        mask = numbers("padding_mask", padding_mask)
-        if mask.ndim != 2:
-            raise ValueError(
-                f"padding_mask has shape {mask.shape}; it must be [B, T]. "
-                "Give the feature extractor's padding_mask."
-            )
-        if not is_one_of(padding_side, ("right", "left")):
-            raise ValueError(
-                f"padding_side is {shown(padding_side)}; it must be 'right' or 'left'. Choose one."
-            )
-        frames = np.asarray(self.get_encoded_length((mask != 0).sum(axis=1)))
-        at = np.arange(int(frames.max()))
-        real: np.ndarray = (at if padding_side == "right" else at[::-1]) < frames[:, None]
-        return mx.array(real)
+        return lengths.codes_mask(padding_mask, padding_side, self.config.frame_size)
 
 
-def _one_stream(keys: EncoderStream | None, padding: EncoderStream | None) -> EncoderStream | None:
-    """The stream that an encoder's two caches are."""
-    _check_stream("encoder_past_key_values", keys, EncoderStream)
-    _check_stream("padding_cache", padding, EncoderStream)
-    if keys is not None and padding is not None and keys is not padding:
-        raise ValueError(
-            "encoder_past_key_values and padding_cache are of different calls; they must be of one "
-            "call, the stream's last. Give back both as they came, or one of them."
-        )
-    return keys if padding is None else padding
-
-
-def _check_stream(name: str, given: Any, kind: type) -> None:
-    if given is not None and not isinstance(given, kind):
-        raise ValueError(
-            f"{name} is a {type(given).__name__}; it must be the {kind.__name__} that an earlier "
-            "call returned under that name. Give that, or None."
-        )
-
-
-def _result(return_dict: bool | None, **given: Any) -> MimiOutput | tuple:
+def _given(return_dict: bool | None, output: Output) -> Output | tuple:
     """An output or, when ``return_dict`` is False, its tuple."""
-    output = MimiOutput(**given)
     return output.to_tuple() if return_dict is False else output

@@ -96,7 +96,7 @@ def batch_size(batch_size: int) -> int:
 
 def fits_memory(rows: int, row: Any) -> None:
     """So many rows can have a state: ``row`` is that of one, and a step holds it old and new."""
-    size: int = tree_reduce(lambda total, leaf: total + leaf.nbytes, row, 0) or 0
+    size = tree_reduce(lambda total, leaf: total + leaf.nbytes, row, 0) or 0
     there = memory()
     if 2 * rows * size > there:
         raise ValueError(

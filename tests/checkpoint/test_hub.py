@@ -166,6 +166,24 @@ def test_from_the_hub_and_then_from_the_cache(tmp_path):
         assert "cannot be fetched" in again[name][0]
 
 
+def test_local_files_are_the_cache_alone(tmp_path):
+    """No question is asked; what the cache lacks is one line that says how to get it."""
+    local = {"PATIENCE": '{"local_files_only": true}'}
+    with serving(REPOSITORIES) as (endpoint, fetched):
+        names = [*GOOD, "hf://kyutai/moshiko-mlx-q4/" + KYUTAI]
+        for name, (message, seconds) in find(names, endpoint, tmp_path, **local).items():
+            assert "with local_files_only nothing is fetched" in message and "\n" not in message
+            assert (
+                f"`hf download {name.removeprefix('hf://').removesuffix('/' + KYUTAI)}" in message
+            )
+            assert seconds < 3
+        assert not fetched
+        find(GOOD, endpoint, tmp_path)
+        fetched.clear()
+        assert find(GOOD, endpoint, tmp_path, **local) == GOOD
+        assert not fetched
+
+
 def test_a_half_filled_cache_is_filled_up(tmp_path):
     with serving({"a/b": {"config.json": CONFIG}}) as (endpoint, _):
         assert "has no model.safetensors" in find(["a/b"], endpoint, tmp_path)["a/b"][0]

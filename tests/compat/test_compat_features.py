@@ -87,7 +87,7 @@ def wrong_features():
     ok = np.zeros(10)
     return {
         "sampling_rate is 16000": dict(raw_audio=ok, sampling_rate=16000),
-        "return_tensors is 'pt'": dict(raw_audio=ok, return_tensors="pt"),
+        r"return_tensors is 'pt'; .* of np or mlx\.": dict(raw_audio=ok, return_tensors="pt"),
         r"shape \(2, 10\)": dict(raw_audio=np.zeros((2, 10))),
         r"shape \(0,\)": dict(raw_audio=np.zeros(0)),
         "empty list": dict(raw_audio=[]),

@@ -158,6 +158,35 @@ def test_any_cutting_gives_the_codes_of_the_whole_clip(model, sentence, cuts, re
     np.testing.assert_array_equal(codes, recorded["example codes"])
 
 
+def test_caches_have_the_names_of_5_24_and_of_5_23(model, sentence):
+    """Given back under either, or under all; in the places that they have in both versions."""
+    a, b = pieces(sentence, (5000,))
+    first = model.encode(a, use_streaming=True)
+    assert first.encoder_cache is first["encoder_cache"] is first["encoder_past_key_values"]
+    assert first.encoder_cache is first.encoder_past_key_values is first[1]
+    assert "encoder_cache" in first and "decoder_cache" not in first
+    expected = model.encode(b, None, None, first[1]).audio_codes
+    every = ["encoder_cache", "padding_cache", "encoder_past_key_values"]
+    for names in (every[:1], every[:2], every[2:], every):
+        out = model.encode(b, **{name: first[name] for name in names})
+        np.testing.assert_array_equal(out.audio_codes, expected)
+    heard = model.decode(expected[..., :2], use_cache=True)
+    assert heard.decoder_cache is heard["decoder_cache"] is heard["decoder_past_key_values"]
+    assert heard.decoder_cache is heard.decoder_past_key_values is heard[1]
+    pcm = model.decode(expected[..., 2:], None, heard[1]).audio_values
+    out = model.decode(expected[..., 2:], decoder_cache=heard.decoder_cache)
+    np.testing.assert_array_equal(out.audio_values, pcm)
+    both = model(b, encoder_cache=first.encoder_cache, decoder_cache=heard.decoder_cache)
+    old = model(b, None, None, None, first.encoder_cache, heard.decoder_cache)
+    np.testing.assert_array_equal(both.audio_values, old.audio_values)
+    assert both.encoder_cache is both[2] and both.decoder_cache is both[3]
+    other = model.encode(a, use_streaming=True).encoder_cache
+    with pytest.raises(ValueError, match="encoder_past_key_values and encoder_cache are of d"):
+        model.encode(b, encoder_past_key_values=first[1], encoder_cache=other)
+    with pytest.raises(ValueError, match="decoder_cache is a EncoderStream; it must be"):
+        model.decode(expected, decoder_cache=other)
+
+
 def test_decoding_in_pieces_gives_the_waveform_of_the_whole(model, recorded):
     codes = recorded["example codes"]
     out, audio = model.decode(codes[..., :1], use_cache=True), []
@@ -222,6 +251,54 @@ def test_config_has_the_documented_names_and_defaults(model):
     assert MimiModel.from_pretrained("tiny", only="decoder").config == model.config
 
 
+class Named:
+    """torch's names of devices and types, without torch."""
+
+    def __init__(self, said: str, **fields: str):
+        self.__dict__.update(fields, said=said)
+
+    def __repr__(self) -> str:
+        return self.said
+
+
+@pytest.mark.parametrize("of_torch", [Named("torch.float32"), "float32", "auto", None])
+def test_what_changes_nothing_returns_the_model(tiny, of_torch):
+    device = tiny.runner.device
+    model = MimiModel.from_pretrained("tiny", dtype=of_torch, device=device)
+    assert model.eval() is model.train(False) is model.to() is model
+    assert model.to(of_torch) is model.to(dtype=of_torch) is model
+    for float32 in (mx.float32, np.float32, np.dtype("float32")):
+        assert model.to(float32) is model.to(device, float32) is model
+    here = [device, getattr(mx, device), Named(f"device(type='{device}')", type=device)]
+    for word in [*here, *(["mps"] if device == "gpu" else [])]:
+        assert model.to(word) is model.to(device=word) is model
+
+
+def test_what_would_change_something_is_one_line(model):
+    other = "cpu" if model.mimi.runner.device == "gpu" else "gpu"
+    calls = {
+        "device is 'cuda'; this model runs on the": lambda: model.to("cuda"),
+        f"device is '{other}'; this model runs on the": lambda: model.to(other),
+        r"device is cuda:0; .* Give from_pretrained device=": lambda: model.to(
+            Named("cuda:0", type="cuda")
+        ),
+        "dtype is 'float16'; what flows .* is float32": lambda: model.to("float16"),
+        "dtype is torch.bfloat16": lambda: model.to(dtype=Named("torch.bfloat16")),
+        "dtype is mlx.core.float16": lambda: model.to(mx.float16),
+        r"dtype is 'float16'; .*mimi-mlx convert": lambda: MimiModel.from_pretrained(
+            "tiny", dtype="float16"
+        ),
+        r"train\(True\); this model only infers": lambda: model.train(),
+        "revision is 'main', but tiny is on this disk": lambda: MimiModel.from_pretrained(
+            "tiny", revision="main"
+        ),
+    }
+    for message, call in calls.items():
+        with pytest.raises(ValueError, match=message) as error:
+            call()
+        assert "\n" not in str(error.value)
+
+
 def test_wrong_calls_are_refused(model, sentence):
     first = model.encode(sentence[..., :2000], num_quantizers=8, use_streaming=True)
     other = model.encode(sentence[..., :2000], use_streaming=True)
@@ -244,7 +321,7 @@ def test_wrong_calls_are_refused(model, sentence):
         "input_length is 1.5": lambda: model.get_encoded_length(1.5),
         r"must be \[B, T\]": lambda: model.get_audio_codes_mask(np.ones(5)),
         "padding_side is 'up'": lambda: model.get_audio_codes_mask(np.ones((1, 5)), "up"),
-        "MimiModel got a MimiConfig": lambda: MimiModel(MimiConfig()),
+        "mimi is a MimiConfig; it must be a Mimi": lambda: MimiModel(MimiConfig()),
     }
     for message, call in calls.items():
         with pytest.raises(ValueError, match=message) as error:
