@@ -59,6 +59,12 @@ def test_a_stream_lives_in_the_worker(worker, speech):
     assert mx.array_equal(mx.concatenate(codes, axis=-1), expected)
 
 
+def test_calls_have_arguments_by_name(worker):
+    assert worker.submit(int, "11", base=3).result() == 4
+    with pytest.raises(ValueError, match="function is 'int'; the thread must be able to call it"):
+        worker.submit("int", 3)
+
+
 def test_arrays_that_a_call_returns_can_be_used_in_any_thread(worker):
     lazy = worker.submit(lambda: {"a": [mx.ones(3) * 2], "b": "text", "c": None}).result()
     np.testing.assert_array_equal(lazy["a"][0] + 1, [3, 3, 3])
