@@ -11,6 +11,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
+import mimi_mlx  # noqa: F401 (before mlx.core: on Linux it puts a fast BLAS in front of MLX's)
+
+# isort: split
 import mlx.core as mx
 import numpy as np
 

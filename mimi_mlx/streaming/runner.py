@@ -67,6 +67,7 @@ class Runner:
             measure()
             if not is_gpu():
                 linux.keep_freed_memory()
+                linux.warn_of_slow_blas()
 
     def on_device(self) -> contextlib.AbstractContextManager[None]:
         """Run what is inside on this runner's device; afterwards MLX's default is as it was."""

@@ -5,7 +5,10 @@ Imported before mlx.core, so it does not import that.
 
 import contextlib
 import ctypes
+import functools
+import os
 import sys
+import warnings
 from collections.abc import Iterator
 
 _NAMES = ("libopenblas.so.0", "libopenblas.so")
@@ -30,6 +33,38 @@ def prefer_openblas() -> None:
         except OSError:
             continue
         return
+
+
+@functools.cache
+def warn_of_slow_blas() -> None:
+    """Say once, if it is so, that OpenBLAS is installed and that MLX was imported before it."""
+    if sys.platform == "linux" and not any(map(_is_loaded, _NAMES)) and any(_installed()):
+        warnings.warn(
+            "mlx.core was imported before mimi_mlx, so that MLX computes with its own BLAS, some "
+            "10 times slower than with the OpenBLAS that is installed. Import mimi_mlx first, or "
+            f"start Python with LD_PRELOAD={next(_installed())}",
+            stacklevel=5,
+        )
+
+
+def _is_loaded(name: str) -> bool:
+    try:
+        ctypes.CDLL(name, mode=os.RTLD_NOLOAD)
+    except OSError:
+        return False
+    return True
+
+
+def _installed() -> Iterator[str]:
+    """The names under which the dynamic linker would find OpenBLAS. Nothing is loaded for that."""
+    cache = b""
+    with contextlib.suppress(OSError), open("/etc/ld.so.cache", "rb") as file:
+        cache = file.read()
+    folders = os.environ.get("LD_LIBRARY_PATH", "").split(":")
+    for name in _NAMES:
+        here = any(os.path.exists(f"{folder}/{name}") for folder in folders if folder)
+        if here or name.encode() + b"\0" in cache:
+            yield name
 
 
 @contextlib.contextmanager
