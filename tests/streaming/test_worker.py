@@ -181,10 +181,9 @@ def test_a_queue_without_room(capacity):
 
 FORGETFUL = """
 import sys, threading, time
+from mimi_mlx import Mimi, MimiWorker
 import mlx.core as mx
 import numpy as np
-from mimi_mlx import Mimi
-from mimi_mlx import MimiWorker
 worker = MimiWorker()
 mimi = worker.submit(Mimi.from_pretrained, "tiny").result()
 stream = worker.submit(mimi.encoder_stream).result()
