@@ -170,6 +170,7 @@ def test_models_that_are_none(refused, tmp_path):
         (np.full(100, np.nan, np.float32), "NaN or infinite"),
         (np.full(100, np.inf, np.float32), "NaN or infinite"),
         (np.zeros(100, np.int16), "divide by 32768"),
+        (np.zeros(100, complex), "complex128"),
     ],
 )
 def test_the_same_through_python(tiny, pcm, rule):
