@@ -46,6 +46,18 @@ def check_path(what: str, path: Any, remedy: str) -> None:
         raise ValueError(f"{what} is {said!r:.80}; it must be a name or a path. {remedy}")
 
 
+def check_file(file: Any, method: str) -> None:
+    """``file`` is a path, or has the method of a binary file that is needed.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    if isinstance(file, str | os.PathLike):
+        check_path("file", file, "Give a file's.")
+    elif isinstance(file, type) or not hasattr(file, method):
+        raise ValueError(f"file is a {type(file).__name__}; it must be a path or a binary file.")
+
+
 def check_output(path: str | Path, force: bool = False) -> None:
     """An output file may be written: its folder exists, and so does no file, unless ``force``.
 

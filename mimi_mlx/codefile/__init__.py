@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..atomic import replacing
-from ..files import put
+from ..files import check_file, put
 from .header import Header
 from .reader import File, Reader
 from .writer import Writer, pack
@@ -50,6 +50,7 @@ def write(file: File, codes: Any, header: Header, samples: int | None = None) ->
     Raises:
         ValueError: The codes or ``samples`` are not as above.
     """
+    check_file(file, "write")
     data = pack(codes, header, samples)
     if isinstance(file, (str, os.PathLike)):
         with replacing(file) as new:

@@ -1,7 +1,6 @@
 """The header of a .mimi file: what it says of its codes, and its bytes (docs/mimi-format.md)."""
 
 import json
-import numbers
 import re
 import struct
 import zlib
@@ -9,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from ..arrays import whole
+from ..model.config import shown
 from .bitpack import frame_bytes
 
 if TYPE_CHECKING:
@@ -70,16 +71,21 @@ class Header:
             value = getattr(self, name)
             if value is None and optional:
                 continue
-            if not isinstance(value, numbers.Integral) or not least <= int(value) <= most:
+            if (number := whole(value)) is None or not least <= number <= most:
                 raise ValueError(
-                    f"{name} is {value!r}; in a .mimi file it is a whole number from {least} to "
-                    f"{most}. Give one."
+                    f"{name} is {shown(value)}; in a .mimi file it is a whole number from {least} "
+                    f"to {most}. Give one."
                 )
         mark = self.fingerprint
-        if mark is not None and (not re.fullmatch("[0-9a-f]{16}", mark) or mark == "0" * 16):
+        is_one = isinstance(mark, str) and re.fullmatch("[0-9a-f]{16}", mark) and mark != "0" * 16
+        if mark is not None and not is_one:
             raise ValueError(
-                f"fingerprint is {mark!r}; it is 16 hexadecimal digits, lower case and not all 0. "
-                "Give Mimi.fingerprint, or None."
+                f"fingerprint is {shown(mark)}; it is 16 hexadecimal digits, lower case and not "
+                "all 0. Give Mimi.fingerprint, or None."
+            )
+        if not isinstance(self.metadata, Mapping):
+            raise ValueError(
+                f"metadata is {shown(self.metadata)}; it is a dict that JSON can hold. Give one."
             )
 
     @classmethod

@@ -6,6 +6,9 @@ from typing import IO
 
 import numpy as np
 
+from ..arrays import whole
+from ..files import check_file
+from ..model.config import shown
 from ..text import counted
 from . import bitpack
 from . import header as headers
@@ -40,6 +43,7 @@ class Reader:
     """The K of what iterating gives."""
 
     def __init__(self, file: File, num_codebooks: int | None = None):
+        check_file(file, "read")
         self._own: IO[bytes] | None = None
         if isinstance(file, (str, os.PathLike)):
             self._name = str(file)
@@ -222,6 +226,9 @@ def check_count(asked: int | None, held: int, name: str) -> int:
     Raises:
         ValueError: It does not hold as many as are asked for.
     """
-    if asked is not None and (int(asked) != asked or not 1 <= asked <= held):
-        raise ValueError(f"num_codebooks is {asked!r}; {name} holds {held}. Choose 1 to {held}.")
-    return held if asked is None else int(asked)
+    count = held if asked is None else whole(asked) or 0
+    if not 1 <= count <= held:
+        raise ValueError(
+            f"num_codebooks is {shown(asked)}; {name} holds {held}. Choose 1 to {held}."
+        )
+    return count

@@ -8,7 +8,9 @@ from typing import IO, Any
 
 import numpy as np
 
-from ..files import put
+from ..arrays import host, whole
+from ..files import check_file, put
+from ..model.config import shown
 from . import bitpack, records
 from . import header as headers
 from .header import Header
@@ -51,6 +53,7 @@ class Writer:
         block_frames: int = BLOCK_FRAMES,
         rewrite_header: bool = False,
     ):
+        check_file(file, "write")
         self._owned = isinstance(file, (str, os.PathLike))
         self._rewrites_header = self._owned or rewrite_header
         if append and not self._owned:
@@ -123,15 +126,15 @@ class Writer:
             return
         if last is not None:
             self._take(last)
-        whole = self.frames * self._header.frame_size
-        least = max(0, whole - self._header.frame_size + 1)
-        samples = whole if samples is None else samples
-        if int(samples) != samples or not least <= samples <= whole:
+        most = self.frames * self._header.frame_size
+        least = max(0, most - self._header.frame_size + 1)
+        length = most if samples is None else whole(samples)
+        if length is None or not least <= length <= most:
             raise ValueError(
-                f"samples is {samples!r}; {self.frames} frames hold {least} to {whole}. Give the "
-                "samples that were encoded."
+                f"samples is {shown(samples)}; {self.frames} frames hold {least} to {most}. Give "
+                "the samples that were encoded."
             )
-        counts = self.frames, int(samples)
+        counts = self.frames, length
         try:
             blocks = b"".join(self._blocks(1))
             put(self._file, blocks + records.pack_end(*counts, self._previous))
@@ -213,18 +216,22 @@ def pack(codes: Any, header: Header, samples: int | None) -> bytes:
 
 
 def _check_block_frames(block_frames: int, header: Header) -> int:
-    most = min(2**16 - 1, records.MAX_PAYLOAD // header.frame_bytes)
-    if int(block_frames) != block_frames or not 1 <= block_frames <= most:
+    if not isinstance(header, Header):
         raise ValueError(
-            f"block_frames is {block_frames!r}; with {header.frame_bytes} bytes a frame a block "
-            f"has 1 to {most}. Choose one of these."
+            f"header is a {type(header).__name__}; it must be a Header. Give Header.for_model(...)."
         )
-    return int(block_frames)
+    most, count = min(2**16 - 1, records.MAX_PAYLOAD // header.frame_bytes), whole(block_frames)
+    if count is None or not 1 <= count <= most:
+        raise ValueError(
+            f"block_frames is {shown(block_frames)}; with {header.frame_bytes} bytes a frame a "
+            f"block has 1 to {most}. Choose one of these."
+        )
+    return count
 
 
 def _check_codes(codes: Any, header: Header) -> np.ndarray:
     """Codes as ``[K, F]``, every one in range."""
-    values = np.asarray(codes)
+    values = host("codes", codes)
     shape, count = values.shape, header.num_codebooks
     if values.ndim == 3 and shape[0] == 1:
         values = values[0]

@@ -66,14 +66,14 @@ class MimiFeatureExtractor:
     def __post_init__(self):
         rate, padding = self.sampling_rate, self.padding_value
         for name, fits, rule in (
-            ("feature_size", self.feature_size == 1, "1: Mimi has 1 channel"),
+            ("feature_size", whole(self.feature_size) == 1, "1: Mimi has 1 channel"),
             ("sampling_rate", type(rate) is int and rate > 0, "a whole number of Hz, 1 or more"),
             (
                 "padding_value",
                 isinstance(padding, (int, float)) and -1 <= padding <= 1,
                 "from -1 to 1, as samples are",
             ),
-            ("padding_side", self.padding_side in ("right", "left"), "'right' or 'left'"),
+            ("padding_side", is_one_of(self.padding_side, ("right", "left")), "'right' or 'left'"),
         ):
             if not fits:
                 raise ValueError(

@@ -143,6 +143,10 @@ class MimiConfig:
             ValueError: A field is not of its type or out of its bounds, or a key asks for
                 something that this implementation does not do.
         """
+        if not isinstance(values, Mapping):
+            raise ValueError(
+                f"the values are {shown(values)}; they must be a dict. Give a config's."
+            )
         names = {field.name for field in fields(cls)} - {"head_dim"}
         values = {k: v for k, v in values.items() if v is not None or k in names}
         known = {k: v for k, v in values.items() if k in names | {"head_dim"}}

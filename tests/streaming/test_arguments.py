@@ -12,7 +12,7 @@ import pytest
 from streams import FRAME
 
 import mimi_mlx
-from mimi_mlx import Mimi, MimiModel, MimiWorker, audio
+from mimi_mlx import Mimi, MimiModel, MimiWorker, audio, codefile
 from mimi_mlx.compat.moshi_mlx import Mimi as MoshiMimi
 from mimi_mlx.compat.moshi_mlx import mimi_202407
 from mimi_mlx.compat.rustymimi import Tokenizer, write_wav
@@ -195,6 +195,35 @@ MAY_FIT = {  # of an argument, kinds that it takes
 }
 
 
+def of_files(codes: np.ndarray, header: codefile.Header, folder: str) -> dict[str, Any]:
+    """The same, of .mimi files."""
+    path = f"{folder}/x.mimi"
+    codefile.write(path, codes, header)
+    return {
+        "Header.num_codebooks": (codefile.Header, set()),
+        "Header.frames": (lambda x: codefile.Header(8, frames=x), {"none", "zero"}),
+        "Header.fingerprint": (lambda x: codefile.Header(8, fingerprint=x), {"none"}),
+        "Header.metadata": (lambda x: codefile.Header(8, metadata=x), {"dict"}),
+        "codefile.read": (codefile.read, set()),
+        "codefile.read.num_codebooks": (lambda x: codefile.read(path, x), {"none"}),
+        "codefile.write.file": (
+            lambda x: codefile.write(x, codes, header),
+            {"text", "two lines"},
+        ),
+        "codefile.write.codes": (lambda x: codefile.write(f"{path}2", x, header), {"none"}),
+        "codefile.write.header": (lambda x: codefile.write(f"{path}2", codes, x), set()),
+        "codefile.write.samples": (
+            lambda x: codefile.write(f"{path}2", codes, header, x),
+            {"none"},
+        ),
+        "Writer.file": (lambda x: codefile.Writer(x, header).close(), {"text", "two lines"}),
+        "Writer.block_frames": (
+            lambda x: codefile.Writer(f"{path}2", header, block_frames=x).close(),
+            set(),
+        ),
+    }
+
+
 def arguments(tiny: Mimi, folder: str) -> dict[str, tuple[Callable[[Any], Any], set[str]]]:
     """Every public argument that can be wrong: a call with it, and the kinds that are right."""
     encoder, decoder = tiny.encoder_stream(2), tiny.decoder_stream(2)
@@ -310,6 +339,13 @@ def arguments(tiny: Mimi, folder: str) -> dict[str, tuple[Callable[[Any], Any], 
         ),
         "write.rate": (lambda x: audio.write(f"{folder}/x.wav", NOISE, x), set()),
         "write_wav": (lambda x: write_wav(f"{folder}/x.wav", x, 24000), floats | {"empty list"}),
+        **of_files(np.zeros((1, 8, 2), np.int32), codefile.Header(8), folder),
+        "config": (mimi_mlx.MimiConfig.from_dict, {"dict"}),
+        "config.hidden_size": (lambda x: mimi_mlx.MimiConfig(hidden_size=x), set()),
+        "extractor.padding_side": (
+            lambda x: mimi_mlx.MimiFeatureExtractor(padding_side=x),
+            set(),
+        ),
         "load.path": (audio.load, set()),
         "read.rate": (lambda x: audio.read(f"{folder}/in.wav", x), set()),
         "resample.samples": (
