@@ -6,7 +6,7 @@ import math
 import platform
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, NamedTuple
 
 from .. import codefile
 from ..audio.reader import FileReader
@@ -24,36 +24,57 @@ from .progress import warn
 _COUNTERS = (".cluster_usage", ".initialized", "._initialized")
 
 
+class Description(NamedTuple):
+    """What something is: for people, lines by their names; for programs, facts."""
+
+    lines: dict[str, str]
+    facts: dict[str, Any]
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     what = (
         "a file, - for stdin (.mimi or sound), a folder, a Hub id such as kyutai/mimi, or tiny; or "
         "several of them"
     )
-    parser.add_argument("what", metavar="FILE|MODEL", nargs="+", help=what)
+    parser.add_argument("what", metavar="FILE|MODEL", nargs="*", help=what)
+    parser.add_argument("--model", action="append", default=[], help="the same as MODEL")
+    parser.add_argument("--json", action="store_true", help="print JSON; of several, a list")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print what each of ``args.what`` is, as lines of a name and a value; 1 if one is bad."""
-    bad, shown = False, 0
-    for what in args.what:
+    wanted, bad = [*args.what, *args.model], False
+    found: list[dict[str, Any]] = []
+    if not wanted:
+        raise ValueError("nothing to describe. Give a file or a model, such as tiny.")
+    for what in wanted:
         try:
-            lines = _describe(what)
+            about = _describe(what)
         except ValueError as error:
-            if len(args.what) == 1:
+            if len(wanted) == 1:
                 raise
             warn(str(error))
             bad = True
             continue
-        if shown:
-            print()
-        width = max(map(len, lines))
-        for name, value in lines.items():
-            print(f"{name:{width}}  {printable(value)}")
-        shown, bad = shown + 1, bad or "damage" in lines
+        if not args.json:
+            _print(about.lines, after=bool(found))
+        found.append(about.facts)
+        bad = bad or "damage" in about.lines
+    if args.json:
+        print(json.dumps(found if len(wanted) > 1 else found[0], indent=1))
     return 1 if bad else 0
 
 
-def _describe(what: str) -> dict[str, str]:
+def _print(lines: dict[str, str], after: bool) -> None:
+    """The lines of one; an empty one in front if it comes after another."""
+    if after:
+        print()
+    width = max(map(len, lines))
+    for name, value in lines.items():
+        print(f"{name:{width}}  {printable(value)}")
+
+
+def _describe(what: str) -> Description:
     path = Path(what)
     if is_pipe(what):
         return _pipe(what)
@@ -66,7 +87,7 @@ def _describe(what: str) -> dict[str, str]:
     return _model(what)
 
 
-def _pipe(path: str) -> dict[str, str]:
+def _pipe(path: str) -> Description:
     name = pipe_name(path)
     with open_pipe(path) as pipe, sound_io.buffered(pipe) as file:
         begin = file.read(len(MAGIC))
@@ -87,12 +108,12 @@ def _holds_codes(path: Path) -> bool:
         return False  # loading it as a model says what is wrong
 
 
-def _mimi(file: Path | IO[bytes], size: int, name: str) -> dict[str, str]:
+def _mimi(file: Path | IO[bytes], size: int, name: str) -> Description:
     with codefile.Reader(file) as reader:
         return _codes(name, size, reader)
 
 
-def _codes(name: str, size: int, reader: code_io.CodeReader) -> dict[str, str]:
+def _codes(name: str, size: int, reader: code_io.CodeReader) -> Description:
     """What is known of codes, of a .mimi file or of arrays."""
     own = isinstance(reader, codefile.Reader)
     values = ""
@@ -125,32 +146,45 @@ def _codes(name: str, size: int, reader: code_io.CodeReader) -> dict[str, str]:
     if own and head.metadata:
         lines["metadata"] = json.dumps(dict(head.metadata))
     lines["damage"] = reader.damage or ""
-    return {name: value for name, value in lines.items() if value}
+    facts = {
+        **{"kind": "codes", "name": name, "bytes": size, "kbps": kbps, "frame_rate": rate},
+        **{"codebooks": count, "frames": reader.frames, "bits_per_code": bits},
+        **{"samples": reader.samples, "sample_rate": head.sample_rate, "source_rate": source},
+        **{"fingerprint": head.fingerprint, "metadata": dict(head.metadata)},
+        "damage": reader.damage,
+    }
+    return Description({name: value for name, value in lines.items() if value}, facts)
 
 
-def _sound(file: Path | IO[bytes], size: int, name: str) -> dict[str, str]:
+def _sound(file: Path | IO[bytes], size: int, name: str) -> Description:
     with FileReader(file, mono=True, name=name, keep=True) as source:
         for _ in source:  # is all of it there?
             pass
     seconds = source.given / source.sample_rate
-    damage = {"damage": source.damage} if source.damage else {}
-    return {
+    damage, kbps = {"damage": source.damage} if source.damage else {}, size * 8 / seconds / 1000
+    lines = {
         "sound": source.name,
         "format": source.about,
         "shape": f"{counted(source.given, 'sample')}, channels: {source.channels}",
         "sampling rate": f"{source.sample_rate} Hz",
         "seconds": f"{seconds:.4f}",
-        "bitrate": f"{size * 8 / seconds / 1000:.4g} kbps",
+        "bitrate": f"{kbps:.4g} kbps",
         **damage,
     }
+    facts = {
+        **{"kind": "sound", "name": source.name, "bytes": size, "kbps": kbps},
+        **{"format": source.about, "samples": source.given, "sample_rate": source.sample_rate},
+        **{"channels": source.channels, "seconds": seconds, "damage": source.damage},
+    }
+    return Description(lines, facts)
 
 
-def _model(name: str) -> dict[str, str]:
+def _model(name: str) -> Description:
     config, files = hub.find(name)
     codec = load(files, config)
     count, rate = config.num_quantizers, config.frame_rate
     size = sum(file.stat().st_size for file in files)
-    return {
+    lines = {
         "model": name,
         "files": ", ".join(str(file) for file in files),
         "size": f"{size / 1e6:.1f} MB",
@@ -167,6 +201,16 @@ def _model(name: str) -> dict[str, str]:
         "versions": f"mimi_mlx {version('mimi_mlx')}, mlx {version('mlx')}, Python "
         f"{platform.python_version()}, {platform.system()} {platform.machine()}",
     }
+    facts = {
+        **{"kind": "model", "name": name, "bytes": size, "files": [str(file) for file in files]},
+        **{"layout": lines["layout"], "fingerprint": codec.fingerprint},
+        **{"sample_rate": config.sampling_rate, "frame_rate": rate},
+        **{"frame_size": config.frame_size, "codebooks": count},
+        **{"semantic_codebooks": config.num_semantic_quantizers},
+        **{"codebook_size": config.codebook_size, "codebook_dim": config.codebook_dim},
+        **{"device": lines["device"], "blas": lines["BLAS"], "versions": lines["versions"]},
+    }
+    return Description(lines, facts)
 
 
 def _tensors(files: list[Path]) -> dict[str, str]:

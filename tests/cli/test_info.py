@@ -1,5 +1,6 @@
 """info and demo: what a model, codes and sound are said to be."""
 
+import json
 import re
 
 from paths import SPEECH
@@ -50,3 +51,20 @@ def test_demo_writes_a_sound_and_a_table_and_says_what_it_is(run, tmp_path):
     clip = audio.read(TINY / "speech.flac", 24000)
     assert audio.read(tmp_path / "demo.wav", 24000).shape == clip.shape
     assert run("demo")[0] == 2  # demo.wav exists
+
+
+def test_info_as_json(run, tmp_path, tiny):
+    run("encode", CLIP, "-o", "a.mimi", "--model", "tiny")
+    run("encode", CLIP, "-o", "a.npy", "--model", "tiny")
+    found = json.loads(run("info", "a.mimi", CLIP, "a.npy", "--model", "tiny", "--json")[1])
+    codes, sound, arrays, model = found
+    assert codes["kind"] == "codes" and codes["fingerprint"] == tiny.fingerprint
+    assert (codes["codebooks"], codes["frames"], codes["samples"]) == (8, 21, 40134)
+    assert codes["metadata"] == {"model": "tiny"} and codes["damage"] is None
+    assert sound["kind"] == "sound" and (sound["samples"], sound["channels"]) == (40134, 1)
+    assert arrays["frames"] == 21 and arrays["fingerprint"] is None
+    assert model["kind"] == "model" and model["codebooks"] == 16
+    assert json.loads(run("info", "tiny", "--json")[1]) == model
+    assert run("info", "--model", "tiny")[1] == run("info", "tiny")[1]
+    code, _, err = run("info")
+    assert code == 2 and "nothing to describe" in err
