@@ -11,10 +11,6 @@ from safetensors.numpy import load_file
 if "PYTEST_XDIST_WORKER" in os.environ:  # beside others: OpenBLAS's idle threads would spin
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-# A job in the background ignores Ctrl-C; every process that a test starts would do the same.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
 # isort: split
 from mimi_mlx import Mimi, cli
 from mimi_mlx.evaluation import verify
@@ -31,6 +27,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A job in the background ignores Ctrl-C, and under nohup that the terminal hangs up; every
+    # process that a test starts would do the same.
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    for number, handler in usual.items():
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
     if device := config.getoption("--device"):
         mx.set_default_device(getattr(mx, device))
 
