@@ -235,9 +235,8 @@ def test_a_hub_that_drips_is_given_up(tmp_path, drips):
     assert seconds < 10
 
 
-@pytest.mark.parametrize(
-    "drips", [pytest.param("api/models", marks=pytest.mark.slow), "model.safetensors"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("drips", ["api/models", "model.safetensors"])
 def test_a_slow_hub_is_waited_for(tmp_path, drips):
     """20 kB a second for longer than a silent one is waited for."""
     whole = {"a/b": WHOLE["a/b"] | {f"{i}" * 60: b"" for i in range(200)}}

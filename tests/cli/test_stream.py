@@ -295,6 +295,7 @@ def test_a_recording_is_whole_when_the_terminal_has_gone(tmp_path, name):
     assert found.damage is None and found.samples == soundfile.info(tmp_path / "a.wav").frames
 
 
+@pytest.mark.slow
 def test_in_the_background_ctrl_c_stays_ignored(tmp_path):
     """As the shell that started it wants it; a second one must not be taken for the first."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -85,6 +85,7 @@ def is_new(heard: np.ndarray, sent: np.ndarray) -> np.ndarray:
     return np.array(new)
 
 
+@pytest.mark.slow
 def test_one_process_speaks_and_the_other_hears(tiny, speech, tmp_path, ends):
     """Every frame decoded is the next one sent or a concealed one, and sounds as it must."""
     port, sound = free_port(), speech("dialogue")[-3 * 24000 :]

@@ -82,6 +82,7 @@ def test_an_idle_client_makes_room(serving, drip):
     serving(talk, idle=0.3)
 
 
+@pytest.mark.slow
 def test_a_client_that_does_not_read_makes_room(serving):
     """Before that, its answers wait in buffers, and it is not read from."""
 
@@ -192,6 +193,7 @@ def test_a_server_ends_at_once_behind_slow_clients(serving):
         client.close()
 
 
+@pytest.mark.slow
 def test_a_signal_ends_the_server(tmp_path):
     """Behind a client that does not read."""
     command = [sys.executable, "-u", EXAMPLES / "asyncio_websocket.py", "tiny", "0"]

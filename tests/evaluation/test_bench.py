@@ -44,6 +44,7 @@ def test_json(quick, capsys):
     assert found["kernels"]["encoder"]["kinds"]["arg_reduce"] == 2
 
 
+@pytest.mark.slow
 def test_reduced_weights(quick, capsys, tiny, monkeypatch):
     seen = []
     monkeypatch.setattr(

@@ -27,6 +27,7 @@ def test_the_picture_is_drawn(run, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["p.png"]
 
 
+@pytest.mark.slow
 def test_vector_formats_keep_the_heavy_panels_as_pictures(run, tmp_path):
     matplotlib = pytest.importorskip("matplotlib")
     assert run("plot", CLIP, "-o", "p.pdf", *TINY)[0] == 0
@@ -94,6 +95,7 @@ def test_the_use_of_entries_fills_its_panel_however_long_the_clip(seconds, entri
     assert 0.6 < most / axes.get_ylim()[1] < 0.85  # above it is room for the legend
 
 
+@pytest.mark.slow
 def test_a_long_clip_costs_no_more_than_a_picture_has_dots(tiny):
     pytest.importorskip("matplotlib")
     from mimi_mlx.evaluation import plot

@@ -44,7 +44,7 @@ def test_a_copy_with_one_sign_flipped_fails(tmp_path):
         assert verdicts(copy)[found] == "FAIL"
 
 
-@pytest.mark.parametrize("half", ["encoder", "decoder"])
+@pytest.mark.parametrize("half", ["encoder", pytest.param("decoder", marks=pytest.mark.slow)])
 def test_a_converted_folder_is_held_against_its_source(tmp_path, half):
     out = tmp_path / "out"
     convert.convert(convert.Wanted("tiny", only=half, num_codebooks=8), out)
@@ -55,6 +55,7 @@ def test_a_converted_folder_is_held_against_its_source(tmp_path, half):
     assert verdicts(out)[names[0]] == "FAIL"
 
 
+@pytest.mark.slow
 def test_a_reduced_folder_is_held_against_its_source_within_its_recipes_limits(tmp_path):
     out = tmp_path / "out"
     convert.convert(convert.Wanted("tiny", precision.Recipe("float16", 8)), out)

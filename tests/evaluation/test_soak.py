@@ -81,6 +81,7 @@ def interrupted_at(frame: int) -> soak.Voice:
     return call
 
 
+@pytest.mark.slow
 def test_a_model_that_drifts_is_found_out(monkeypatch):
     """Keys that turn a little too far for each position: nobody hears it at first."""
     tiny = Mimi.from_pretrained("tiny")

@@ -167,6 +167,7 @@ def check(heard: Heard, tiny, folder: Path, seconds: float) -> None:
         assert figures["late_frames"] == figures["underruns"] == 0
 
 
+@pytest.mark.slow
 def test_the_speech_comes_back(tiny, tmp_path):
     for _ in range(3):
         heard = live(tmp_path, 3.5)

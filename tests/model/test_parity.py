@@ -68,6 +68,7 @@ def full(tmp_path_factory) -> FullSize:
     return FullSize(mimi, {k: v for k, v in drawn.items() if k.startswith("quantizer.")})
 
 
+@pytest.mark.slow
 def test_codes_of_the_full_size(full):
     """Two rows of 12 s. A choice may differ where two entries are equally near, and seldom."""
     recorded = FULL.codes("dialogue")

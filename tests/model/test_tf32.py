@@ -160,6 +160,7 @@ def test_kernels_are_counted_of_the_plain_graph(monkeypatch):
     assert kernel_count.count(unpacked_tiny(), "encoder", 8) == plain
 
 
+@pytest.mark.slow
 def test_verify_tells(gpu, not_paced, capsys):
     assert cli.main(["verify", "tiny", "--json"]) == 0
     checks = {check["name"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
