@@ -226,7 +226,9 @@ def test_a_silent_name_server_is_given_up(monkeypatch):
 WHOLE = {"a/b": {"config.json": CONFIG, "model.safetensors": b"weights" * 4000}}
 
 
-@pytest.mark.parametrize("drips", ["api/models", "config.json"])
+@pytest.mark.parametrize(
+    "drips", ["api/models", pytest.param("config.json", marks=pytest.mark.slow)]
+)
 def test_a_hub_that_drips_is_given_up(tmp_path, drips):
     with serving(WHOLE, drips=drips) as (endpoint, _):
         found = find(["a/b"], endpoint, tmp_path, PATIENCE='{"stall": 0.6}')

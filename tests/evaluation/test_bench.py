@@ -27,6 +27,7 @@ def quick(monkeypatch):
 offline, frames, paced = bench.offline, bench.frames, bench.paced
 
 
+@pytest.mark.slow
 def test_tables(quick, capsys):
     assert cli.main(["bench", "--model", "tiny"]) == 0
     out = capsys.readouterr().out

@@ -98,6 +98,7 @@ def test_a_model_that_drifts_is_found_out(monkeypatch):
     assert seen["waveform_error"] > TOLERANCE
 
 
+@pytest.mark.slow
 def test_a_process_that_grows_is_found_out(tiny):
     hoard = []
 

@@ -82,6 +82,7 @@ def test_codes_of_the_full_size(full):
         assert len(choices) <= recorded.size / 5000
 
 
+@pytest.mark.slow
 def test_waveform_of_the_full_size(full):
     pcm = np.array(full.mimi.decode(FULL.codes("dialogue")[:1]))
     found = thin(pcm.swapaxes(1, 2), FULL.clips["dialogue"].stride)
