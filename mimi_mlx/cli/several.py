@@ -111,9 +111,10 @@ def _run_all(
                 warn(done[-1].damage)
     elapsed, seconds = time.perf_counter() - begin, sum(each.seconds for each in done)
     damaged = sum(each.damage is not None for each in done)
+    of_damaged = f", {damaged} of them of damaged input" if damaged else ""
     say(
-        f"{args.output}: {counted(len(done), 'file')} written, {damaged} of them of damaged input, "
-        f"{len(bad)} failed; {seconds:.2f} s, {seconds / elapsed:.1f} times as fast as real time"
+        f"{args.output}: {counted(len(done), 'file')} written{of_damaged}, {len(bad)} failed; "
+        f"{seconds:.2f} s, {seconds / elapsed:.1f} times as fast as real time"
     )
     return 1 if bad or damaged else 0
 
