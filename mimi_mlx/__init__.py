@@ -6,7 +6,8 @@ import sys
 # Python was told to run this package, and looks for it: until it is there, Ctrl-C just ends it.
 if (
     getattr(sys, "argv", [])[:1] == ["-m"]
-    and " -m mimi_mlx" in " ".join(sys.orig_argv)
+    and "-m" in sys.orig_argv
+    and "".join(sys.orig_argv[sys.orig_argv.index("-m") :][1:2]).split(".")[0] == "mimi_mlx"
     and signal.getsignal(signal.SIGINT) == signal.default_int_handler
 ):
     signal.signal(signal.SIGINT, signal.SIG_DFL)

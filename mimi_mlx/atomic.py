@@ -65,7 +65,7 @@ def growing(path: str | os.PathLike) -> Iterator[tuple[BinaryIO, Callable[[], No
 
     try:  # a signal may come as soon as the file is there
         with _naming(given, beside), open(_create(beside), "w+b", buffering=0) as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            _lock(file.fileno())
             if old:
                 os.fchmod(file.fileno(), stat.S_IMODE(old.st_mode))
             yield file, take_name
@@ -82,7 +82,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         beside.mkdir()
     lock = os.open(beside, os.O_RDONLY)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        _lock(lock)
         yield beside
         if folder.exists():
             shutil.copymode(folder, beside)
@@ -132,6 +132,11 @@ def _naming(path: str, unfinished: Path) -> Iterator[None]:
         if error.errno is None or error.filename not in (None, str(unfinished)):
             raise
         raise OSError(error.errno, error.strerror, path) from error
+
+
+def _lock(file: int) -> None:
+    with contextlib.suppress(OSError):  # where there are no locks, nothing is removed either
+        fcntl.flock(file, fcntl.LOCK_EX)
 
 
 def _unfinished_name(path: Path) -> Path:

@@ -121,15 +121,16 @@ class Mimi:
     def decode_step(self, codes: ArrayLike, state: DecoderState) -> tuple[mx.array, DecoderState]:
         """Decode the next codes ``[B, K, F]`` to samples ``[B, 1, 1920 F]``. Pure and lazy.
 
+        An MLX array's values are not read: what is no code becomes the nearest one.
+
         Raises:
             ValueError: Another shape or type, or a state of other rows or of no decoder.
         """
         validation.has_half(self.codec, "decoder", "decode_step")
-        given = validation.step(validation.lazy_codes(codes, self.config), state, DecoderState)
+        given = validation.step(validation.step_codes(codes, self.config), state, DecoderState)
         return self.codec.decode_step(given, state)
 
     # Whole clips
-
     def encode(
         self, pcm: ArrayLike, num_codebooks: int | None = None, lengths: ArrayLike | None = None
     ) -> mx.array:

@@ -176,6 +176,18 @@ def test_only_what_is_unfinished_and_nobodys_work_is_removed(tmp_path):
     assert not list((tmp_path / "sub").iterdir()) and len(list(folder.iterdir())) == 2
 
 
+def test_where_there_are_no_locks_files_are_written_nevertheless(kind, tmp_path, monkeypatch):
+    def none(*args: object) -> None:
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    with atomic.replacing(tmp_path / "a") as file:
+        file.write(b"new")
+    (tmp_path / UNFINISHED).touch()
+    atomic.remove_unfinished(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"a", UNFINISHED}
+
+
 CONVERTED = """
 import os, signal, sys
 from pathlib import Path

@@ -19,6 +19,8 @@ from .containers import cut_off
 LOWEST_RATE, HIGHEST_RATE = 1000, 1000000
 """Samples a second that sound may have, in Hz: to resample it takes memory by their ratio."""
 
+_UNKNOWN = 1 << 62  # samples: libsndfile's number for what a FLAC does not say
+
 # Samples without a header, by what ffmpeg calls them: the bytes of one.
 RAW_FORMATS = {"s16le": 2, "s24le": 3, "s32le": 4, "f32le": 4, "f64le": 8}
 
@@ -77,6 +79,11 @@ class FileReader:
             check_rate(f"{self.name} has {self.sample_rate} samples a second", self.sample_rate)
             if not self.samples:
                 raise _no_samples(self.name)
+            if self.samples >= _UNKNOWN:
+                raise ValueError(
+                    f"{self.name} does not say how many samples it has. Convert it to WAV or "
+                    "FLAC, for example with ffmpeg."
+                )
             _check_channels(self.name, self.channels, mono)
             self._lacks = _lacks(file)
         except ValueError:

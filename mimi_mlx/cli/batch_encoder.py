@@ -7,7 +7,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -19,7 +19,7 @@ from ..audio.reader import FileReader
 from ..codefile.header import MAGIC
 from ..mimi import Mimi
 from ..model.ops import linux
-from . import transcode
+from . import signals, transcode
 from .progress import Progress
 
 Item = TypeVar("Item")
@@ -27,6 +27,9 @@ Result = TypeVar("Result")
 
 # With these a target cannot be written, and no other.
 ENDS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
+
+
+_PATIENCE = 0.1  # seconds, between two looks for a signal
 
 
 class Clip(NamedTuple):
@@ -267,10 +270,25 @@ def in_threads(
         for item in items:
             note(function(item))
         return
-    with linux.one_blas_thread(), ThreadPoolExecutor(jobs) as pool:
+    ended: list[int] = []
+
+    def stop(number: int) -> None:  # an error raised inside a wait could leave its lock taken
+        ended.append(number)
+        given_up.set()
+
+    with (
+        linux.one_blas_thread(),
+        ThreadPoolExecutor(jobs) as pool,
+        signals.ended_by(stop),
+    ):
         try:
-            for done in as_completed([pool.submit(function, item) for item in items]):
-                note(done.result())
+            waiting = {pool.submit(function, item) for item in items}
+            while waiting:
+                done, waiting = wait(waiting, _PATIENCE, FIRST_COMPLETED)
+                if ended:
+                    raise SystemExit(signals.code(ended[0]))
+                for each in done:
+                    note(each.result())
         except BaseException:
             given_up.set()
             pool.shutdown(wait=False, cancel_futures=True)

@@ -1,8 +1,9 @@
 """``mimi-mlx decode``: a file or pipe of codes to sound."""
 
 import argparse
+import contextlib
 import functools
-import os
+import re
 import textwrap
 from collections.abc import Callable
 
@@ -90,9 +91,10 @@ def _model(args: argparse.Namespace, header: Header) -> str:
     if args.model or named is None:
         return args.model or options.MODEL
     # The last part of a path, as files have it, or a Hub id; no way through other folders.
-    plain = isinstance(named, str) and (os.path.basename(named) == named or _is_hub_id(named))
-    if plain and (named == options.MODEL or hub.on_disk(named)):
-        return named
+    if _is_hub_id(named) or (isinstance(named, str) and re.fullmatch(r"[\w -][\w. -]*", named)):
+        with contextlib.suppress(ValueError):  # what is here of that name is no model
+            if named == options.MODEL or hub.on_disk(named):
+                return named
     if args.force_model:
         return options.MODEL
     raise ValueError(

@@ -131,7 +131,14 @@ class FolderReport:
         found += [
             {"source": self._name(source), "error": str(error)} for source, error in self.failed
         ]
-        found.sort(key=lambda line: line["source"])
+        # What an earlier run made is still its own, though this one passed it over.
+        paths = {line.get("path") for line in found}
+        found += [
+            line
+            for path, line in self._listed.items()
+            if path not in paths and os.path.isfile(self._output / path)
+        ]
+        found.sort(key=lambda line: (line.get("source", line.get("path")), "error" in line))
         with replacing(self._output / _MANIFEST) as file:
             # What is no UTF-8 in a name is written as JSON has it, and comes back when it is read.
             lines = (json.dumps(line, ensure_ascii=False) + "\n" for line in found)
@@ -183,9 +190,13 @@ def _listed(manifest: Path) -> dict[str, dict[str, Any]]:
     if not os.path.lexists(manifest):
         return {}
     try:
-        lines = [json.loads(line) for line in manifest.read_text("utf-8").splitlines()]
+        if not manifest.is_file():
+            raise ValueError("it is no file")
+        # JSON escapes line feeds, but not all that splitlines() takes for the end of a line.
+        texts = filter(None, manifest.read_text("utf-8").split("\n"))
+        lines = [json.loads(text) for text in texts]
         return {line["path"]: line for line in lines if "error" not in line}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(
             f"{manifest} is no list of an earlier run ({error}); nothing is overwritten unasked. "
             "Give another folder, or -f to overwrite it."

@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     for what in wanted:
         try:
             about = _describe(what)
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             if len(wanted) == 1:
                 raise
             warn(str(error))
@@ -184,6 +184,7 @@ def _model(name: str) -> Description:
     codec = load(files, config)
     count, rate = config.num_quantizers, config.frame_rate
     size = sum(file.stat().st_size for file in files)
+    with_8 = f"{config.kbps(8):.4g} kbps with 8, " if count > 8 else ""
     lines = {
         "model": name,
         "files": ", ".join(str(file) for file in files),
@@ -193,7 +194,7 @@ def _model(name: str) -> Description:
         "frames": f"{rate:g} a second, {config.frame_size} samples each",
         "codebooks": f"{count}, {config.num_semantic_quantizers} of them semantic, of "
         f"{config.codebook_size} entries of {config.codebook_dim}",
-        "bitrate": f"{config.kbps(1):.4g} kbps a codebook: {config.kbps(8):.4g} kbps with 8, "
+        "bitrate": f"{config.kbps(1):.4g} kbps a codebook: {with_8}"
         f"{config.kbps(count):.4g} kbps with all {count}",
         "fingerprint": codec.fingerprint,
         "device": device.name(),

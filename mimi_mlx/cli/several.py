@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from ..files import PIPE
+from ..files import PIPE, check_apart
 from ..mimi import Mimi
 from ..text import counted
 from .batch_encoder import ENDS
@@ -97,6 +97,7 @@ def _run_all(
     for number, (source, target) in enumerate(alone.items(), 1):
         one = argparse.Namespace(**vars(args) | {"input": source, "output": str(target)})
         try:
+            check_apart(inputs, (str(target),))
             done.append(work(one, f"{args.command} {number} of {len(alone)}"))
         except (ValueError, NothingGood) as error:
             bad.append(str(error))
@@ -104,7 +105,7 @@ def _run_all(
         except OSError as error:
             if error.errno in ENDS:
                 raise
-            bad.append(f"{source}: {error.strerror}, so {target} cannot be written")
+            bad.append(f"{source} becomes no file: {error.filename or target}: {error.strerror}")
             warn(bad[-1])
         else:
             if done[-1].damage:

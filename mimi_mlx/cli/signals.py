@@ -15,10 +15,13 @@ def ended_by(stop: Callable[[int], None]) -> Iterator[None]:
     What was ignored from the start, as under nohup, stays so.
     """
 
+    has_ended = False
+
     def end(number: int, _: object) -> None:
-        for each in _ENDS:
-            signal.signal(each, signal.SIG_IGN)
-        stop(number)
+        nonlocal has_ended
+        if not has_ended:
+            has_ended = True
+            stop(number)
 
     before = {}
     for each in _ENDS:
@@ -28,7 +31,7 @@ def ended_by(stop: Callable[[int], None]) -> Iterator[None]:
         yield
     finally:
         for each, handler in before.items():
-            if signal.getsignal(each) is not signal.SIG_IGN:  # else it has ended
+            if not has_ended:
                 signal.signal(each, handler)
 
 

@@ -67,10 +67,10 @@ class MimiFeatureExtractor:
         rate, padding = self.sampling_rate, self.padding_value
         for name, fits, rule in (
             ("feature_size", whole(self.feature_size) == 1, "1: Mimi has 1 channel"),
-            ("sampling_rate", type(rate) is int and rate > 0, "a whole number of Hz, 1 or more"),
+            ("sampling_rate", (whole(rate) or 0) > 0, "a whole number of Hz, 1 or more"),
             (
                 "padding_value",
-                isinstance(padding, (int, float)) and -1 <= padding <= 1,
+                isinstance(padding, Real) and -1 <= padding <= 1,
                 "from -1 to 1, as samples are",
             ),
             ("padding_side", is_one_of(self.padding_side, ("right", "left")), "'right' or 'left'"),

@@ -129,4 +129,4 @@ def paced(mimi: Mimi, load: float) -> Check:
     passed: bool | None = not found["late"]
     if not passed and load > _LOADED:
         figure, passed = f"{figure}; load {load:.1f} a processor before", None
-    return Check("a paced second, 8 codebooks", figure, "no frame late", passed)
+    return Check(f"a paced second, {count} codebooks", figure, "no frame late", passed)

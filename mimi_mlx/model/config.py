@@ -1,6 +1,7 @@
 """The model's numbers, as a checkpoint's config.json gives them."""
 
 import math
+import numbers
 import reprlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -215,7 +216,7 @@ class MimiConfig:
 
 def _check(name: str, value: object, kind: type) -> None:
     least, most = _BOUNDS[name]
-    types = (int,) if kind is int else (int, float)
+    types = numbers.Integral if kind is int else numbers.Real  # of NumPy's, too
     is_number = isinstance(value, types) and not isinstance(value, bool)
     if not is_number or not least <= value <= most:  # type: ignore[operator]  # NaN fails too
         what = "a whole number" if kind is int else "a number"

@@ -236,6 +236,14 @@ def lazy_codes(codes: Any, config: MimiConfig) -> Array:
     return values
 
 
+def step_codes(given: Any, config: MimiConfig) -> Array:
+    """The codes of a pure step: those of an MLX array, which may not be there yet, are bounded."""
+    if not isinstance(given, mx.array):
+        return codes(given, config)
+    bounded = mx.clip(mx.array(lazy_codes(given, config)), 0, config.codebook_size - 1)
+    return bounded.astype(mx.int32)
+
+
 def codes_or_ends(codes: Any, config: MimiConfig) -> np.ndarray:
     """Like :func:`codes`, where a row may also end in frames of -1."""
     values = host("codes", lazy_codes(codes, config))

@@ -60,7 +60,7 @@ class MimiWorker:
         _open.add(self)
         _register()
 
-    def submit(self, function: Callable[P, T], *args: P.args, **named: P.kwargs) -> Future[T]:
+    def submit(self, function: Callable[P, T], /, *args: P.args, **named: P.kwargs) -> Future[T]:
         """Have the thread call ``function(*args, **named)``; never waits.
 
         Raises:

@@ -210,11 +210,13 @@ def test_decode_uses_the_model_that_the_file_names_when_it_is_here(run, tmp_path
         ("../sub/mine", "Give --model and where it is."),
         ("/etc", "Give --model and where it is."),
         ([1], "Give --model and where it is."),
+        *((name, "Give --model and where it is.") for name in ("..", ".", "~", "a\0", "no model")),
     ],
 )
 def test_decode_asks_for_a_model_that_is_not_here(run, tmp_path, codes, named, remedy):
     header = Header(8, fingerprint="0123456789abcdef", metadata={"model": named})
     codefile.write(tmp_path / "a.mimi", codes, header)
+    (tmp_path / "no model").mkdir()
     code, _, err = run("decode", "a.mimi", "-o", "a.wav")
     assert code == 2 and "which is not here" in err and remedy in err, err
 

@@ -155,6 +155,33 @@ def test_without_a_manifest_newer_sound_is_named(encode, folder):
     assert inodes(folder / "out") == before
 
 
+def test_what_a_run_passed_over_is_still_its_own(encode, folder):
+    """Sound that was bad for a while is encoded when it is good again."""
+    encode()
+    good = (folder / "in/a.wav").read_bytes()
+    (folder / "in/a.wav").write_text("no sound")
+    assert encode()[0] == 1 and encode("--codebooks", 4)[0] == 1
+    audio.write(folder / "in/a.wav", np.zeros(4000, np.float32), 24000)
+    assert encode()[0] == 0 and "0 failed" in encode()[1]
+    assert (folder / "in/a.wav").read_bytes() != good
+    assert codefile.read(folder / "out/a.mimi").samples == 4000
+
+
+@pytest.mark.parametrize("mark", ["\u2028", "\u0085", "\n", '"', "\\"])
+def test_any_name_is_read_again_from_the_manifest(encode, folder, mark):
+    (folder / "in/a.wav").rename(folder / f"in/a{mark}b.wav")
+    assert encode()[0] == 0
+    code, err = encode()
+    assert code == 0 and "0 files encoded, 2 done before" in err
+
+
+def test_a_manifest_that_is_no_file_is_refused(encode, folder):
+    (folder / "out").mkdir()
+    os.mkfifo(folder / "out/manifest.jsonl")
+    code, err = encode()
+    assert code == 2 and "it is no file" in err
+
+
 def test_force_encodes_everything_anew(encode, folder):
     encode()
     before, bytes_before = inodes(folder / "out"), contents(folder / "out")

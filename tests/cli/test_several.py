@@ -129,3 +129,14 @@ def test_what_is_wrong_for_all_is_one_line(run, sounds, tmp_path, args, rule):
     code, _, err = run(*args, *(() if "--model" in args else TINY))
     assert code == 2 and rule in err and err.count("\n") == 1, err
     assert not (tmp_path / "out").exists()
+
+
+def test_no_input_is_written_over_by_anothers_output(run, tmp_path):
+    (tmp_path / "x").mkdir()
+    audio.write(tmp_path / "x/a.wav", np.zeros(3000, np.float32), 24000)
+    audio.write(tmp_path / "a.wav", np.full(2000, 0.1, np.float32), 24000)
+    (tmp_path / "x/link.wav").symlink_to("../a.wav")
+    before = (tmp_path / "a.wav").read_bytes()
+    code, _, err = run("roundtrip", "-f", "x/a.wav", "x/link.wav", "-o", ".", "--model", "tiny")
+    assert code == 1 and "are one file" in err
+    assert (tmp_path / "a.wav").read_bytes() == before

@@ -123,3 +123,11 @@ def test_where_nothing_can_be_compiled_steps_run_nevertheless_and_say_so_once(fo
         (said,) = warnings_of_frames(folder)
         assert "MLX cannot compile here" in said
     assert said.endswith("steps run uncompiled and slower")
+
+
+def test_what_nobody_else_can_enter_is_ones_own(folder):
+    """With a umask of 002 MLX's own folders inside are open to a group, which cannot get there."""
+    (folder / "mlx").chmod(0o700)
+    for path in (folder / "mlx").rglob("*"):
+        path.chmod(0o777)
+    assert warnings_of_frames(folder) == []

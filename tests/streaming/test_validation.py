@@ -202,3 +202,17 @@ def test_half_a_model():
         Mimi.from_pretrained("tiny", only="decoder").encoder_stream()
     with pytest.raises(ValueError, match=r"decoder_stream: .*only='encoder'.* Load it without"):
         Mimi.from_pretrained("tiny", only="encoder").decoder_stream()
+
+
+@pytest.mark.parametrize("given", [np.full((1, 8, 1), 2**30), [[5000]] * 8])
+def test_a_pure_step_refuses_what_is_no_code(tiny, given):
+    with pytest.raises(ValueError, match="a code is from 0 to 2047"):
+        tiny.decode_step(given, tiny.init_decoder_state())
+
+
+def test_a_pure_step_reads_nothing_beside_the_codebooks(tiny):
+    """Codes of an MLX array may not be there yet, so they are bounded and not read."""
+    state, last = tiny.init_decoder_state(), np.full((1, 8, 1), 2047)
+    wanted = tiny.decode_step(last, state)[0]
+    for codes in (mx.full((1, 8, 1), 2**30), mx.array(last.astype(np.uint64))):
+        assert mx.array_equal(tiny.decode_step(codes, state)[0], wanted)

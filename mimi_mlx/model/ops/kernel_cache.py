@@ -46,6 +46,9 @@ def _open_to_others(folder: Path) -> Iterator[Path]:
     found = folder.stat()
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not found.st_mode & stat.S_ISVTX:
         yield folder
+    top = (folder / "mlx").lstat()
+    if stat.S_ISDIR(top.st_mode) and top.st_uid == os.geteuid() and not top.st_mode & 0o077:
+        return  # nobody else can enter it
     for path in (folder / "mlx", *(folder / "mlx").rglob("*")):
         found = path.lstat()
         is_open = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
