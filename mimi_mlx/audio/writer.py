@@ -8,7 +8,7 @@ import io
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO
 
 import numpy as np
 import soundfile
@@ -92,24 +92,41 @@ def writing(path: str | Path, sample_rate: int) -> Iterator[FileWriter]:
         OSError: The system refuses; it names ``path``.
     """
     check_format(path)
-    with replacing(path) as new:
-        try:
-            with soundfile.SoundFile(
-                new.fileno(),
-                "w",
-                sample_rate,
-                channels=1,
-                format=FORMATS[Path(path).suffix.lower()],
-                closefd=False,
-            ) as file:
-                yield FileWriter(file)
-        except soundfile.LibsndfileError as error:
-            if error.code == _SYSTEM_ERROR:
-                put(new, bytes(_BLOCK))  # raises it, such as that the disk is full
-            raise ValueError(
-                f"{path} cannot be written at {sample_rate} Hz ({error.error_string.rstrip('.')}). "
-                "Choose another format, such as .wav."
-            ) from error
+    with (
+        replacing(path) as new,
+        told(path, new, sample_rate),
+        soundfile.SoundFile(
+            new.fileno(),
+            "w",
+            sample_rate,
+            channels=1,
+            format=FORMATS[Path(path).suffix.lower()],
+            closefd=False,
+        ) as file,
+    ):
+        yield FileWriter(file)
+
+
+@contextlib.contextmanager
+def told(path: str | Path, file: BinaryIO, sample_rate: int) -> Iterator[None]:
+    """What libsndfile cannot write to ``file`` inside, the user is told of ``path``.
+
+    Raises:
+        ValueError: The format cannot hold this rate.
+        OSError: The system refuses.
+    """
+    try:
+        yield
+    except soundfile.LibsndfileError as error:
+        if error.code == _SYSTEM_ERROR:
+            try:
+                put(file, bytes(_BLOCK))  # raises it, such as that the disk is full
+            except OSError as refused:
+                raise OSError(refused.errno, refused.strerror, str(path)) from error
+        raise ValueError(
+            f"{path} cannot be written at {sample_rate} Hz ({error.error_string.rstrip('.')}). "
+            "Choose another format, such as .wav."
+        ) from error
 
 
 def _wav_header(sample_rate: int) -> bytes:

@@ -10,7 +10,7 @@ import soundfile
 
 from .. import codefile
 from ..atomic import growing
-from ..audio.writer import FORMATS
+from ..audio.writer import FORMATS, told
 from ..files import PIPE, stdout
 from ..mimi import Mimi
 
@@ -47,6 +47,8 @@ class Recorder:
                 file, self._keep_sound = stack.enter_context(growing(sound))
                 name = FORMATS[Path(sound).suffix.lower()]
                 ends = file.fileno(), "w", mimi.sample_rate
+                self._sound_file = sound, file, mimi.sample_rate
+                stack.enter_context(told(*self._sound_file))
                 self._sound = stack.enter_context(
                     soundfile.SoundFile(*ends, channels=1, format=name, closefd=False)
                 )
@@ -75,7 +77,8 @@ class Recorder:
     def add_sound(self, pcm: np.ndarray) -> None:
         """Add samples ``[T]``; what is past [-1, 1] is clipped."""
         if self._sound:
-            self._sound.write(np.clip(pcm, -1.0, 1.0))
+            with told(*self._sound_file):
+                self._sound.write(np.clip(pcm, -1.0, 1.0))
             self._keep_sound()
 
     def close(self) -> None:

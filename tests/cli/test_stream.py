@@ -317,3 +317,17 @@ def test_without_a_device_no_thread_is_left(tmp_path):
     args = ["--input", str(CLIP), "--fast", "--no-playback", "--model", "tiny"]
     assert cli.main(["stream", *args]) == 0
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("option", ["--save-wav", "--record"])
+def test_a_disk_that_becomes_full_is_told_with_the_files_name(tmp_path, option):
+    name = "a.wav" if option == "--save-wav" else "a.mimi"
+    limit = "import resource as r; r.setrlimit(r.RLIMIT_FSIZE, (200, 200)); "
+    code = limit + "from mimi_mlx import cli; raise SystemExit(cli.main())"
+    rest = ["--input", str(CLIP), "--fast", "--no-playback", option, name, "--model", "tiny"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, "stream", *rest], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 2, done.stderr
+    assert "File too large. Make room" in done.stderr and "Traceback" not in done.stderr
+    assert name in done.stderr or option == "--record"
