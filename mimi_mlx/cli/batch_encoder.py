@@ -89,7 +89,7 @@ class BatchEncoder:
         outcomes: list[Outcome] = [found for found in there if found is not None]
         # As it is before it is read: what changes while it is will be seen by the next run.
         missing = {
-            clip.source: facts_of(clip.source)
+            clip.source: _facts_of(clip.source)
             for clip, found in zip(batch, there, strict=True)
             if found is None
         }
@@ -152,14 +152,14 @@ class BatchEncoder:
         for clip, length, codes in zip(rows, lengths, made, strict=True):
             if clip.source in missing:
                 codes = codes[:, : -(-length // self.mimi.frame_size)]
-                write = functools.partial(codefile.write, clip.target, codes, clip.header, length)
+                write = functools.partial(_write, clip, codes, length)
                 outcomes.append(_written(clip, write, missing[clip.source]))
         return outcomes
 
     def _encode_alone(self, clip: Clip, facts: Mapping[str, Any]) -> Outcome:
         """Encode a clip as it is read, in constant memory."""
 
-        def write() -> None:
+        def write() -> np.ndarray:
             with (
                 FileReader(clip.source, self.mono) as source,
                 replacing(clip.target) as file,
@@ -167,6 +167,7 @@ class BatchEncoder:
             ):
                 count, at_once = self.num_codebooks, self.at_once
                 transcode.encode(self.mimi, source, count, at_once, writer, self._advance)
+            return codefile.read(clip.target).codes[0]
 
         return _written(clip, write, facts)
 
@@ -179,7 +180,7 @@ class BatchEncoder:
             raise GivenUp
 
 
-def facts_of(source: Path) -> Mapping[str, Any]:
+def _facts_of(source: Path) -> Mapping[str, Any]:
     """What tells whether a sound file is still the same; nothing of one that cannot be read."""
     try:
         return {**_size_and_time(source), "source_sha256": files.sha256(source)}
@@ -198,19 +199,23 @@ def _facts_if_same(clip: Clip) -> Mapping[str, Any] | None:
     told = {name: value for name, value in listed.items() if name.startswith("source_")}
     if not told:  # the run was killed before it could say what it had encoded
         is_newer = clip.source.stat().st_mtime_ns > clip.target.stat().st_mtime_ns
-        return None if is_newer else facts_of(clip.source)
+        return None if is_newer else _facts_of(clip.source)
     if _size_and_time(clip.source).items() <= told.items():
         return told
-    now = facts_of(clip.source)
+    now = _facts_of(clip.source)
     return now if now.get("source_sha256") == told.get("source_sha256") else None
 
 
-def _written(clip: Clip, write: Callable[[], None], facts: Mapping[str, Any]) -> Outcome:
-    """What comes of writing a clip's codes; where that alone fails, the clip is passed over."""
+def _write(clip: Clip, codes: np.ndarray, samples: int) -> np.ndarray:
+    codefile.write(clip.target, codes, clip.header, samples)
+    return codes
+
+
+def _written(clip: Clip, write: Callable[[], np.ndarray], facts: Mapping[str, Any]) -> Outcome:
+    """What comes of ``write``, which gives codes; where it alone fails, the clip is passed over."""
     try:
         clip.target.parent.mkdir(parents=True, exist_ok=True)
-        write()
-        return _done(clip, codefile.read(clip.target).codes[0], facts, found=False)
+        return _done(clip, write(), facts, found=False)
     except ValueError as error:
         return Failed(clip.source, error)
     except OSError as error:
