@@ -13,6 +13,7 @@ from typing import IO, Any
 from safetensors import SafetensorError, safe_open
 
 from .atomic import remove_unfinished
+from .text import printable
 
 PIPE = "-"
 """In place of a path: stdin or stdout."""
@@ -136,7 +137,7 @@ def reason(error: Exception) -> str:
     said = " ".join(
         (getattr(error, "strerror", None) or str(error) or type(error).__name__).split()
     )
-    said = said if said.isprintable() else ascii(said)
+    said = printable(said)
     return said if len(said) <= 200 else f"{said[:197]}..."
 
 

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import textwrap
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from importlib.metadata import version
@@ -154,7 +153,7 @@ def upload(folder: Path, repository: str) -> None:
         HfApi().create_repo(repository, exist_ok=True)
         HfApi().upload_folder(repo_id=repository, folder_path=folder)
     except Exception as error:  # of whichever HTTP library huggingface_hub uses
-        reason = textwrap.shorten(str(error) or type(error).__name__, 200)
+        reason = files.reason(error)
         raise ValueError(
             f"{folder} is complete, but its upload to {repository} failed ({reason}). Check "
             f"`hf auth whoami`, then run: hf upload {repository} {folder}"

@@ -7,7 +7,6 @@ evaluated together, so no lazy array crosses a thread and no graph grows.
 import collections
 import contextlib
 import functools
-import textwrap
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +16,7 @@ import mlx.core as mx
 import numpy as np
 
 from ..arrays import Array
+from ..files import reason
 from ..model.codec import Codec
 from ..model.ops import kernel_cache, linux
 from ..model.ops.device import Device, is_gpu, long_step, measure, name, named, on
@@ -234,7 +234,7 @@ class Runner:
             if is_gpu():
                 raise
             result = _evaluated(plain(x, state, *extra))  # fails if it is not the compiling
-            _say_uncompiled(f"MLX cannot compile here ({textwrap.shorten(str(error), 200)})")
+            _say_uncompiled(f"MLX cannot compile here ({reason(error)})")
             steps[key] = plain
             return result
 
