@@ -43,7 +43,11 @@ def run(args: argparse.Namespace) -> int:
         checks += references.of_weights(mimi, files, recipe, device)
     checks += published
     failed = [check for check in checks if check.passed is False]
-    (_print_json if args.json else _print)(args.model, recipe, bench.machine(mimi), checks)
+    machine = bench.machine(mimi)
+    if args.json:
+        _print_json(args.model, recipe, machine, checks)
+    else:
+        _print(args.model, machine, checks)
     for check in checks:
         if check.passed is None and check.figure.startswith(references.NONE):
             warn(f"not proven: {check.must} from {check.name} ({check.figure})")
@@ -52,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _print(model: str, recipe: Recipe | None, machine: dict[str, str], checks: list[Check]) -> None:
+def _print(model: str, machine: dict[str, str], checks: list[Check]) -> None:
     rows = [["", "", "must be", ""]]
     rows += [[printable(x) for x in (c.name, c.figure, c.must, c.verdict)] for c in checks]
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
