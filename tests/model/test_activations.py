@@ -40,3 +40,10 @@ def test_gradients_and_what_is_no_number(function):
     inner = (np.abs(np.array(x)) > 0.01) & (np.abs(np.array(x)) < 19)
     np.testing.assert_allclose(slope[inner], rise[inner], atol=2e-3)
     assert np.isnan(function(mx.array(math.nan)).item())
+
+
+@pytest.mark.parametrize("function", [activations.gelu, activations.ELU()])
+def test_gradients_where_an_exponential_overflows(function):
+    x = mx.array([-1e30, -425.0, -89.0, 89.0, 425.0, 1e30])
+    slope = mx.grad(lambda x: function(x).sum())(x)
+    np.testing.assert_array_equal(slope, [0, 0, 0, 1, 1, 1])

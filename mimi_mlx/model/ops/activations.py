@@ -23,7 +23,10 @@ class ELU(nn.Module):
     """x where positive, exp(x) - 1 elsewhere."""
 
     def __call__(self, x: mx.array) -> mx.array:
-        return mx.where(x > 0, x, mx.exp(x) - 1) if has_fast_exp() else _elu_without_exp(x)
+        if not has_fast_exp():
+            return _elu_without_exp(x)
+        # Of an exp that is infinite the gradient is no number, even where it is not chosen.
+        return mx.where(x > 0, x, mx.exp(mx.minimum(x, 0)) - 1)
 
 
 def gelu(x: mx.array) -> mx.array:
