@@ -100,7 +100,7 @@ def main() -> None:
         codes = np.array(mimi.encode(call.frames.ravel(), num_codebooks=NUM_CODEBOOKS))[0]
         assert np.array_equal(np.stack(call.codes, axis=-1), codes)
         echo = np.array(mimi.decode(codes))[0, 0]
-        assert np.abs(np.concatenate(call.echo) - echo).max() < 1e-5 * echo.std()
+        assert np.abs(np.concatenate(call.echo) - echo).max() < 1e-4 * echo.std()
     speed = frames / mimi.frame_rate / seconds
     print(
         f"{CALLS} calls on {LINES} lines: {frames} frames in {steps} steps, {speed:.0f} s of "

@@ -12,6 +12,7 @@ from ..checkpoint import hub
 from ..codefile import Header
 from ..files import check_apart
 from ..mimi import Mimi
+from ..tiny import EARLIER
 from . import code_io, options, several, sound_io, transcode
 from .progress import Progress
 
@@ -105,16 +106,23 @@ def _model(args: argparse.Namespace, header: Header) -> str:
 
 def _check_model(args: argparse.Namespace, header: Header, mimi: Mimi) -> None:
     """Codes mean nothing to another model."""
-    if not args.force_model and not header.may_be_of(mimi):
-        maker = header.metadata.get("model")
-        # What a stranger's file says is recommended only where it is a name to look up.
-        known = maker == "tiny" or _is_hub_id(maker)
+    if args.force_model or header.may_be_of(mimi):
+        return
+    if header.fingerprint in EARLIER:
         raise ValueError(
-            f"{args.input} was encoded by {_short(maker or 'a model')} (fingerprint "
-            f"{header.fingerprint}), and {args.model} is another ({mimi.fingerprint}); only the "
-            f"first can decode it. Give --model {maker if known else 'with that fingerprint'}, or "
-            "--force-model to decode it nevertheless."
+            f"{args.input} was encoded by the tiny of an earlier version (fingerprint "
+            f"{header.fingerprint}). tiny changed with this one, and to {args.model} "
+            f"({mimi.fingerprint}) those codes mean something else. Encode the sound again."
         )
+    maker = header.metadata.get("model")
+    # What a stranger's file says is recommended only where it is a name to look up.
+    known = maker == "tiny" or _is_hub_id(maker)
+    raise ValueError(
+        f"{args.input} was encoded by {_short(maker or 'a model')} (fingerprint "
+        f"{header.fingerprint}), and {args.model} is another ({mimi.fingerprint}); only the "
+        f"first can decode it. Give --model {maker if known else 'with that fingerprint'}, or "
+        "--force-model to decode it nevertheless."
+    )
 
 
 def _is_hub_id(name: object) -> bool:

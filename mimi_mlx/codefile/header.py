@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..arrays import whole
 from ..model.config import shown
+from ..tiny import EARLIER
 from .bitpack import frame_bytes
 
 if TYPE_CHECKING:
@@ -125,9 +126,10 @@ class Header:
                 f"{theirs[0]} at {theirs[1]} Hz. Load the model that made them."
             )
         if not force and not self.may_be_of(mimi):
+            earlier = ", the tiny of an earlier version" * (self.fingerprint in EARLIER)
             raise ValueError(
-                f"the codes were made by the model with fingerprint {self.fingerprint}; this "
-                f"model's is {mimi.fingerprint}, and to it they mean something else. Load the "
+                f"the codes were made by the model with fingerprint {self.fingerprint}{earlier}; "
+                f"this model's is {mimi.fingerprint}, and to it they mean something else. Load the "
                 "model that made them, or force it."
             )
 

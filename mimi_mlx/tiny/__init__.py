@@ -5,3 +5,4 @@ from pathlib import Path
 FOLDER = Path(__file__).parent
 SPEECH = FOLDER / "speech.flac"
 RECORDED = FOLDER / "recorded.npz"
+EARLIER = frozenset({"64f4dcbbc16f7626"})  # fingerprints of those that earlier versions embedded

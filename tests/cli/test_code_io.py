@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from mimi_mlx import audio, codefile
 from mimi_mlx.checkpoint import convert
 from mimi_mlx.codefile import CodeFile, Header, arrays
 
+EARLIER = Path(__file__).parents[1] / "codefile" / "earlier_tiny.mimi"  # 21 frames of 4 codes
 CLIP = SPEECH / "kathleen-1.flac"  # 40134 samples: 21 frames, the last one ragged
 TINY = ("--model", "tiny")
 
@@ -104,6 +106,15 @@ def test_another_models_codes_are_refused_unless_forced(run, codes, tmp_path, ti
     codefile.write(tmp_path / "rate.mimi", codes, header)
     code, _, err = run("decode", "rate.mimi", "-o", "c.wav", "--force-model", *TINY)
     assert code == 2 and "16000 Hz" in err
+
+
+def test_codes_of_an_earlier_tiny_are_refused_by_name(run, tmp_path, tiny):
+    shutil.copy(EARLIER, tmp_path / "a.mimi")
+    code, _, err = run("decode", "a.mimi", "-o", "a.wav")
+    assert code == 2 and "the tiny of an earlier version (fingerprint 64f4dcbbc16f7626)" in err
+    assert "tiny changed with this one" in err and not (tmp_path / "a.wav").exists()
+    with pytest.raises(ValueError, match="64f4dcbbc16f7626, the tiny of an earlier version; this"):
+        codefile.read(EARLIER).header.check_model(tiny)
 
 
 def test_of_a_damaged_file_every_good_frame_is_decoded(run, codes, blocks, tmp_path, tiny):

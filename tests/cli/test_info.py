@@ -3,6 +3,7 @@
 import json
 import re
 
+import numpy as np
 from paths import SPEECH
 
 from mimi_mlx import audio
@@ -35,21 +36,27 @@ def test_info_of_codes_and_of_sound(run, tmp_path):
     assert "40134 samples, channels: 1" in out and "1.6723" in out and "FLAC" in out
 
 
-def test_demo_writes_a_sound_and_a_table_and_says_what_it_is(run, tmp_path):
+def test_demo_writes_a_sound_and_a_table_and_says_what_it_is(run, tmp_path, tiny):
     code, out, err = run("demo")
     assert (code, err) == (0, "")
     assert "not kyutai/mimi" in out
     rows = [line.split() for line in out.splitlines() if re.match(r" +\d", line)]
     assert [row[:2] for row in rows] == [
         ["1", "0.138"],
+        ["2", "0.275"],
         ["4", "0.550"],
         ["8", "1.100"],
-        ["16", "2.200"],
     ]
-    distances = [float(row[3]) for row in rows]
-    assert distances[0] > distances[1] and max(distances) < 7
-    clip = audio.read(TINY / "speech.flac", 24000)
-    assert audio.read(tmp_path / "demo.wav", 24000).shape == clip.shape
+    distances = [float(row[2]) for row in rows]
+    assert sorted(distances, reverse=True) == distances and max(distances) < 7
+    clip, heard = (audio.read(f, 24000) for f in (TINY / "speech.flac", tmp_path / "demo.wav"))
+    parts = heard[: 4 * (len(clip) + 12000)].reshape(4, -1)
+    codes = tiny.encode(clip, 8)
+    for row, part, count in zip(rows, parts, (1, 2, 4, 8), strict=True):
+        pcm = np.array(tiny.decode(codes[:, :count], length=len(clip)))[0, 0]
+        np.testing.assert_allclose(part, np.pad(pcm, (0, 12000)), atol=2**-15)
+        assert float(row[3]) == round((len(clip) / 24000 + 0.5) * rows.index(row), 1)
+    np.testing.assert_array_equal(heard[parts.size :], clip)
     assert run("demo")[0] == 2  # demo.wav exists
 
 

@@ -32,6 +32,8 @@ TINY_CLIPS |= {
     f"cut-{length}": Clip("kathleen-2", 12000, length, stride=1)
     for length in (1, 311, 1919, 1921, 4800, 5761, 11519, 23773)
 }
+# The clip that the package ships: mimi_mlx/tiny/speech.flac.
+EMBEDDED = "kathleen-4"
 # Those that are also decoded from their first codebooks alone.
 FEWER = {"kathleen-1", "cut-5761"}
 
@@ -107,6 +109,14 @@ def full_model(scales: list[float]) -> tuple[MimiModel, int]:
         return load(Path(folder)), seeded.checksum(drawn)
 
 
+def embed(made: Recording) -> Path:
+    """Keep in the package what ``mimi-mlx verify`` compares with: one clip's codes and waveform."""
+    arrays = {stage: made.arrays[f"{EMBEDDED}/{stage}"] for stage in ("codes", "waveform")}
+    note, stride = np.array(json.dumps(made.about)), made.clips[EMBEDDED].stride
+    np.savez_compressed(TINY / "recorded.npz", about=note, stride=stride, **arrays)
+    return TINY / "recorded.npz"
+
+
 def find_scales() -> list[float]:
     """0.24 of the deviation of the residual that reaches each codebook, to 4 digits."""
     model, _ = full_model([1.0] * seeded.FULL["num_quantizers"])
@@ -133,7 +143,7 @@ def main(what: str) -> None:
     elif what == "tiny":
         arrays = record(load(TINY), TINY_CLIPS)
         made = Recording(about(what, weights="mimi_mlx/tiny", seed=None), TINY_CLIPS, arrays)
-        print(recording.save(what, made))
+        print(recording.save(what, made), embed(made))
     elif what == "full":
         model, checksum = full_model(seeded.SCALES)
         arrays = record(model, FULL_CLIPS, rows=2)

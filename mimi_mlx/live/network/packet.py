@@ -69,7 +69,8 @@ class PacketFormat:
             return Refusal(
                 "model",
                 f"sends codes of another model (fingerprint {mark.hex()}..., here "
-                f"{self.fingerprint}). Start both ends with the same --model.",
+                f"{self.fingerprint}). Start both ends with the same --model, and "
+                "the same version for tiny.",
             )
         if count != self.num_codebooks:
             return Refusal(
