@@ -250,13 +250,6 @@ def _done(clip: Clip, codes: np.ndarray, facts: Mapping[str, Any], found: bool) 
     return Done(clip, codes.shape[1], digest, found, facts)
 
 
-def cores() -> int:
-    """Processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def in_threads(
     function: Callable[[Item], Result],
     items: Iterable[Item],
@@ -282,7 +275,7 @@ def in_threads(
         given_up.set()
 
     with (
-        linux.one_blas_thread(),
+        linux.one_blas_thread,
         ThreadPoolExecutor(jobs) as pool,
         signals.ended_by(stop),
     ):

@@ -23,7 +23,7 @@ from ..mimi import Mimi
 from ..model.ops import device
 from ..streaming import validation
 from ..text import counted
-from .batch_encoder import BatchEncoder, Clip, Done, Failed, Outcome, cores, in_threads
+from .batch_encoder import BatchEncoder, Clip, Done, Failed, Outcome, in_threads
 from .progress import Progress, say, warn
 from .several import clashes
 
@@ -160,7 +160,7 @@ def _check(args: argparse.Namespace) -> tuple[int, int]:
             "-o the folder to create."
         )
     size = device.batch_size() if args.batch_size is None else args.batch_size
-    jobs = min(device.most_threads(), cores()) if args.jobs is None else args.jobs
+    jobs = min(device.most_threads(), device.cores()) if args.jobs is None else args.jobs
     if size < 1:
         raise ValueError(f"--batch-size is {size}; a batch has at least one file. Give 1 or more.")
     if jobs < 1:

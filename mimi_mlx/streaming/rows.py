@@ -1,5 +1,6 @@
 """States by rows: leaves are ``[B, ...]``, and no row knows of another."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import mlx.core as mx
@@ -22,3 +23,12 @@ def take(state: State, rows: np.ndarray) -> State:
     """The state of some rows alone."""
     index = mx.array(rows.astype(np.int32))
     return tree_map(lambda leaf: leaf[index], state)
+
+
+def padded(rows: Sequence[np.ndarray], nothing: int) -> np.ndarray:
+    """Rows ``[C, T]`` of different lengths as one array ``[B, C, T]``, ``nothing`` past an end."""
+    longest = max(row.shape[-1] for row in rows)
+    filled = np.full((len(rows), len(rows[0]), longest), nothing, rows[0].dtype)
+    for row, values in zip(filled, rows, strict=True):
+        row[:, : values.shape[-1]] = values
+    return filled

@@ -18,11 +18,11 @@ import numpy as np
 from ..arrays import Array
 from ..files import reason
 from ..model.codec import Codec
-from ..model.ops import kernel_cache, linux
-from ..model.ops.device import Device, is_gpu, long_step, measure, name, named, on
+from ..model.ops import kernel_cache, linux, wavefront
+from ..model.ops.device import Device, clips_at_once, is_gpu, long_step, measure, name, named, on
 from . import halves, validation
 from .halves import Half, Step
-from .rows import State, select, take
+from .rows import State, padded, select, take
 
 T = TypeVar("T")
 
@@ -40,7 +40,7 @@ class _Compiled(threading.local):
     """
 
     def __init__(self) -> None:
-        self.steps: dict[tuple[Half, bool], Step] = {}
+        self.steps: dict[tuple[Half, bool, mx.Stream | None], Step] = {}
         self.lengths: collections.Counter[tuple[Half, int, int]] = collections.Counter()
 
     def __reduce__(self) -> tuple[Any, ...]:  # a copy of a model begins with none
@@ -113,8 +113,12 @@ class Runner:
         return self.evaluate(lambda: select(mx.array(rows), half.init_state(len(rows)), state))
 
     def run(self, half: Half, x: Array) -> mx.array:
-        """A whole clip ``x``, time last: its output from a fresh state."""
-        return self.advance(half, x, self.init_state(half, x.shape[0]))[0]
+        """Whole clips ``x``, time last: their output from a fresh state."""
+        made = []
+        for clips in self._batches(half, x):
+            state = self.init_state(half, len(clips))
+            made.append(self.advance(half, clips, state)[0])
+        return made[0] if len(made) == 1 else self.evaluate(lambda: mx.concatenate(made))
 
     def advance(
         self,
@@ -124,7 +128,7 @@ class Runner:
         mask: np.ndarray | None = None,
         before_step: Callable[[], None] = lambda: None,
     ) -> tuple[mx.array, State]:
-        """A step of any length over ``x``, time last, made of long ones in the memory of one.
+        """A step of any length over ``x``, time last, made of long ones in the memory of two.
 
         Single frames run compiled, and so do other lengths that come again and again: they are
         few, and each is traced once. A ragged end runs as it is.
@@ -134,16 +138,21 @@ class Runner:
             x: All rows' next input.
             state: What came before it.
             mask: ``[B]``, where rows take part; others keep their state and give ``nothing``.
-            before_step: Called before each long step, and may raise to give it up.
+            before_step: Called before long steps, and may raise to give them up.
         """
         extra = () if mask is None else (mx.array(mask),)
-        outputs = []
+        outputs: list[mx.array] = []
         with self.on_device():
             self._expect(half, x)
-            for piece in _pieces(half, x):
+            size = long_step(x.shape[0]) * half.unit
+            starts = range(0, x.shape[-1], size)
+            while starts:
                 before_step()
-                y, state = self._step(half, piece, state, extra)
-                outputs.append(y)
+                with wavefront.streams(len(starts)) as streams:
+                    pieces = [mx.array(x[..., at : at + size]) for at in starts[: len(streams)]]
+                    ys, state = self._steps(half, pieces, state, extra, streams)
+                outputs += ys
+                starts = starts[len(streams) :]
             y = outputs[0] if len(outputs) == 1 else mx.concatenate(outputs, axis=-1)
             mx.eval(y)
         return y, state
@@ -155,12 +164,29 @@ class Runner:
         lengths: Sequence[int],
         before_step: Callable[[], None] = lambda: None,
     ) -> mx.array:
-        """Rows of different lengths, each as if alone: ``nothing`` past a row's end.
+        """Rows of different lengths, each as if alone: ``nothing`` past a row's end."""
+        ends, outputs = iter(lengths), []
+        for clips in self._batches(half, np.asarray(x)):
+            some = np.array([next(ends) for _ in clips])
+            outputs += self._together(half, np.asarray(clips), some, before_step)
+        return mx.array(padded(outputs, half.nothing))
 
-        The rows advance together up to where the shortest one has no whole frame left. A row that
-        ends there finishes alone, with its ragged frame if it has one; the others go on.
+    def _batches(self, half: Half, x: Array) -> Iterator[Array]:
+        """Whole clips, as many at once as the device takes."""
+        with self.on_device():
+            validation.fits_memory(len(x), half.init_state(1))
+            size = clips_at_once(-(-x.shape[-1] // half.unit))
+        yield from (x[row : row + size] for row in range(0, len(x), size))
+
+    def _together(
+        self, half: Half, x: np.ndarray, ends: np.ndarray, before_step: Callable[[], None]
+    ) -> list[np.ndarray]:
+        """The outputs of rows that advance together up to where the shortest one ends.
+
+        That is where it has no whole frame left. A row that ends there finishes alone, with its
+        ragged frame if it has one; the others go on.
         """
-        x, ends, unit = np.asarray(x), np.array(lengths), half.unit
+        unit = half.unit
         rows, at = np.arange(len(ends)), 0
         done: list[list[np.ndarray]] = [[] for _ in ends]
         with self.on_device():
@@ -179,21 +205,15 @@ class Runner:
                     done[rows[i]].append(np.array(y[0]))
                 keep = np.flatnonzero(left >= unit)
                 rows, state, at = rows[keep], take(state, keep), end
-        outputs = [np.concatenate(parts, axis=-1) for parts in done]
-        filled = np.full(
-            (len(outputs), outputs[0].shape[0], max(row.shape[-1] for row in outputs)),
-            half.nothing,
-            outputs[0].dtype,
-        )
-        for row, output in zip(filled, outputs, strict=True):
-            row[:, : output.shape[-1]] = output
-        return mx.array(filled)
+        return [np.concatenate(parts, axis=-1) for parts in done]
 
     def lazy(self, half: Half, x: Array) -> mx.array:
         """What :meth:`run` gives, but not computed, so that ``mx.grad`` can differentiate it."""
         with self.on_device():
             state, outputs = self.lazy_state(half, x.shape[0]), []
-            for piece in _pieces(half, x):
+            size = long_step(x.shape[0]) * half.unit
+            for at in range(0, x.shape[-1], size):
+                piece = mx.array(x[..., at : at + size])
                 y, state = half.step(piece, state, *half.arguments)
                 outputs.append(y)
             return mx.concatenate(outputs, axis=-1)
@@ -218,32 +238,48 @@ class Runner:
         if length % half.unit == 0:
             lengths[half, rows, length % long] += 1
 
-    def _step(
-        self, half: Half, x: mx.array, state: State, extra: tuple[mx.array, ...]
-    ) -> tuple[mx.array, State]:
-        """One step, evaluated: compiled if its length is common, else as it is."""
-        rows, length, key = x.shape[0], x.shape[-1], (half, bool(extra))
-        plain, steps = halves.bound(*key), self._compiled.steps
-        if length != half.unit and self._compiled.lengths[half, rows, length] < _WORTH_COMPILING:
-            return _evaluated(plain(x, state, *extra))
-        if key not in steps:
-            steps[key] = compiled(plain)  # one for all streams in a thread
+    def _steps(
+        self,
+        half: Half,
+        pieces: Sequence[mx.array],
+        state: State,
+        extra: tuple[mx.array, ...],
+        streams: Sequence[mx.Stream | None],
+    ) -> tuple[list[mx.array], State]:
+        """Consecutive steps, each on its stream, evaluated together."""
+        plain = halves.bound(half, bool(extra))
+
+        def run(chosen: Sequence[Step]) -> tuple[list[mx.array], State]:
+            ys, after = [], state
+            for step, x, stream in zip(chosen, pieces, streams, strict=True):
+                with mx.stream(stream) if stream else contextlib.nullcontext():
+                    y, after = step(x, after, *extra)
+                ys.append(y)
+            mx.eval(ys, after)
+            return ys, after
+
+        steps, keys = self._compiled.steps, [(half, bool(extra), stream) for stream in streams]
+        chosen = []
+        for key, x in zip(keys, pieces, strict=True):
+            common = self._is_common(half, x)
+            if common and key not in steps:
+                steps[key] = compiled(plain)  # one for all that this thread runs
+            chosen.append(steps[key] if common else plain)
         try:
-            return _evaluated(steps[key](x, state, *extra))
+            return run(chosen)
         except RuntimeError as error:
-            if is_gpu():
+            if is_gpu() or all(step is plain for step in chosen):
                 raise
-            result = _evaluated(plain(x, state, *extra))  # fails if it is not the compiling
+            result = run([plain] * len(pieces))  # fails if it is not the compiling
             _say_uncompiled(f"MLX cannot compile here ({reason(error)})")
-            steps[key] = plain
+            steps.update(dict.fromkeys(keys, plain))
             return result
 
-
-def _pieces(half: Half, x: Array) -> Iterator[mx.array]:
-    """A clip, time last, in long steps."""
-    size = long_step(x.shape[0]) * half.unit
-    for start in range(0, x.shape[-1], size):
-        yield mx.array(x[..., start : start + size])
+    def _is_common(self, half: Half, x: mx.array) -> bool:
+        """Whether steps of this length come often enough to compile them."""
+        rows, length = x.shape[0], x.shape[-1]
+        lengths = self._compiled.lengths
+        return length == half.unit or lengths[half, rows, length] >= _WORTH_COMPILING
 
 
 def compiled(step: Step) -> Step:
@@ -258,8 +294,3 @@ def compiled(step: Step) -> Step:
 def _say_uncompiled(why: str) -> None:
     """Once for each reason."""
     warnings.warn(f"{why}: steps run uncompiled and slower", stacklevel=2)
-
-
-def _evaluated(result: tuple[mx.array, State]) -> tuple[mx.array, State]:
-    mx.eval(result)
-    return result

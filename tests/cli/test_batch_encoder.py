@@ -80,7 +80,7 @@ def test_openblas_computes_in_the_threads_that_call_it_and_then_as_before():
         pytest.skip("MLX's BLAS is not OpenBLAS")
     before = library.openblas_get_num_threads()
     inside = []
-    with pytest.raises(RuntimeError), linux.one_blas_thread():
+    with pytest.raises(RuntimeError), linux.one_blas_thread:
         inside.append(library.openblas_get_num_threads())
         raise RuntimeError
     assert inside == [1] and library.openblas_get_num_threads() == before

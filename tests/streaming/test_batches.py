@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from mlx.utils import tree_flatten
 from streams import FRAME, assert_same_waveform, push_all
 
+from mimi_mlx.streaming import runner
+
 K = 8
 
 
@@ -94,10 +96,17 @@ def test_reset_of_rows_restarts_those_alone(tiny, clips, alone):
         np.testing.assert_array_equal(rest[row], again[0])
 
 
-@settings(max_examples=15, deadline=None)
+@pytest.mark.parametrize("at_once", [1, 2, 99])
+@settings(max_examples=6, deadline=None)
 @given(data=st.data())
-def test_ragged_batches(tiny, clips, data):
+def test_ragged_batches(at_once, tiny, clips, data):
     """Rows of different lengths: each one's codes as if alone, -1 past its end; and back."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner, "clips_at_once", lambda frames: at_once)
+        check_ragged(tiny, clips, data)
+
+
+def check_ragged(tiny, clips, data) -> None:
     most = 8 * FRAME
     length = st.one_of(st.integers(1, most), st.sampled_from([FRAME, 4 * FRAME, most]))
     lengths = data.draw(st.lists(length, min_size=1, max_size=4))

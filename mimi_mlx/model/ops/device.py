@@ -8,6 +8,7 @@ import contextlib
 import contextvars
 import functools
 import os
+import sys
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -100,6 +101,11 @@ def long_step(rows: int) -> int:
     return max(1, (128 if is_gpu() else 16) // rows)
 
 
+def clips_at_once(frames: int) -> int:
+    """Whole clips of so many frames to take together: a long one alone fills a CPU's step."""
+    return sys.maxsize if is_gpu() else max(1, long_step(1) // frames)
+
+
 def batch_size() -> int:
     """Clips to encode at once: a GPU is then busy; a CPU is with one, and keeps it in its cache."""
     return 8 if is_gpu() else 1
@@ -108,6 +114,13 @@ def batch_size() -> int:
 def most_threads() -> int:
     """Batches to encode at once, at most: a GPU has its threads inside; each takes memory."""
     return 1 if is_gpu() else 4
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def memory() -> int:

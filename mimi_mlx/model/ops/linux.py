@@ -8,6 +8,7 @@ import ctypes
 import functools
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 
@@ -67,22 +68,44 @@ def _installed() -> Iterator[str]:
             yield name
 
 
-@contextlib.contextmanager
-def one_blas_thread() -> Iterator[None]:
+class _OneBlasThread:
     """Have OpenBLAS compute in the threads that call it, alone; another BLAS stays as it is.
 
     Its own threads serve one caller at a time, and the others would wait. Results are the same.
+    The last of those who asked for it puts back what the first one found.
     """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = self._before = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._users:
+                self._before = blas_threads() or 0
+                _set_blas_threads(1)
+            self._users += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._users -= 1
+            if not self._users:
+                _set_blas_threads(self._before)
+
+
+one_blas_thread = _OneBlasThread()
+
+
+def blas_threads() -> int | None:
+    """The threads that OpenBLAS computes in; None of another BLAS, which does not tell."""
     library = ctypes.CDLL(None)
-    if not hasattr(library, "openblas_set_num_threads"):
-        yield
-        return
-    before = library.openblas_get_num_threads()
-    library.openblas_set_num_threads(1)
-    try:
-        yield
-    finally:
-        library.openblas_set_num_threads(before)
+    known = hasattr(library, "openblas_get_num_threads")
+    return library.openblas_get_num_threads() if known else None
+
+
+def _set_blas_threads(number: int) -> None:
+    if blas_threads():
+        ctypes.CDLL(None).openblas_set_num_threads(number)
 
 
 def blas_in_use() -> str:
