@@ -34,7 +34,7 @@ def machine(mimi: Mimi) -> dict[str, str]:
     with mimi.on_device():
         device = devices.name()
     return {
-        "chip": _chip(),
+        "chip": chip(),
         "device": device,
         "blas": linux.blas_in_use(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
@@ -43,7 +43,8 @@ def machine(mimi: Mimi) -> dict[str, str]:
     }
 
 
-def _chip() -> str:
+def chip() -> str:
+    """This machine's processor and its number of cores."""
     if sys.platform == "darwin":
         command = ["sysctl", "-n", "machdep.cpu.brand_string"]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

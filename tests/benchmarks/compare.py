@@ -1,157 +1,198 @@
-"""Every Mimi on this machine side by side: speed, and agreement of codes with PyTorch.
+"""Every Mimi on this machine side by side: speed, memory, and agreement of codes with PyTorch.
 
-    python tests/benchmarks/compare.py HUB_FOLDER KYUTAI_FILE [--rounds 5] [--codebooks 32]
+    python tests/benchmarks/compare.py [HUB_FOLDER KYUTAI_FILE] [--rounds 5] [--codebooks 32]
 
-Both arguments are the same weights, in the Hub's layout and in Kyutai's. Each implementation runs
-in a process of its own, with OpenBLAS under MLX; they take turns, so that a change in the
-machine's speed meets all of them, and only ratios of medians are to be quoted. Implementations
-that are not installed are left out by name. PyTorch must be there: it says which codes are right.
+Both arguments are the same weights, in the Hub's layout and in Kyutai's; without them, weights of
+kyutai/mimi's sizes are drawn from a seed. Each implementation runs in a process of its own, as its
+own users run it (peers.py). They take turns, so that a change in the machine's speed meets all of
+them; only ratios are to be quoted. What is not installed is left out by name. Ctrl-C prints the
+table so far.
 """
 
 import argparse
 import contextlib
-import importlib.metadata
-import importlib.util
 import json
-import statistics
+import os
+import platform
+import shlex
+import signal
 import subprocess
 import sys
-import time
+import tempfile
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-from peers import PEERS
+sys.path[:0] = [str(Path(__file__).parents[1] / "reference")]
 
-FRAME = 1920
-SPEECH = Path(__file__).parents[1] / "speech" / "dialogue.flac"
+from compare_table import agree, table  # noqa: E402
+from peers import PEERS  # noqa: E402
+
+from mimi_mlx.evaluation.bench import chip  # noqa: E402
+
 TASKS = ("encode frame", "decode frame", "encode 10 s", "decode 10 s")
-REFERENCE = "transformers"
+BATCHES = ("encode 8 x 10 s", "decode 8 x 10 s")
+
+# How the names of variables begin that choose libraries and numbers of threads.
+SETTINGS = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "RAYON_", "VECLIB_", "LD_PRELOAD")
 
 
-def clip(seconds: float) -> np.ndarray:
-    import soundfile
-
-    return soundfile.read(SPEECH, dtype="float32", frames=int(24000 * seconds))[0][None, None]
+class PeerEnded(Exception):
+    """An implementation's process is gone."""
 
 
-def worker(name: str, hub: str, kyutai: str, codebooks: int) -> None:
-    """Answer each line of stdin, a task, with a line of JSON."""
-    from mimi_mlx.model.ops.linux import prefer_openblas
+class PeerProcess:
+    """One implementation in its own process, which a terminal's Ctrl-C does not reach."""
 
-    prefer_openblas()
-    reply = sys.stdout
-    with contextlib.redirect_stdout(sys.stderr):
-        peer = PEERS[name][1](hub, kyutai, codebooks)
-        pcm = clip(10)
-        frames = [pcm[..., i : i + FRAME].copy() for i in range(0, pcm.shape[-1], FRAME)]
-        codes = peer.encode(pcm)
-        tasks = {
-            "encode frame": lambda: timed(peer.encode_frame, frames[:40]),
-            "decode frame": lambda: timed(peer.decode_frame, columns(codes)[:40]),
-            "encode 10 s": lambda: timed(peer.encode, [pcm]),
-            "decode 10 s": lambda: timed(peer.decode, [codes]),
-            "codes": lambda: codes.tolist(),
-            "streamed codes": lambda: np.concatenate(
-                [peer.encode_frame(f) for f in frames], -1
-            ).tolist(),
-        }
-        print("ready", file=reply, flush=True)
-        for task in sys.stdin:
-            peer.reset()
-            print(json.dumps(tasks[task.strip()]()), file=reply, flush=True)
-
-
-def columns(codes: np.ndarray) -> list[np.ndarray]:
-    return [codes[..., i : i + 1].copy() for i in range(codes.shape[-1])]
-
-
-def timed(call, inputs: list[np.ndarray]) -> float | None:
-    """Seconds of the median call, after the window has warmed up; None if there is no such call."""
-    if call is None:
-        return None
-    times = []
-    for x in inputs:
-        start = time.perf_counter()
-        call(x)
-        times.append(time.perf_counter() - start)
-    return statistics.median(times[len(times) // 4 :])
-
-
-class Worker:
-    """One implementation in its own process."""
-
-    def __init__(self, name: str, args: argparse.Namespace):
-        command = [sys.executable, __file__, args.hub, args.kyutai, "--worker", name]
-        command += ["--codebooks", str(args.codebooks)]
-        pipe = subprocess.PIPE
+    def __init__(self, name: str, weights: list[str], codebooks: int):
+        script = Path(__file__).with_name("peer_process.py")
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115, kill() closes
         self.process = subprocess.Popen(
-            command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True
+            [sys.executable, str(script), name, *weights, str(codebooks)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            text=True,
+            start_new_session=True,
+            env={k: v for k, v in os.environ.items() if not k.startswith(SETTINGS)},
         )
-        if self.process.stdout.readline().strip() != "ready":
-            raise SystemExit(f"{name} did not start; run {' '.join(command)} to see why")
 
-    def ask(self, task: str):
-        print(task, file=self.process.stdin, flush=True)
-        return json.loads(self.process.stdout.readline())
+    def ask(self, task: str) -> None:
+        with contextlib.suppress(BrokenPipeError):  # answer() says why
+            print(task, file=self.process.stdin, flush=True)
+
+    def answer(self) -> dict[str, Any]:
+        line = self.process.stdout.readline()
+        if not line:
+            self.errors.seek(0)
+            said = self.errors.read().split("\n")
+            last = next((text for text in reversed(said) if text.strip()), "without a word")
+            raise PeerEnded(f"ended: {last}")
+        return json.loads(line)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+        self.errors.close()
+
+
+class Race:
+    """The implementations that run, what each is and took, and why others are left out."""
+
+    def __init__(self):
+        self.running: dict[str, PeerProcess] = {}
+        self.found: dict[str, dict[str, Any]] = {}
+        self.left_out: dict[str, str] = {}
+
+    def start(self, names: list[str], weights: list[str], codebooks: int) -> None:
+        say("start:")
+        for name in names:
+            if not find_spec(PEERS[name].package):
+                self.left_out[name] = "is not installed"
+                continue
+            self.running[name] = PeerProcess(name, weights, codebooks)
+            if about := self.answer(name):
+                self.found[name] = about | {"seconds": {}, "share": {}, "peak_mb": None}
+        say("\n")
+
+    def turn(self, task: str) -> None:
+        """Every implementation does a task once."""
+        say(f"{task}:")
+        for name in list(self.running):
+            self.running[name].ask(task)
+            if answer := self.answer(name):
+                found = self.found[name]
+                found["seconds"].setdefault(task, []).append(answer["seconds"])
+                found["share"][task] = answer["share"]
+                found["peak_mb"] = answer["peak_mb"]
+        say("\n")
+
+    def answer(self, name: str) -> dict[str, Any] | None:
+        """The next answer of an implementation; None, and it is left out, if it ended."""
+        say(f" {name}")
+        try:
+            return self.running[name].answer()
+        except PeerEnded as error:
+            self.left_out[name] = str(error)
+            self.running.pop(name).kill()
+            return None
 
     def close(self) -> None:
-        self.process.stdin.close()
-        self.process.wait()
+        for process in self.running.values():
+            process.kill()
 
 
-def agreement(codes, reference) -> str:
-    """Codes equal to the reference's, in percent, over the codebooks and frames that both have."""
-    codes, reference = np.array(codes), np.array(reference)
-    k, frames = np.minimum(codes.shape[1:], reference.shape[1:])
-    same = codes[:, :k, :frames] == reference[:, :k, :frames]
-    return f"{100 * same.mean():.2f} %" + (f" of {k} codebooks" if k < reference.shape[1] else "")
+def main() -> int:
+    args = arguments()
+    about = {
+        "machine": f"{chip()}, {platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "weights": " and ".join(args.weights) or "of kyutai/mimi's sizes, from a seed",
+        "codebooks": args.codebooks,
+        "rounds": args.rounds,
+        "command": shlex.join(["python", "tests/benchmarks/compare.py", *sys.argv[1:]]),
+    }
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    race, whole = Race(), False
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            run(race, args, args.weights or draw(Path(folder)))
+            whole = True
+        except KeyboardInterrupt:
+            say(" interrupted\n")
+        finally:
+            race.close()
+    agree(race.found)
+    about |= {"complete": whole, "left_out": race.left_out, "peers": race.found}
+    if args.json:
+        args.json.write_text(json.dumps(about, indent=1) + "\n")
+    print(table(about, args.tasks))
+    return 0 if whole else 130
 
 
-def main() -> None:
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("hub", help="folder with config.json and model.safetensors")
-    parser.add_argument("kyutai", help="the same weights in Kyutai's layout")
-    parser.add_argument("--rounds", type=int, default=5, help="turns of each (5)")
-    parser.add_argument("--codebooks", type=int, default=32, help="codes a frame (32)")
-    parser.add_argument("--only", nargs="+", choices=PEERS, default=list(PEERS))
-    parser.add_argument("--worker", choices=PEERS, help=argparse.SUPPRESS)
+    add = parser.add_argument
+    add("weights", nargs="*", help="HUB_FOLDER KYUTAI_FILE; without them, weights from a seed")
+    add("--rounds", type=int, default=5, help="turns of each (5)")
+    add("--codebooks", type=int, default=32, help="codes a frame (32)")
+    add("--only", nargs="+", choices=PEERS, default=list(PEERS), help="implementations (all)")
+    every = [*TASKS, *BATCHES]
+    add("--tasks", nargs="+", choices=every, default=TASKS, help="all but the batches of 8")
+    add("--json", type=Path, metavar="FILE", help="write all times and what each was given")
     args = parser.parse_args()
-    if args.worker:
-        return worker(args.worker, args.hub, args.kyutai, args.codebooks)
-    installed = [n for n in args.only if importlib.util.find_spec(PEERS[n][0])]
-    for name in set(args.only) - set(installed):
-        print(f"{name} is not installed and left out")
-    workers = {name: Worker(name, args) for name in installed}
-    times = {name: {task: [] for task in TASKS} for name in installed}
-    for _ in range(args.rounds):
-        for task in TASKS:
-            for name, each in workers.items():
-                times[name][task].append(each.ask(task))
-    whole = {name: each.ask("codes") for name, each in workers.items()}
-    streamed = {name: each.ask("streamed codes") for name, each in workers.items()}
-    for each in workers.values():
-        each.close()
-    report(times, whole, streamed)
+    if len(args.weights) not in (0, 2):
+        parser.error("weights are a folder in the Hub's layout and a file in Kyutai's, or neither")
+    if args.rounds < 1:
+        parser.error(f"--rounds {args.rounds} is not 1 or more")
+    return args
 
 
-def report(times: dict, whole: dict, streamed: dict) -> None:
-    """A row for each implementation: milliseconds, and in brackets times mimi_mlx's."""
-    print("| |", " | ".join(TASKS), "| codes = PyTorch, whole | streamed |")
-    print("|---|" + "---|" * (len(TASKS) + 2))
-    for name, row in times.items():
-        cells = []
-        for task in TASKS:
-            if None in row[task]:
-                cells.append("has none")
-                continue
-            median = statistics.median(row[task])
-            ratios = [a / b for a, b in zip(row[task], times["mimi_mlx"][task], strict=True)]
-            cells.append(f"{1e3 * median:.1f} ms ({statistics.median(ratios):.2f})")
-        for codes in (whole, streamed):
-            cells.append(agreement(codes[name], whole[REFERENCE]) if REFERENCE in whole else "?")
-        version = importlib.metadata.version(PEERS[name][0])
-        print(f"| {name} {version} |", " | ".join(cells), "|")
+def draw(folder: Path) -> list[str]:
+    """Seeded weights in both layouts."""
+    import seeded
+    from kyutai import to_kyutai
+    from safetensors.numpy import save_file
+
+    say("drawing weights\n")
+    drawn = seeded.tensors(seeded.FULL, seeded.SEED, seeded.SCALES)
+    (folder / "config.json").write_text(json.dumps(seeded.FULL))
+    save_file(drawn, folder / "model.safetensors")
+    save_file(to_kyutai(drawn, seeded.FULL["num_attention_heads"]), folder / "kyutai.safetensors")
+    return [str(folder), str(folder / "kyutai.safetensors")]
+
+
+def run(race: Race, args: argparse.Namespace, weights: list[str]) -> None:
+    race.start(args.only, weights, args.codebooks)
+    for number in range(args.rounds):
+        for task in args.tasks:
+            say(f"round {number + 1} of {args.rounds}, ")
+            race.turn(task)
+
+
+def say(text: str) -> None:
+    print(text, end="", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
