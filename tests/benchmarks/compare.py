@@ -122,17 +122,27 @@ class Race:
             process.kill()
 
 
+def end_once(*_: Any) -> None:
+    """Interrupt the race, and let nothing interrupt the table."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 def main() -> int:
     args = arguments()
     about = {
         "machine": f"{chip()}, {platform.system()} {platform.machine()}",
         "python": platform.python_version(),
+        "load_before": round(os.getloadavg()[0], 1),
         "weights": " and ".join(args.weights) or "of kyutai/mimi's sizes, from a seed",
         "codebooks": args.codebooks,
         "rounds": args.rounds,
         "command": shlex.join(["python", "tests/benchmarks/compare.py", *sys.argv[1:]]),
     }
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as it is in the background
+            signal.signal(number, end_once)
     race, whole = Race(), False
     with tempfile.TemporaryDirectory() as folder:
         try:

@@ -54,6 +54,11 @@ def caption(about: dict[str, Any]) -> str:
         f"{about['codebooks']} codebooks. Medians of {about['rounds']} rounds in turn; in brackets "
         "how many times mimi_mlx's."
     )
+    if about["load_before"] >= 0.5:
+        text += (
+            f" Other programs were running (load {about['load_before']}), which slows all of them, "
+            "and PyTorch most."
+        )
     if any(share < 1 for peer in about["peers"].values() for share in peer["share"].values()):
         text += " \\*: a tenth of the clip, its time scaled to the whole."
     if not about["complete"]:

@@ -114,7 +114,9 @@ def test_ctrl_c_prints_the_table_so_far_and_ends_all(compare, tmp_path):
     while not held.exists():
         assert time.monotonic() < end and process.poll() is None
         time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    for _ in range(3):  # impatiently, and as a terminal does: to all of its processes
+        os.killpg(process.pid, signal.SIGINT)
+        time.sleep(0.005)
     table, progress = process.communicate(timeout=60)
     assert process.returncode == 130, progress
     assert table.startswith("**Incomplete**") and "Traceback" not in progress
@@ -151,10 +153,11 @@ def test_what_was_scaled_is_marked():
     about |= {"equal_codes": None, "equal_streamed_codes": None}
     peers = {"mimi_mlx": peer([1.0, 3.0, 2.0], 1), "moshi_mlx": peer([10.0, 60.0, 8.0], 0.1)}
     race = {"machine": "", "python": "", "weights": "", "codebooks": 8, "rounds": 3, "command": ""}
-    race |= {"complete": True, "left_out": {}, "peers": peers}
+    race |= {"complete": True, "left_out": {}, "peers": peers, "load_before": 0.1}
     table = compare_table.table(race, ["decode 10 s"])
     assert row(table, "mimi_mlx")[1] == "2.00 s (1.00)"
     assert row(table, "moshi_mlx")[1] == r"10.00 s (10.00) \*"
-    assert r"\*: a tenth of the clip" in table
+    assert r"\*: a tenth of the clip" in table and "load" not in table
     peers["moshi_mlx"]["share"]["decode 10 s"] = 1
     assert r"\*" not in compare_table.table(race, ["decode 10 s"])
+    assert "load 2.5" in compare_table.table(race | {"load_before": 2.5}, ["decode 10 s"])
