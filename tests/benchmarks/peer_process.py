@@ -23,7 +23,7 @@ FRAME = 1920
 SPEECH = Path(__file__).parents[1] / "speech" / "dialogue.flac"
 SECONDS, ROWS = 10, 8
 PATIENCE = 20  # seconds; what would take longer gets a tenth of the clip
-FRAMES, FRAMES_SECONDS = 40, 4  # a streaming task ends with the first of them
+FRAMES, FRAMES_SECONDS = 30, 3  # a streaming task ends with the first of them
 
 Task = Callable[[], tuple[float, float]]
 """Measures: the seconds that the task takes, and the share of the clip they were computed from."""
