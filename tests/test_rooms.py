@@ -128,7 +128,7 @@ def test_nothing_goes_in_a_circle():
 
 
 def test_only_one_file_asks_which_device_there_is():
-    asks = {"default_device", "is_available", "metal", "device_info"}
+    asks = {"default_device", "is_available", "metal", "cuda", "device_info"}
     found = {str(f.relative_to(PACKAGE)) for f in FILES if called_on_mlx(f) & asks}
     assert found == {"model/ops/device.py"}
 

@@ -66,6 +66,7 @@ def measure(mimi: Mimi, model: str, count: int) -> dict[str, Any]:
     found["peak_memory_mb"] = {"mlx": mx.get_peak_memory() / 1e6, "process": _peak_rss() / 1e6}
     say("batch of 16 ...")
     found["batch_of_16"] = bench.batch(mimi, count, 16)
+    found["search_ms"] = bench.searches(mimi, count)
     found["read_rate_gb_s"] = bench.read_rate(mimi) / 1e9
     found["weights_a_step_mb"] = {
         half: bench.bytes_read(mimi, half, count) / 1e6 for half in ("encoder", "decoder")
@@ -149,6 +150,7 @@ def _speeds(found: dict[str, Any]) -> list[list[str]]:
         [f"floor: reading them at {rate:.1f} GB/s", *(f"{floor:.1f} ms" for floor in floors)],
         ["median frame over floor", *over],
         ["a frame of 16 streams", *together],
+        *([f"search by {way}", f"{ms:.2f} ms", ""] for way, ms in found["search_ms"].items()),
     ]
 
 

@@ -18,7 +18,7 @@ from ..checkpoint.load import load
 from ..mimi import Mimi
 from ..model.codec import Codec
 from ..model.ops import device as devices
-from ..model.ops import linux
+from ..model.ops import linux, search
 from ..streaming.runner import compiled
 from . import kernel_count
 
@@ -149,6 +149,26 @@ def stages(mimi: Mimi, num_codebooks: int, runs: int = 20) -> dict[str, float]:
             step = compiled(call)
             mx.eval(step(*inputs))
             found[name] = 1e3 * _median(lambda s=step, x=inputs: mx.eval(s(*x)), runs)
+    return found
+
+
+def searches(mimi: Mimi, num_codebooks: int, runs: int = 20) -> dict[str, float]:
+    """Milliseconds of a frame's search, by kernels and by operations, where there are kernels."""
+    quantizer = mimi.codec.quantizer
+    books, num_semantic = quantizer.codebooks, quantizer.num_semantic
+    with mimi.on_device():
+        if not search.has_kernels(books, num_semantic):
+            return {}
+        x = mx.random.normal((1, 1, 2 * mimi.config.codebook_dim), key=mx.random.key(0))
+        ways: dict[str, Callable] = {
+            "kernels": lambda x: search.by_kernels(x, books, num_codebooks),
+            "operations": lambda x: search.by_operations(x, books, num_codebooks, num_semantic),
+        }
+        found = {}
+        for name, way in ways.items():
+            step = compiled(way)
+            mx.eval(step(x))
+            found[name] = 1e3 * _median(lambda s=step: mx.eval(s(x)), runs)
     return found
 
 

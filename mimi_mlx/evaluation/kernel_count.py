@@ -2,7 +2,8 @@
 
 Views cost nothing; every other primitive is one kernel, and so is each ``mx.fast`` call. Without a
 GPU those calls expand into several primitives, so while the graph is made each is replaced by a
-stand-in whose primitives are known and subtracted. Nothing is computed.
+stand-in whose primitives are known and subtracted; kernels of our own stay what they are. Nothing
+is computed.
 """
 
 import collections
@@ -10,13 +11,14 @@ import contextlib
 import io
 import re
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from unittest import mock
 
 import mlx.core as mx
 from mlx.utils import tree_flatten
 
 from ..model.codec import Codec
+from ..model.ops import search_kernel
 from ..model.ops.device import assume_gpu
 
 _VIEWS = {
@@ -92,7 +94,30 @@ def _stand_ins(masks: list[mx.array]) -> Iterator[None]:
         masks.append(mask)
         return mx.addmm(q, q @ k.swapaxes(-1, -2), v)
 
-    with mock.patch.multiple(
-        mx.fast, layer_norm=layer_norm, scaled_dot_product_attention=attention
+    own = {kind: _anywhere(kernel) for kind, kernel in search_kernel.KERNELS.items()}
+    with (
+        mock.patch.multiple(mx.fast, layer_norm=layer_norm, scaled_dot_product_attention=attention),
+        mock.patch.object(search_kernel, "KERNELS", own),
     ):
         yield
+
+
+class _Built(Exception):
+    """Ends an export that was only begun."""
+
+
+def _anywhere(kernel: Callable[..., list[mx.array]]) -> Callable[..., list[mx.array]]:
+    """The call of a kernel of our own, which MLX makes without a GPU only inside an export."""
+
+    def call(**arguments: Any) -> list[mx.array]:
+        outputs: list[mx.array] = []
+
+        def build(_: mx.array) -> None:
+            outputs.extend(kernel(**arguments))
+            raise _Built
+
+        with contextlib.suppress(_Built):
+            mx.export_function(lambda _: None, build, mx.zeros(1))
+        return outputs
+
+    return call

@@ -10,6 +10,7 @@ from .. import audio
 from ..checkpoint import precision
 from ..mimi import Mimi
 from ..model.ops import device as device_of
+from ..model.ops import search
 from ..tiny import SPEECH
 from . import bench, metrics, numerics, quality, references
 from .checks import FIRST_CODES, FLOAT32, REDUCED, Check, Limits, error, share, snr
@@ -45,6 +46,8 @@ def run(
         codes = np.random.default_rng(0).integers(0, mimi.codebook_size, shape, np.int32)
     limits = REDUCED if reduced else FLOAT32
     checks += [*streams(mimi, clip, codes, limits), *devices(mimi, clip, codes, limits)]
+    if "encoder" in mimi.codec:
+        checks.append(kernels(mimi, clip))
     if "encoder" in mimi.codec and "decoder" in mimi.codec:
         checks.append(paced(mimi, load))
     return checks
@@ -115,6 +118,22 @@ def devices(mimi: Mimi, clip: np.ndarray, codes: np.ndarray, limits: Limits) -> 
             off = metrics.relative_error(*outputs)
             yield error(f"{stage}, GPU against CPU", off, limits[1])
             x = mx.array(outputs[0])
+
+
+def kernels(mimi: Mimi, clip: np.ndarray) -> Check:
+    """Frames' codes by the quantiser's kernel, many at once and each alone, and by operations."""
+    name, quantizer = "quantiser's kernel against its operations", mimi.codec.quantizer
+    with mimi.on_device():
+        if not device_of.is_gpu():
+            return Check(name, "no GPU, or not used", "", None)
+        if not search.has_kernels(quantizer.codebooks, quantizer.num_semantic):
+            return Check(name, "it is off: operations are used", "", None)
+        latents = mimi.encode_to_latent(clip).swapaxes(1, 2)[:, : search.MOST_ROWS]
+        x, books, count = quantizer.input_proj(latents), quantizer.codebooks, mimi.num_codebooks
+        alone = [search.by_kernels(x[:, i : i + 1], books, count) for i in range(x.shape[1])]
+        found = [search.by_kernels(x, books, count), mx.concatenate(alone, axis=-1)]
+        expected = search.by_operations(x, books, count, 1)
+        return share(name, np.mean([np.array(codes == expected) for codes in found]), 1.0)
 
 
 def paced(mimi: Mimi, load: float) -> Check:

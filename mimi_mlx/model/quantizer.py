@@ -11,8 +11,9 @@ import mlx.core as mx
 import mlx.nn as nn
 
 from .config import MimiConfig
-from .ops.codebooks import Codebook, Codebooks
+from .ops.codebooks import Codebooks
 from .ops.linear import Linear
+from .ops.search import search
 
 
 class SplitResidualVectorQuantizer(nn.Module):
@@ -44,10 +45,7 @@ class SplitResidualVectorQuantizer(nn.Module):
 
     def encode(self, x: mx.array, num_codebooks: int) -> mx.array:
         """The nearest entry of each of the first ``num_codebooks`` codebooks, level by level."""
-        books, first = self.codebooks.split(num_codebooks), self.num_semantic
-        semantic, acoustic = mx.split(self.input_proj(x), 2, axis=-1)
-        codes = _descend(semantic, books[:first]) + _descend(acoustic, books[first:])
-        return mx.stack([level.reshape(x.shape[:2]) for level in codes], axis=1).astype(mx.int32)
+        return search(self.input_proj(x), self.codebooks, num_codebooks, self.num_semantic)
 
     def decode(self, codes: mx.array) -> mx.array:
         """The latents ``[B, F, hidden_size]`` that codes ``[B, K, F]`` stand for."""
@@ -56,13 +54,3 @@ class SplitResidualVectorQuantizer(nn.Module):
         acoustic = entries[:, self.num_semantic :].sum(axis=1)
         x = mx.concatenate([semantic, acoustic], axis=1).swapaxes(1, 2)  # [B, F, 2 D]
         return self.output_proj(x)
-
-
-def _descend(residual: mx.array, books: list[Codebook]) -> list[mx.array]:
-    """The codes ``[B * F]`` of each level, chosen on what the levels before it left."""
-    residual = residual.flatten(0, 1)  # [B * F, D]
-    codes: list[mx.array] = []
-    for book in books:
-        codes.append(mx.argmax(book.scores(residual), axis=-1))
-        residual = residual - book.entry(codes[-1])  # lazy: nobody asks for the last one
-    return codes

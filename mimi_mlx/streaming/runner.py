@@ -18,7 +18,7 @@ import numpy as np
 from ..arrays import Array
 from ..files import reason
 from ..model.codec import Codec
-from ..model.ops import kernel_cache, linux, wavefront
+from ..model.ops import kernel_cache, linux, search, wavefront
 from ..model.ops.device import Device, clips_at_once, is_gpu, long_step, measure, name, named, on
 from . import halves, validation
 from .halves import Half, Step
@@ -65,6 +65,8 @@ class Runner:
             codec.pack()
             mx.eval(codec.parameters())
             measure()
+            if "encoder" in codec:  # found out now, not in a step
+                search.has_kernels(codec.quantizer.codebooks, codec.quantizer.num_semantic)
             if not is_gpu():
                 linux.keep_freed_memory()
                 linux.warn_of_slow_blas()

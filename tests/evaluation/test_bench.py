@@ -1,5 +1,6 @@
 """The bench command runs and prints what it promises; no test looks at a time."""
 
+import functools
 import json
 
 import mlx.core as mx
@@ -11,6 +12,7 @@ from mimi_mlx.checkpoint import hub
 from mimi_mlx.checkpoint.load import load
 from mimi_mlx.cli import bench as command
 from mimi_mlx.evaluation import bench, kernel_count
+from mimi_mlx.model.ops import search
 
 
 @pytest.fixture
@@ -27,11 +29,33 @@ def quick(monkeypatch):
 offline, frames, paced = bench.offline, bench.frames, bench.paced
 
 
+@pytest.fixture
+def kernels(monkeypatch):
+    """As if kernels of ours ran here."""
+    by_operations = functools.partial(search.by_operations, num_semantic=1)
+    monkeypatch.setattr(search, "has_kernels", lambda *given: True)
+    monkeypatch.setattr(search, "by_kernels", by_operations)
+
+
+def test_the_search_with_and_without_kernels(kernels, tiny):
+    found = bench.searches(tiny, 2, runs=1)
+    assert list(found) == ["kernels", "operations"] and min(found.values()) > 0
+
+
 @pytest.mark.slow
-def test_tables(quick, capsys):
+def test_tables(quick, kernels, capsys):
     assert cli.main(["bench", "--model", "tiny"]) == 0
     out = capsys.readouterr().out
-    for word in ("one frame, p99", "late", "peak memory", "encoder seanet", "convolution", "floor"):
+    for word in (
+        "search by kernels",
+        "search by operations",
+        "one frame, p99",
+        "late",
+        "peak memory",
+        "encoder seanet",
+        "convolution",
+        "floor",
+    ):
         assert word in out
 
 
@@ -42,7 +66,8 @@ def test_json(quick, capsys):
     assert found["codebooks"] == 2
     assert found["device"] == "cpu"
     assert found["paced"]["frames"] == 4
-    assert found["kernels"]["encoder"]["kinds"]["arg_reduce"] == 2
+    assert found["kernels"]["encoder"]["kinds"]["custom_kernel"] == 2
+    assert found["search_ms"] == {}  # a CPU has no kernels of ours
 
 
 @pytest.mark.slow

@@ -83,6 +83,16 @@ def assume_gpu() -> Iterator[None]:
         _assumed.reset(token)
 
 
+def is_assumed() -> bool:
+    """Whether the GPU is only assumed, so that nothing can be computed to find out what it does."""
+    return _assumed.get()
+
+
+def has_cuda() -> bool:
+    """Whether MLX's GPU is CUDA's, on this machine."""
+    return mx.cuda.is_available()
+
+
 def packs() -> bool:
     """Whether weights are kept in blocks (matmul.py): a CPU's BLAS would copy them for each use."""
     return not is_gpu()
@@ -132,12 +142,12 @@ def memory() -> int:
 
 def cuts_matmul() -> bool:
     """Whether the device cuts the float32 that a matmul multiplies to 11 bits (tf32.py)."""
-    return is_gpu() and not _assumed.get() and _gpu_cuts_matmul()
+    return is_gpu() and not is_assumed() and _gpu_cuts_matmul()
 
 
 def cuts_conv() -> bool:
     """Whether the device cuts the float32 that ``mx.conv1d`` multiplies to 11 bits."""
-    return is_gpu() and not _assumed.get() and _gpu_cuts_conv()
+    return is_gpu() and not is_assumed() and _gpu_cuts_conv()
 
 
 def measure() -> None:
