@@ -125,7 +125,8 @@ def kernels(mimi: Mimi, clip: np.ndarray) -> Check:
     name, quantizer = "quantiser's kernel against its operations", mimi.codec.quantizer
     with mimi.on_device():
         if not device_of.is_gpu():
-            return Check(name, "no GPU, or not used", "", None)
+            why = "it runs on the CPU" if device_of.has_gpu() else "this machine has no GPU"
+            return Check(name, why, "", None)
         if not search.has_kernels(quantizer.codebooks, quantizer.num_semantic):
             return Check(name, "it is off: operations are used", "", None)
         latents = mimi.encode_to_latent(clip).swapaxes(1, 2)[:, : search.MOST_ROWS]

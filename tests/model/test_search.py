@@ -82,13 +82,13 @@ def test_codes_are_those_of_the_operations(gpu, size, batch, frames, count):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [FULL, TINY])
-@pytest.mark.parametrize("rows", range(1, search.MOST_ROWS + 1))
-def test_every_number_of_rows_and_codebooks(gpu, size, rows):
-    x, books = latents(rows, size), codebooks(32, size)
+def test_every_number_of_rows_and_of_codebooks(gpu, size):
+    books, x = codebooks(32, size), latents(search.MOST_ROWS, size)
     codes = check(x, books, 32)
+    for rows in range(1, search.MOST_ROWS):
+        np.testing.assert_array_equal(check(x[:, :rows], books, 6), codes[:, :6, :rows])
     for count in range(1, 32):
-        found = search.by_kernels(x[:, :1], books, count)
-        np.testing.assert_array_equal(found, codes[:, :count, :1])
+        np.testing.assert_array_equal(check(x[:, :1], books, count), codes[:, :count, :1])
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -137,8 +137,9 @@ def test_the_same_source_in_cuda(tmp_path):
 
 @pytest.mark.skipif(not mx.is_available(mx.gpu), reason="this machine has no GPU")
 @pytest.mark.parametrize("size", [FULL, TINY, ODD])
-@pytest.mark.parametrize("rows", [1, 2, 7, 16])
+@pytest.mark.parametrize("rows", [1, 7, 16])
 def test_on_this_machines_gpu(size, rows):
+    """Metal's or CUDA's."""
     with mx.stream(mx.gpu):
         check(latents(rows, size), codebooks(32, size), 32)
 
@@ -226,6 +227,7 @@ PLACES = {
 }
 
 
+@pytest.mark.skipif(mx.cuda.is_available(), reason="this machine's kernels are CUDA's")
 def test_the_signature_that_mlx_makes_is_what_the_bodies_rely_on(capfd):
     kernels = {
         kind: functools.partial(kernel, verbose=True)

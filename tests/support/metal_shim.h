@@ -215,3 +215,7 @@ struct Shared {
 #define thread_index_in_simdgroup (now % LANES)
 #define simdgroup_index_in_threadgroup (now / LANES)
 #endif
+
+// Words of the two languages, which are no names there.
+#pragma GCC poison thread device constant kernel vertex fragment half bfloat uniform sampler
+#pragma GCC poison object_data ray_data threadgroup_imageblock visible intersection mesh object

@@ -24,7 +24,7 @@ _PARTS = 8  # of a latent, each summed in a thread of its own
 _THREADS = ENTRIES * _PARTS
 
 _PLACE = """
-    const int thread = thread_position_in_threadgroup.x;
+    const int index = thread_position_in_threadgroup.x;
     const int lane = thread_index_in_simdgroup;  // of 32
     const int group = threadgroup_position_in_grid.x;
     const int row = threadgroup_position_in_grid.y;
@@ -60,12 +60,12 @@ _CHOOSE = f"""
             }}
         }}
         {_BEST_OF_LANES}
-        if (group == 0 && thread == 0) {{
+        if (group == 0 && index == 0) {{
             codes[row * level + known + chain] = code;
         }}
     }}
     if (group == 0) {{
-        for (int i = thread; i < known; i += THREADS) {{
+        for (int i = index; i < known; i += THREADS) {{
             codes[row * level + i] = before[row * known + i];
         }}
     }}
@@ -74,7 +74,7 @@ _CHOOSE = f"""
 _LOAD = """
     const int level = threadgroup_position_in_grid.z;
     threadgroup float residual[WIDTH];
-    for (int i = thread; i < WIDTH; i += THREADS) {
+    for (int i = index; i < WIDTH; i += THREADS) {
         residual[i] = x[(row * x_shape[1] + level) * WIDTH + i];
     }
 """
@@ -82,7 +82,7 @@ _LOAD = """
 # Of two chains the acoustic one is the last.
 _SUBTRACT = """
     threadgroup float residual[WIDTH];
-    for (int i = thread; i < WIDTH; i += THREADS) {
+    for (int i = index; i < WIDTH; i += THREADS) {
         const float left = x[(row * x_shape[1] + x_shape[1] - 1) * WIDTH + i]
             - columns[(size_t(level - 1) * WIDTH + i) * SIZE + code];
         residual[i] = left;
@@ -97,14 +97,14 @@ _SCORE = f"""
     threadgroup float sums[THREADS];
     threadgroup_barrier(mem_flags::mem_threadgroup);
     {{
-        const int entry = min(group * ENTRIES + thread % ENTRIES, SIZE - 1);
+        const int entry = min(group * ENTRIES + index % ENTRIES, SIZE - 1);
         const int depth = (WIDTH + PARTS - 1) / PARTS;
-        const int start = thread / ENTRIES * depth;
+        const int start = index / ENTRIES * depth;
         float sum = 0;
         for (int i = start; i < min(start + depth, WIDTH); i++) {{
             sum = fma(residual[i], columns[(size_t(level) * WIDTH + i) * SIZE + entry], sum);
         }}
-        sums[thread] = sum;
+        sums[index] = sum;
     }}
     threadgroup_barrier(mem_flags::mem_threadgroup);
     if (simdgroup_index_in_threadgroup == 0) {{
