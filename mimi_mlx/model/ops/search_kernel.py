@@ -92,7 +92,8 @@ _SUBTRACT = """
     }
 """
 
-# Neighbouring threads read neighbouring entries. Those past the last score that again.
+# Neighbouring threads read neighbouring entries. Those past the last score that again. Where each
+# part of the latent is as long, a compiler knows it and has a thread read many at once.
 _SCORE = f"""
     threadgroup float sums[THREADS];
     threadgroup_barrier(mem_flags::mem_threadgroup);
@@ -101,7 +102,10 @@ _SCORE = f"""
         const int depth = (WIDTH + PARTS - 1) / PARTS;
         const int start = index / ENTRIES * depth;
         float sum = 0;
-        for (int i = start; i < min(start + depth, WIDTH); i++) {{
+        for (int i = start; i < start + depth; i++) {{
+            if (WIDTH % PARTS != 0 && i >= WIDTH) {{
+                break;
+            }}
             sum = fma(residual[i], columns[(size_t(level) * WIDTH + i) * SIZE + entry], sum);
         }}
         sums[index] = sum;
