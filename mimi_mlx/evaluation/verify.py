@@ -134,7 +134,8 @@ def kernels(mimi: Mimi, clip: np.ndarray) -> Check:
         alone = [search.by_kernels(x[:, i : i + 1], books, count) for i in range(x.shape[1])]
         found = [search.by_kernels(x, books, count), mx.concatenate(alone, axis=-1)]
         expected = search.by_operations(x, books, count, 1)
-        return share(name, np.mean([np.array(codes == expected) for codes in found]), 1.0)
+        equal = np.mean([np.array(codes == expected) for codes in found])
+        return share(name, float(equal), 1.0)
 
 
 def paced(mimi: Mimi, load: float) -> Check:
