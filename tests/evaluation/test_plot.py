@@ -51,6 +51,7 @@ def test_the_title_is_the_files_name_or_what_is_given(run, monkeypatch):
     assert drawn == ["kathleen-1.flac", "A voice", ""]
 
 
+@pytest.mark.slow
 def test_any_name_is_drawn_without_a_warning(run, tmp_path):
     pytest.importorskip("matplotlib")
     name = "Ünïcödé 日本語 한국어 😀 $\\frac$x^$ \n.flac"

@@ -56,6 +56,7 @@ def test_twenty_thousand_frames():
 short = functools.partial(soak.run, warmup=80, compared=30)
 
 
+@pytest.mark.slow
 def test_a_short_run_says_what_it_saw(tiny):
     lines = []
     seen = short(tiny, 130 / FRAMES_AN_HOUR, num_codebooks=8, report=lines.append, every=0.2)

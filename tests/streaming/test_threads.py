@@ -88,6 +88,7 @@ def test_offline_in_threads(tiny, pcm, codes):
     np.testing.assert_array_equal((ragged + 0)[:1], codes)
 
 
+@pytest.mark.slow
 def test_eight_threads_each_with_its_own_stream(pcm, codes):
     """All at once on a model that none has used, so that all compile its steps."""
     mimi = Mimi.from_pretrained("tiny")
