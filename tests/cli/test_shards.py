@@ -1,0 +1,185 @@
+"""A folder's work in several processes: together they make what one does, whoever dies."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from folders import contents, fill, launched
+
+from mimi_mlx import audio
+from mimi_mlx.cli import folder as command
+from mimi_mlx.cli.manifest import Manifest
+from mimi_mlx.cli.shards import Shard
+
+ENCODE = ("encode", "in", "--recursive", "--model", "tiny", "--batch-size", 2)
+
+
+@pytest.fixture
+def folder(tmp_path, speech, run) -> Path:
+    """Seven clips, and what one process makes of them."""
+    fill(tmp_path / "in", speech("kathleen-1"), 7, 9000)
+    assert run(*ENCODE, "-o", "alone")[0] == 0
+    return tmp_path
+
+
+@pytest.mark.parametrize("total", [1, 2, 3, 7])
+def test_each_item_has_one_shard_and_the_loads_are_about_the_same(total):
+    chance = random.Random(total)
+    items = sorted((chance.randrange(1, 1000) for _ in range(60)), reverse=True)
+    shares = [Shard(number, total).share(items, int) for number in range(1, total + 1)]
+    assert sorted(chain(*shares), reverse=True) == items
+    loads = [sum(share) for share in shares]
+    assert max(loads) - min(loads) <= max(min(share) for share in shares)
+
+
+@pytest.mark.parametrize("order", [(1, 2, 3), (3, 1, 2)])
+@pytest.mark.parametrize("what", ["encode", "decode"])
+def test_shards_one_after_another_make_what_one_process_does(folder, run, order, what):
+    command, alone = ENCODE, folder / "alone"
+    if what == "decode":
+        command, alone = ("decode", "alone", *ENCODE[2:]), folder / "sound"
+        assert run(*command, "-o", "sound")[0] == 0
+    for i, number in enumerate(order):
+        assert not (folder / "out/manifest.jsonl").exists()
+        code, _, err = run(*command, "-o", "out", "--shard", f"{number}/3")
+        assert code == 0 and all(line.startswith(f"[{number}/3] ") for line in err.splitlines())
+        assert ("not listed yet" in err) == (i < 2)
+    assert contents(folder / "out") == contents(alone)
+
+
+def test_what_is_done_changes_no_share(folder, run):
+    """A shard that begins when some are done leaves to the others what is theirs."""
+    run(*ENCODE, "-o", "one", "--shard", "1/2")
+    theirs = contents(folder / "alone").keys() - contents(folder / "one").keys()
+    for path in theirs - {"manifest.jsonl"}:
+        (folder / "two" / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "two" / path).write_bytes((folder / "alone" / path).read_bytes())
+    assert "0 done before" in run(*ENCODE, "-o", "two", "--shard", "1/2")[2]
+    assert contents(folder / "two").keys() >= contents(folder / "one").keys()
+
+
+def test_the_next_run_joins_what_others_left(folder, run):
+    """One shard is done, another was killed when it had begun; then one process does it all."""
+    run(*ENCODE, "-o", "out", "--shard", "1/2")
+    Manifest(folder / "out", Shard(2, 3)).begin(begun(folder / "out", 1, 2))
+    code, _, err = run(*ENCODE, "-o", "out")
+    assert code == 0 and "failed" in err and "0 done before" not in err
+    assert contents(folder / "out") == contents(folder / "alone")
+
+
+def test_the_same_shards_again_end_with_the_same(folder, run):
+    for _ in range(2):
+        for number in (1, 2):
+            assert run(*ENCODE, "-o", "out", "--shard", f"{number}/2")[0] == 0
+    assert contents(folder / "out") == contents(folder / "alone")
+    assert run(*ENCODE, "-o", "out", "--shard", "2/2", "-f")[0] == 0
+    assert contents(folder / "out") == contents(folder / "alone")
+
+
+def begun(out: Path, number: int, total: int) -> dict:
+    """What a shard says of its run."""
+    part = (out / f"manifest.{number}-of-{total}.jsonl").read_text().split("\n")[0]
+    return json.loads(part)["run"]
+
+
+@pytest.mark.parametrize("name", ["files", "plan", "codebooks", "fingerprint"])
+def test_a_shard_that_sees_others_work_on_something_else_says_so_and_stops(
+    folder, run, monkeypatch, name
+):
+    work = command.in_threads
+
+    def meanwhile(*args: object) -> None:
+        other = begun(folder / "out", 1, 2) | {name: 5}
+        Manifest(folder / "out", Shard(2, 2), force=True).begin(other)
+        work(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(command, "in_threads", meanwhile)
+        code, _, err = run(*ENCODE, "-o", "out", "--shard", "1/2")
+    assert code == 2 and err.count("\n") == 1, err
+    assert f"[1/2] mimi-mlx: out/manifest.2-of-2.jsonl is of another run, with {name} 5" in err
+
+
+def test_other_codebooks_into_a_begun_folder_are_refused(folder, run):
+    run(*ENCODE, "-o", "out", "--shard", "1/2")
+    code, _, err = run(*ENCODE, "-o", "out", "--shard", "2/2", "--codebooks", 4)
+    assert code == 2 and err.count("\n") == 1 and "with codebooks 8, not 4" in err
+
+
+@pytest.mark.parametrize("shard", ["9/8", "0/2", "1", "a/b", "1/2/3", "-1/2", "1/0", ""])
+def test_what_is_no_shard_is_refused(folder, run, shard):
+    code, _, err = run(*ENCODE, "-o", "out", f"--shard={shard}")
+    assert code == 2 and err.count("\n") == 1 and "--shard is" in err
+    assert not (folder / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["MLX_RANK", "OMPI_COMM_WORLD_RANK"])
+def test_a_shard_under_the_launcher_is_refused(folder, run, monkeypatch, name):
+    monkeypatch.setenv(name, "0")
+    code, _, err = run(*ENCODE, "-o", "out", "--shard", "1/2")
+    assert code == 2 and err.count("\n") == 1 and "launcher" in err
+
+
+def test_mlx_launch_shares_the_work_and_a_bad_file_ends_no_other_rank(folder, run, speech):
+    """The launcher ends all when one fails; so the one that has failed waits for the others."""
+    audio.write(folder / "in/long.wav", np.tile(speech("dialogue"), 4), 24000)
+    soundfile.write(folder / "in/nan.wav", np.full(2000, np.nan), 24000, "FLOAT")
+    ranks = launched(folder, 2, *ENCODE, "-o", "out")
+    err = ranks.communicate(timeout=120)[1]
+    assert "[1/2] out: 1 file encoded" in err and "[2/2] out: 7 files encoded" in err, err
+    assert "[2/2] mimi-mlx: in/nan.wav" in err and "[1/2] mimi-mlx" not in err
+    assert "rank 1 exited with code 1" in err and "rank 0" not in err
+    assert run(*ENCODE, "-o", "bad")[0] == 1
+    assert contents(folder / "out") == contents(folder / "bad")
+
+
+def ranks_of(launcher: subprocess.Popen) -> list[int]:
+    """The processes that the launcher has started."""
+    found = subprocess.run(["pgrep", "-P", str(launcher.pid)], capture_output=True, text=True)
+    return [int(pid) for pid in found.stdout.split()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["encode", "decode"])
+@pytest.mark.parametrize("total", [2, 3])
+def test_killed_at_ten_random_moments_ranks_end_with_the_bytes_of_one_process(
+    tmp_path, speech, run, total, what
+):
+    chance = random.Random(total)
+    fill(tmp_path / "in", speech("dialogue"), 66, 30000)
+    command = ENCODE
+    assert run(*command, "-o", "alone")[0] == 0
+    if what == "decode":
+        command = ("decode", "alone", *ENCODE[2:])
+        assert run(*command, "-o", "sound")[0] == 0
+    undisturbed = contents(tmp_path / ("alone" if what == "encode" else "sound"))
+    out, whole = tmp_path / "out", 0
+    for _ in range(10):
+        launcher = launched(tmp_path, total, *command, "-o", "out")
+        until = min(66, whole + chance.randrange(9))  # how far they may come
+        while launcher.poll() is None and len(made(out)) < until:
+            time.sleep(0.01)
+        time.sleep(chance.random())
+        if ranks := ranks_of(launcher):
+            os.kill(chance.choice(ranks), signal.SIGKILL)
+        launcher.communicate(timeout=120)
+        there = {name: data for name, data in contents(out).items() if "manifest" not in name}
+        assert there.items() <= undisturbed.items()
+        assert len(made(out)) >= whole
+        whole = len(made(out))
+    assert whole > 10
+    err = launched(tmp_path, total, *command, "-o", "out").communicate(timeout=120)[1]
+    assert "exited" not in err, err
+    assert contents(out) == undisturbed and len(undisturbed) == 67
+
+
+def made(out: Path) -> list[Path]:
+    return [*out.rglob("*.mimi"), *out.rglob("*.wav")]
