@@ -39,6 +39,7 @@ COMMANDS = {
     "encode": "Encode sound to codes.",
     "decode": "Decode codes to sound.",
     "info": "Describe a model, a file of codes or a sound file.",
+    "check": "Check that a folder of codes is whole.",
     "bench": "Measure a model's speed on this machine.",
     "demo": "Hear and measure the codec at several bitrates.",
     "stream": "Hear yourself, live, through the codec.",
