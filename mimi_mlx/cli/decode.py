@@ -16,7 +16,7 @@ MORE = (
     "are decoded, and silence of up to an hour in all is in place of those that are lost, so that "
     "what follows stays where it was; the exit code is then 1. From a folder, every .mimi file is "
     "decoded to a .wav in the same place under the folder OUT, with a manifest.jsonl that lists "
-    "them, and the same command goes on after an interruption; there, a damaged file is passed over."
+    "them, and the same command goes on after an interruption; a damaged file is passed over."
 )
 
 # Seconds of silence, at most, in place of what a damaged file says is lost: it may say anything.

@@ -26,6 +26,9 @@ from .threads import cores, in_threads
 # longer is alone in its batch.
 _MOST_SECONDS = 600
 
+# Seconds after which nobody writes any more what other machines may have begun.
+_IDLE = 3600.0
+
 _PATIENCE = 0.2  # seconds, between two looks whether the other shards are done
 
 
@@ -73,7 +76,7 @@ def run(args: argparse.Namespace, task: Task, most_seconds: float = _MOST_SECOND
     sources, others = plan.find(folder, args.recursive, task)
     work = task.work(args, sources)
     manifest = Manifest(output, shard, args.force)
-    remove_unfinished(output, recursive=True)
+    remove_unfinished(output, recursive=True, idle=_IDLE if shard.total > 1 else 0.0)
     targets = {path: path.relative_to(folder).with_suffix(task.becomes) for path in sources}
     most = int(most_seconds * work.mimi.sample_rate)
     whole = plan.make(targets, output, work, manifest.listed, size, most)

@@ -80,11 +80,13 @@ class Manifest:
 
     def __init__(self, folder: Path, shard: Shard, force: bool = False):
         self._folder, self._force = folder, force
-        self._own = folder / f"manifest.{shard.number}-of-{shard.total}.jsonl"
+        names = [f"manifest.{i}-of-{shard.total}.jsonl" for i in range(1, shard.total + 1)]
+        self._shards = [folder / name for name in names]
+        self._own = self._shards[shard.number - 1]
         folder.mkdir(parents=True, exist_ok=True)
         for path in (folder / MANIFEST, self._own):
             check_links(folder, path)
-        self._earlier = self._parts()
+        self._earlier = self._parts(folder.iterdir())
         self.listed = self._listing(self._earlier).made
 
     def begin(self, run: Line) -> None:
@@ -111,7 +113,7 @@ class Manifest:
         Raises:
             ValueError: One has said something since this one began.
         """
-        for part in self._parts(most_lines=0):
+        for part in self._parts(self._shards, most_lines=0):  # the folder may be too long to list
             self._check_other(part)
 
     def finish(self, lines: list[Line], sources: Collection[str]) -> bool:
@@ -121,13 +123,14 @@ class Manifest:
 
     def join(self, sources: Collection[str]) -> bool:
         """Join the parts if they list all ``sources`` of the run; whether that is done."""
-        parts = self._parts()
+        said = self._parts(self._shards, most_lines=0)
         if not self._own.exists():
             return True  # another shard has done it
-        for part in parts:
+        for part in said:
             self._check_other(part)
-        if not all(part.is_finished for part in parts if part.run == self._run):
+        if not all(part.is_finished for part in said if part.run == self._run):
             return False
+        parts = self._parts(self._folder.iterdir())
         found = self._listing(parts).lines(self._folder, sources)
         if not set(sources) <= {line.get("source") for line in found}:
             return False
@@ -169,10 +172,10 @@ class Manifest:
             listing.add(part.lines)
         return listing
 
-    def _parts(self, most_lines: int | None = None) -> list[Part]:
-        """The parts that are there, the earliest first."""
+    def _parts(self, paths: Iterable[Path], most_lines: int | None = None) -> list[Part]:
+        """The parts that are there of ``paths``, the earliest first."""
         found = []
-        for path in self._folder.iterdir():
+        for path in paths:
             if PART.fullmatch(path.name):
                 with self._forced():
                     found.append(read_part(path, most_lines))

@@ -50,10 +50,10 @@ def chosen(text: str | None) -> Shard:
     Raises:
         ValueError: Both say something, or what one of them says is no share.
     """
-    launched = any(name in os.environ for name in _RANKS)
+    rank = next((os.environ[name] for name in _RANKS if name in os.environ), None)
     if text is None:
-        return _launched() if launched else Shard()
-    if launched:
+        return Shard() if rank is None else _launched(rank)
+    if rank is not None:
         raise ValueError(
             f"--shard is {text}, but MLX's launcher gives each process its share. Leave it out."
         )
@@ -67,12 +67,16 @@ def chosen(text: str | None) -> Shard:
     return shard
 
 
-def _launched() -> Shard:
+def _launched(rank: str) -> Shard:
+    """The share of a process that the launcher has started; it has given it its rank."""
     try:
         group = mx.distributed.init()
+        found = f"rank {group.rank()} of {group.size()}"
+        if str(group.rank()) == rank:
+            return Shard(group.rank() + 1, group.size(), is_launched=True)
     except RuntimeError as error:
-        raise ValueError(
-            f"MLX's launcher started this, but its other processes are not found "
-            f"({reason(error)}). Start at least two, or this one without it."
-        ) from error
-    return Shard(group.rank() + 1, group.size(), is_launched=True)
+        found = reason(error)
+    raise ValueError(
+        f"MLX's launcher started this as rank {rank}, and MLX finds none or another ({found}). "
+        "Start at least two processes, with a backend that is here; or one without the launcher."
+    )
