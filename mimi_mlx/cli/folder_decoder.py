@@ -63,7 +63,7 @@ class FolderDecoder:
         digest, facts = files.sha256(clip.target), facts_if_same(clip)
         if clip.listed is None:
             self._check_sound(clip)
-        elif clip.listed["sha256"] != digest:
+        elif clip.listed.get("sha256") != digest:
             raise kept(f"{clip.target} was changed since an earlier run made it")
         if facts is None and clip.listed is None:
             raise kept(f"{clip.source} is newer than {clip.target}")

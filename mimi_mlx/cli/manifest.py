@@ -104,8 +104,12 @@ class Manifest:
 
     @property
     def resumes(self) -> bool:
-        """Whether an earlier run of these settings did not come to its end."""
-        return any(not _differ(part.run, self._run, SETTINGS) for part in self._earlier)
+        """Whether an earlier run of these settings was ended; one beside this is no earlier one."""
+        return any(
+            (part.path == self._own or part.run != self._run)
+            and not _differ(part.run, self._run, SETTINGS)
+            for part in self._earlier
+        )
 
     def check_others(self) -> None:
         """No other run is at work in the folder.
@@ -240,7 +244,8 @@ def _lines(texts: Iterable[bytes]) -> list[Any]:
 
 def _checked(lines: list[Any]) -> list[Line]:
     for line in lines:
-        if not isinstance(line["source"] if "error" in line else line["path"], str):
+        names = [line["source"] if "error" in line else line["path"], line.get("source", "")]
+        if not all(isinstance(name, str) for name in names):
             raise TypeError("a name is no text")
     return lines
 

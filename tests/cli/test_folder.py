@@ -331,7 +331,16 @@ def test_links_are_not_followed_out_of_the_folder(encode, folder, force):
     assert contents(elsewhere) == {"a.mimi": b"mine"}
 
 
-@pytest.mark.parametrize("text", ["my own list\n", '{"path": 1}\n[]\n', '{"file": "a"}\n', "\xff"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "my own list\n",
+        '{"path": 1}\n[]\n',
+        '{"path": "a", "source": 1}\n',
+        '{"file": "a"}\n',
+        "\xff",
+    ],
+)
 def test_a_manifest_of_somebody_else_is_left_alone(encode, folder, text):
     (folder / "out").mkdir()
     (folder / "out/manifest.jsonl").write_bytes(text.encode("latin-1"))

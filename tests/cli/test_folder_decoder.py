@@ -119,6 +119,16 @@ def test_what_a_killed_run_made_of_something_else_is_named(decode, folder, kille
     assert code == 1 and "1 done before, 1 failed" in err and "a.wav" in err
 
 
+def test_another_shard_at_work_makes_nobodys_sound_its_own(decode, folder):
+    """Sound that happens to be as long as what is to be made."""
+    (folder / "out").mkdir()
+    for name, length in (("a", 4000), ("b", 1920)):
+        audio.write(folder / f"out/{name}.wav", np.zeros(length, np.float32), 24000)
+    for number in (1, 2):
+        code, err = decode("--shard", f"{number}/2")
+        assert code == 1 and "0 done before, 1 failed" in err, err
+
+
 def test_other_codebooks_into_one_folder_are_refused_in_one_line(decode, folder, killed):
     code, err = decode("--codebooks", 4)
     assert code == 2 and err.count("\n") == 1 and "with codebooks None, not 4" in err

@@ -10,6 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from folders import contents, fill, launched
 
 from mimi_mlx import audio
 from mimi_mlx.cli import folder as command
+from mimi_mlx.cli import shards
 from mimi_mlx.cli.manifest import Manifest
 from mimi_mlx.cli.shards import Shard
 
@@ -140,36 +142,64 @@ def test_shards_that_end_at_once_join_the_same_manifest(tmp_path):
 
 
 @pytest.mark.parametrize("shard", ["9/8", "0/2", "1", "a/b", "1/2/3", "-1/2", "1/0", ""])
-def test_what_is_no_shard_is_refused(folder, run, shard):
+def test_what_is_no_shard_is_refused(tmp_path, run, shard):
+    (tmp_path / "in").mkdir()
     code, _, err = run(*ENCODE, "-o", "out", f"--shard={shard}")
     assert code == 2 and err.count("\n") == 1 and "--shard is" in err
-    assert not (folder / "out").exists()
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("name", ["MLX_RANK", "OMPI_COMM_WORLD_RANK"])
-def test_a_shard_under_the_launcher_is_refused(folder, run, monkeypatch, name):
+def test_a_shard_under_the_launcher_is_refused(tmp_path, run, monkeypatch, name):
+    (tmp_path / "in").mkdir()
     monkeypatch.setenv(name, "0")
     code, _, err = run(*ENCODE, "-o", "out", "--shard", "1/2")
     assert code == 2 and err.count("\n") == 1 and "launcher" in err
 
 
 @pytest.mark.parametrize("hosts", [None, ""])
-def test_a_launcher_without_other_processes_is_told(folder, run, monkeypatch, hosts):
+def test_a_launcher_without_other_processes_is_told(tmp_path, run, monkeypatch, hosts):
     """Of a backend that is not here; and of one process alone, which MLX's ring cannot be."""
+    (tmp_path / "in").mkdir()
     monkeypatch.setenv("MLX_RANK", "1")
     if hosts is not None:
-        (folder / "hosts").write_text(hosts)
+        (tmp_path / "hosts").write_text(hosts)
         monkeypatch.setenv("MLX_HOSTFILE", "hosts")
     code, _, err = run(*ENCODE, "-o", "out")
     assert code == 2 and err.count("\n") == 1 and "as rank 1" in err, err
 
 
+def test_a_rank_that_failed_waits_until_the_others_are_done(folder, run, monkeypatch):
+    """The launcher would end them."""
+    (folder / "in/bad.wav").write_text("no sound")
+    waited: list[float] = []
+
+    def start(rank: int) -> tuple[int, str]:
+        group = SimpleNamespace(rank=lambda: rank, size=lambda: 2)
+        monkeypatch.setattr(shards.mx.distributed, "init", lambda: group)
+        monkeypatch.setenv("MLX_RANK", str(rank))
+        code, _, err = run(*ENCODE, "-o", "out")
+        return code, err
+
+    def meanwhile(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == 2:
+            assert start(1)[0] == 0
+
+    monkeypatch.setattr(command.time, "sleep", meanwhile)
+    assert start(0)[0] == 1 and len(waited) == 2
+    monkeypatch.undo()
+    monkeypatch.chdir(folder)
+    assert run(*ENCODE, "-o", "bad")[0] == 1
+    assert contents(folder / "out") == contents(folder / "bad")
+
+
+@pytest.mark.slow
 def test_mlx_launch_shares_the_work_and_a_bad_file_ends_no_other_rank(folder, run, speech):
     """The launcher ends all when one fails; so the one that has failed waits for the others."""
-    audio.write(folder / "in/long.wav", np.tile(speech("dialogue"), 4), 24000)
+    audio.write(folder / "in/long.wav", np.tile(speech("dialogue"), 2), 24000)
     soundfile.write(folder / "in/nan.wav", np.full(2000, np.nan), 24000, "FLOAT")
-    ranks = launched(folder, 2, *ENCODE, "-o", "out")
-    err = ranks.communicate(timeout=120)[1]
+    err = launched(folder, 2, *ENCODE, "-o", "out").communicate(timeout=120)[1]
     assert "[1/2] out: 1 file encoded" in err and "[2/2] out: 7 files encoded" in err, err
     assert "[2/2] mimi-mlx: in/nan.wav" in err and "[1/2] mimi-mlx" not in err
     assert "rank 1 exited with code 1" in err and "rank 0" not in err

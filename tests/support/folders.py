@@ -29,10 +29,7 @@ def fill(folder: Path, clip: np.ndarray, count: int, longest: int) -> None:
 
 
 def launched(folder: Path, ranks: int, *args: object) -> subprocess.Popen:
-    """``mimi-mlx`` in so many processes, by MLX's own launcher over this machine's ring.
-
-    Its stdin must stay open: the launcher passes it on, and reads nothing for ever at its end.
-    """
+    """``mimi-mlx`` in so many processes, by MLX's own launcher over this machine's ring."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -41,8 +38,8 @@ def launched(folder: Path, ranks: int, *args: object) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "-c", LAUNCH, *options, "--", *command],
         cwd=folder,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
     )
