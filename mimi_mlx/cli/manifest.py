@@ -148,7 +148,7 @@ class Manifest:
             return
         name = _differ(part.run, self._run, self._run)[0]
         raise ValueError(
-            f"{part.path} is of another run, with {name} {part.run.get(name)}, not "
+            f"{part.path} is of another run, with {name} {part.run.get(name)!s:.80}, not "
             f"{self._run[name]}. All shards of a run must see the same files and have the same "
             "arguments; correct that, or wait until the other run has ended."
         )
@@ -164,8 +164,8 @@ class Manifest:
             if names and names[0] != "becomes" and os.path.isfile(path):
                 theirs, ours = theirs[names[0]], self._run[names[0]]
                 raise ValueError(
-                    f"{path} was made with {names[0]} {theirs}, not {ours}, and a folder has one "
-                    "kind alone. Give another folder, or -f to make all anew."
+                    f"{path} was made with {names[0]} {theirs!s:.80}, not {ours}, and a folder has "
+                    "one kind alone. Give another folder, or -f to make all anew."
                 )
 
     def _listing(self, parts: Iterable[Part]) -> Listing:

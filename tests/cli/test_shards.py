@@ -112,6 +112,23 @@ def test_a_shard_that_sees_others_work_on_something_else_says_so_and_stops(
     assert f"[1/2] mimi-mlx: out/manifest.2-of-2.jsonl is of another run, with {name} 5" in err
 
 
+@pytest.mark.parametrize("about", ["", "[]", "{}", '{"run": 1, "finished": true}', "dear diary"])
+def test_a_part_of_somebody_else_is_left_alone(folder, run, about):
+    part = folder / "alone/manifest.2-of-2.jsonl"
+    part.write_text(about)
+    for arguments in ((*ENCODE, "-o", "alone"), ("check", "alone")):
+        code, _, err = run(*arguments)
+        assert code == 2 and err.count("\n") == 1 and "no list of an earlier run" in err
+    assert run(*ENCODE, "-o", "alone", "-f")[0] == 0 and part.read_text() == about
+
+
+def test_what_a_stranger_says_is_short(folder, run):
+    stranger = {"run": {"becomes": ".mimi", "codebooks": 999 * "8\x1b"}, "finished": False}
+    (folder / "alone/manifest.2-of-2.jsonl").write_text(json.dumps(stranger))
+    code, _, err = run(*ENCODE, "-o", "alone")
+    assert code == 2 and err.count("\n") == 1 and len(err) < 400 and "\x1b" not in err
+
+
 def test_other_codebooks_into_a_begun_folder_are_refused(folder, run):
     run(*ENCODE, "-o", "out", "--shard", "1/2")
     code, _, err = run(*ENCODE, "-o", "out", "--shard", "2/2", "--codebooks", 4)
