@@ -67,6 +67,7 @@ class Work(Protocol):
 
     def half(self, batch: list[Clip]) -> Half:
         """The way of the codec that a batch goes."""
+        ...
 
     def survey(self, source: Path) -> tuple[int, Header]:
         """The length of a source in samples, and the header of its codes.
@@ -74,6 +75,7 @@ class Work(Protocol):
         Raises:
             ValueError: It cannot be used.
         """
+        ...
 
     def found(self, clip: Clip, resumes: bool) -> Mapping[str, Any] | None:
         """The facts about a target that is there; None if it is to be made again.
@@ -85,6 +87,7 @@ class Work(Protocol):
         Raises:
             ValueError: Nothing says that an earlier run made it from this source: see `kept`.
         """
+        ...
 
     def read(self, clip: Clip) -> np.ndarray:
         """All of a source, time last: samples ``[1, T]`` or codes ``[K, F]``.
@@ -92,6 +95,7 @@ class Work(Protocol):
         Raises:
             ValueError: It is damaged.
         """
+        ...
 
     def write(self, clip: Clip, made: np.ndarray, length: int) -> Mapping[str, Any]:
         """Write a target; what there is to say of it.
@@ -101,6 +105,7 @@ class Work(Protocol):
             made: Codes or samples, time last; it may be filled up at its end.
             length: Of what :meth:`read` gave.
         """
+        ...
 
     def write_alone(self, clip: Clip, at_once: int, advance: Advance) -> Mapping[str, Any]:
         """Read, code and write a clip of any length in constant memory, so many frames at once.
@@ -108,6 +113,7 @@ class Work(Protocol):
         Raises:
             ValueError: It is damaged.
         """
+        ...
 
 
 @dataclasses.dataclass(frozen=True)
