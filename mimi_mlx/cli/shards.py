@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeVar
 import mlx.core as mx
 
 from ..files import reason
+from . import signals
 
 Item = TypeVar("Item")
 
@@ -70,7 +71,8 @@ def chosen(text: str | None) -> Shard:
 def _launched(rank: str) -> Shard:
     """The share of a process that the launcher has started; it has given it its rank."""
     try:
-        group = mx.distributed.init()
+        with signals.ending_at_once():  # it waits for its neighbours
+            group = mx.distributed.init()
         found = f"rank {group.rank()} of {group.size()}"
         if str(group.rank()) == rank:
             return Shard(group.rank() + 1, group.size(), is_launched=True)

@@ -4,7 +4,9 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -184,6 +186,38 @@ def test_a_launcher_without_other_processes_is_told(tmp_path, run, monkeypatch, 
         monkeypatch.setenv("MLX_HOSTFILE", "hosts")
     code, _, err = run(*ENCODE, "-o", "out")
     assert code == 2 and err.count("\n") == 1 and "as rank 1" in err, err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_rank_whose_neighbour_never_comes_can_be_ended(tmp_path, number):
+    """MLX waits for it where Python may hear no signal; so the system's own answer is in place."""
+    (tmp_path / "in").mkdir()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    hosts = [[f"127.0.0.1:{port}"], ["127.0.0.1:9"]]
+    (tmp_path / "hosts").write_text(json.dumps(hosts))
+    rank = subprocess.Popen(
+        [sys.executable, "-m", "mimi_mlx", *map(str, ENCODE), "-o", "out"],
+        cwd=tmp_path,
+        env=os.environ | {"MLX_RANK": "0", "MLX_HOSTFILE": "hosts"},
+    )
+    while rank.poll() is None and not is_taken(port):
+        time.sleep(0.05)
+    rank.send_signal(number)
+    try:
+        assert rank.wait(30) == -number
+    finally:
+        rank.kill()
+
+
+def is_taken(port: int) -> bool:
+    with socket.socket() as other:
+        try:
+            other.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
 
 
 def test_a_rank_that_failed_waits_until_the_others_are_done(folder, run, monkeypatch):
