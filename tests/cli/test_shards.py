@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -78,6 +79,14 @@ def test_the_next_run_joins_what_others_left(folder, run):
     Manifest(folder / "out", Shard(2, 3)).begin(begun(folder / "out", 1, 2))
     code, _, err = run(*ENCODE, "-o", "out")
     assert code == 0 and "failed" in err and "0 done before" not in err
+    assert contents(folder / "out") == contents(folder / "alone")
+
+
+def test_shards_of_folders_of_their_own_are_joined_when_these_are_put_together(folder, run):
+    for number in (1, 2):
+        assert run(*ENCODE, "-o", f"out{number}", "--shard", f"{number}/2")[0] == 0
+        shutil.copytree(folder / f"out{number}", folder / "out", dirs_exist_ok=True)
+    assert "0 files encoded, 7 done before" in run(*ENCODE, "-o", "out")[2]
     assert contents(folder / "out") == contents(folder / "alone")
 
 
