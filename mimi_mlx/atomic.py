@@ -9,6 +9,7 @@ import secrets
 import shutil
 import stat
 import sys
+import time
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -94,26 +95,30 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         os.close(lock)
 
 
-def remove_unfinished(folder: Path, recursive: bool = False, holds: Collection[str] = ()) -> None:
+def remove_unfinished(
+    folder: Path, recursive: bool = False, holds: Collection[str] = (), idle: float = 0.0
+) -> None:
     """Remove what :func:`replacing` in processes that were killed left in a folder.
 
     That is a file of this user's with a name of the kind that only :func:`replacing` gives, which
-    no process has locked; or such a folder, if it has nothing but files called ``holds``.
+    no process has locked; or such a folder, if it has nothing but files called ``holds``. Of a
+    disk that other machines write to, whose locks may not be seen here, nothing should go that was
+    written to in the last ``idle`` seconds.
     """
     for parent, folders, files in os.walk(folder):  # passes over what it may not read
         for name in filter(_UNFINISHED.fullmatch, folders + files):
             with contextlib.suppress(OSError):  # it is gone already, or somebody is writing it
-                _remove_unlocked(Path(parent, name), holds)
+                _remove_unlocked(Path(parent, name), holds, idle)
         if not recursive:
             return
 
 
-def _remove_unlocked(path: Path, holds: Collection[str]) -> None:
+def _remove_unlocked(path: Path, holds: Collection[str], idle: float) -> None:
     lock = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         found = os.fstat(lock)
-        if found.st_uid != os.geteuid():
+        if found.st_uid != os.geteuid() or (idle and found.st_mtime > time.time() - idle):
             return
         if stat.S_ISREG(found.st_mode):
             path.unlink()

@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -174,6 +175,15 @@ def test_only_what_is_unfinished_and_nobodys_work_is_removed(tmp_path):
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {*others, folder.name, locked.name, link.name, "sub"}
     assert not list((tmp_path / "sub").iterdir()) and len(list(folder.iterdir())) == 2
+
+
+def test_what_others_may_be_writing_is_removed_when_it_is_old(tmp_path):
+    """Of other machines, whose locks may not be seen here."""
+    for name, age in ((UNFINISHED, 10), (UNFINISHED.replace("0123", "1111"), 1000)):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    atomic.remove_unfinished(tmp_path, idle=100.0)
+    assert [path.name for path in tmp_path.iterdir()] == [UNFINISHED]
 
 
 def test_where_there_are_no_locks_files_are_written_nevertheless(kind, tmp_path, monkeypatch):

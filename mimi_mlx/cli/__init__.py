@@ -39,6 +39,7 @@ COMMANDS = {
     "encode": "Encode sound to codes.",
     "decode": "Decode codes to sound.",
     "info": "Describe a model, a file of codes or a sound file.",
+    "check": "Check that a folder of codes is whole.",
     "bench": "Measure a model's speed on this machine.",
     "demo": "Hear and measure the codec at several bitrates.",
     "stream": "Hear yourself, live, through the codec.",
@@ -53,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the result is the process's exit code."""
     args = argparse.Namespace(debug=False)
     process.fill_closed_ends()
+    progress.name_shard("")
     interrupt = signal.getsignal(signal.SIGINT)
     formatwarning = warnings.formatwarning
     warnings.formatwarning = lambda message, *_, **__: f"mimi-mlx: {printable(str(message))}\n"
@@ -126,5 +128,5 @@ def _fail(error: BaseException) -> int:
         message, code = f"{where}{error.strerror}. {_REMEDIES[error.errno]}", _USAGE
     elif isinstance(error, KeyboardInterrupt):
         message, code = "interrupted", _INTERRUPTED
-    print("mimi-mlx:", printable(" ".join(message.split())), file=sys.stderr)
+    progress.warn(message)
     return code

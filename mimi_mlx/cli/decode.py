@@ -1,26 +1,22 @@
 """``mimi-mlx decode``: a file or pipe of codes to sound."""
 
 import argparse
-import contextlib
 import functools
-import re
-import textwrap
 from collections.abc import Callable
 
 from ..audio import FORMATS
-from ..checkpoint import hub
-from ..codefile import Header
 from ..files import check_apart
 from ..mimi import Mimi
-from ..tiny import EARLIER
-from . import code_io, options, several, sound_io, transcode
+from . import code_io, folder, folder_decoder, maker, options, several, sound_io, transcode
 from .progress import Progress
 
 MORE = (
     "OUT has the model's sampling rate, 24 kHz for kyutai/mimi, and lasts exactly as long as "
     "what was encoded; codes from .npy last whole frames. Of a damaged .mimi all good frames "
     "are decoded, and silence of up to an hour in all is in place of those that are lost, so that "
-    "what follows stays where it was; the exit code is then 1."
+    "what follows stays where it was; the exit code is then 1. From a folder, every .mimi file is "
+    "decoded to a .wav in the same place under the folder OUT, with a manifest.jsonl that lists "
+    "them, and the same command goes on after an interruption; a damaged file is passed over."
 )
 
 # Seconds of silence, at most, in place of what a damaged file says is lost: it may say anything.
@@ -28,10 +24,11 @@ _MOST_SILENCE = 3600.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    codes = f"{options.CODES}; - is stdin, as .mimi; or several files"
+    codes = f"{options.CODES}; - is stdin, as .mimi; a folder of .mimi; or several files"
     parser.add_argument("inputs", metavar="CODES", nargs="+", help=codes)
     written = f"{options.WRITTEN}; - is stdout, as WAV; or a folder, where each becomes a .wav"
     options.output(parser, "OUT", written)
+    folder.add_arguments(parser, "decode")
     options.raw(parser, "OUT is - and gets samples without a header")
     options.num_codebooks(parser, None, "codes a frame to read, at most what CODES holds (all)")
     options.model(parser, f"{options.MODELS} (the one that CODES names, if it is here)", None)
@@ -43,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Decode codes to sound at the model's rate; the result is the exit code."""
+    if folder.is_one(args):
+        return folder.run(args, folder_decoder.TASK)
     load = functools.cache(functools.partial(Mimi.from_pretrained, only="decoder"))
 
     def prepare() -> None:
@@ -59,10 +58,10 @@ def _decode(load: Callable[[str], Mimi], args: argparse.Namespace, title: str) -
     check_apart((args.input, args.model), (args.output,))
     buffer = transcode.TailBuffer()
     with code_io.reading(args, buffer.release) as source:
-        args.model = _model(args, source.header)
+        args.model = maker.model_of(args, source.header)
         mimi = load(args.model)
         code_io.check_frames(source, args.input, mimi)
-        _check_model(args, source.header, mimi)
+        maker.check(args, source.header, mimi)
         code_io.check_codebooks(source, args, mimi)
         known, at_once = source.header.frames, transcode.frames_at_once(args)
         with (
@@ -84,50 +83,3 @@ def _of_the_lost(done: transcode.Decoded, mimi: Mimi) -> str:
     fates = {"is silent": done.silent, "is left out": done.left_out}
     lost = [f"{n / mimi.frame_rate:.2f} s that was lost {fate}" for fate, n in fates.items() if n]
     return "".join(f"; {fate}" for fate in lost)
-
-
-def _model(args: argparse.Namespace, header: Header) -> str:
-    """The model that is asked for, or that the file names: what it names is not downloaded."""
-    named = header.metadata.get("model")
-    if args.model or named is None:
-        return args.model or options.MODEL
-    # The last part of a path, as files have it, or a Hub id; no way through other folders.
-    if _is_hub_id(named) or (isinstance(named, str) and re.fullmatch(r"[\w -][\w. -]*", named)):
-        with contextlib.suppress(ValueError):  # what is here of that name is no model
-            if named == options.MODEL or hub.on_disk(named):
-                return named
-    if args.force_model:
-        return options.MODEL
-    raise ValueError(
-        f"{args.input} was encoded by {_short(named)} (fingerprint {header.fingerprint}), which is "
-        f"not here. Give --model {named if _is_hub_id(named) else 'and where it is'}."
-    )
-
-
-def _check_model(args: argparse.Namespace, header: Header, mimi: Mimi) -> None:
-    """Codes mean nothing to another model."""
-    if args.force_model or header.may_be_of(mimi):
-        return
-    if header.fingerprint in EARLIER:
-        raise ValueError(
-            f"{args.input} was encoded by the tiny of an earlier version (fingerprint "
-            f"{header.fingerprint}). tiny changed with this one, and to {args.model} "
-            f"({mimi.fingerprint}) those codes mean something else. Encode the sound again."
-        )
-    maker = header.metadata.get("model")
-    # What a stranger's file says is recommended only where it is a name to look up.
-    known = maker == "tiny" or _is_hub_id(maker)
-    raise ValueError(
-        f"{args.input} was encoded by {_short(maker or 'a model')} (fingerprint "
-        f"{header.fingerprint}), and {args.model} is another ({mimi.fingerprint}); only the "
-        f"first can decode it. Give --model {maker if known else 'with that fingerprint'}, or "
-        "--force-model to decode it nevertheless."
-    )
-
-
-def _is_hub_id(name: object) -> bool:
-    return isinstance(name, str) and bool(hub.HUB_ID.fullmatch(name))
-
-
-def _short(name: object) -> str:
-    return textwrap.shorten(str(name), 80)

@@ -3,13 +3,12 @@
 import argparse
 import functools
 from collections.abc import Callable
-from pathlib import Path
 
 from ..codefile import arrays
 from ..files import check_apart, check_output
 from ..mimi import Mimi
 from ..streaming import validation
-from . import code_io, folder, options, several, sound_io, transcode
+from . import code_io, folder, folder_encoder, options, several, sound_io, transcode
 from .progress import Progress
 
 MORE = (
@@ -27,30 +26,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.raw(parser, "IN is - and has samples without a header")
     written = f"{options.CODES}; - is stdout, as .mimi; for a folder or several files, a folder"
     options.output(parser, "CODES", written)
-    add, folders = parser.add_argument, "folders inside the folder too"
-    add("--recursive", action="store_true", default=None, help=folders)
-    size = "files of a folder, of about the same length, to encode together (8; on a CPU 1)"
-    add("--batch-size", type=int, metavar="N", help=size)
-    jobs = (
-        "batches of a folder to encode at once, each in a thread (1; on a CPU one a core, at most "
-        "4); the result is the same"
-    )
-    add("--jobs", type=int, metavar="N", help=jobs)
+    folder.add_arguments(parser, "encode")
     options.num_codebooks(parser)
     options.model(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Encode what ``args.inputs`` are; the result is the exit code."""
-    args.input = args.inputs[0]
-    if len(args.inputs) == 1 and Path(args.input).is_dir():
-        return folder.run(args)
-    for name in ("recursive", "batch_size", "jobs"):
-        if getattr(args, name) is not None:
-            raise ValueError(
-                f"--{name.replace('_', '-')} is for a folder, and {args.input} is none. "
-                "Leave it out."
-            )
+    if folder.is_one(args):
+        return folder.run(args, folder_encoder.TASK)
     load = functools.cache(functools.partial(Mimi.from_pretrained, only="encoder"))
 
     def prepare() -> None:

@@ -11,12 +11,21 @@ if TYPE_CHECKING:
     from ..mimi import Mimi
 
 _quiet = False
+_shard = ""  # in front of each line, where several processes say them
+
+_PATIENCE = 60.0  # seconds, between two lines of a shard that has no terminal to show a bar on
 
 
 def be_quiet(quiet: bool) -> None:
     """From now on show no bar, and say nothing but what is wrong; or do so again."""
     global _quiet
     _quiet = quiet
+
+
+def name_shard(name: str) -> None:
+    """From now on put this in front of each line; "" is nothing."""
+    global _shard
+    _shard = f"[{name}] " if name else ""
 
 
 class Progress:
@@ -37,14 +46,14 @@ class Progress:
 
         self._bar = tqdm(
             total=self._seconds,
-            desc=self._what,
+            desc=f"{_shard}{self._what}",
             bar_format="{desc} {percentage:3.0f}%|{bar}| {n:.0f} of {total:.0f} s of audio"
             "{postfix}, {remaining} left",
             delay=0.5,
             leave=False,
             disable=True if _quiet or self._seconds is None else None,
         )
-        self._start = time.perf_counter()
+        self._start = self._said = time.perf_counter()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -58,6 +67,10 @@ class Progress:
                 # The last frame may reach past the clip's end.
                 self._bar.set_postfix_str(f"{self.speed:.1f} x real time", refresh=False)
                 self._bar.update(min(seconds, self._bar.total - self._bar.n))
+            elif _shard and self._seconds and time.perf_counter() > self._said + _PATIENCE:
+                self._said = time.perf_counter()
+                of = f"of {self._seconds:.0f} s of audio"
+                say(f"{self.done:.0f} {of}, {self.speed:.1f} x real time")
 
     @property
     def speed(self) -> float:
@@ -73,12 +86,12 @@ class Progress:
 def say(line: str) -> None:
     """One line on stderr, above the bar if there is one; nothing when all is quiet."""
     if not _quiet:
-        _write(line)
+        _write(f"{_shard}{line}")
 
 
 def warn(what: str) -> None:
     """Say in one line what is wrong."""
-    _write(f"mimi-mlx: {' '.join(what.split())}")
+    _write(f"{_shard}mimi-mlx: {' '.join(what.split())}")
 
 
 def _write(line: str) -> None:

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 from ..files import PIPE, check_apart
 from ..mimi import Mimi
 from ..text import counted
-from .batch_encoder import ENDS
+from .batches import ENDS
 from .progress import say, summarise, warn
 from .transcode import NothingGood
 

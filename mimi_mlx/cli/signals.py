@@ -35,6 +35,23 @@ def ended_by(stop: Callable[[int], None]) -> Iterator[None]:
                 signal.signal(each, handler)
 
 
+@contextlib.contextmanager
+def ending_at_once() -> Iterator[None]:
+    """Inside, these signals and Ctrl-C end the process as the system does it: nothing is tidied up.
+
+    That is for waits in foreign code, in which Python would hear of no signal.
+    """
+    before = {}
+    for each in (*_ENDS, signal.SIGINT):
+        if signal.getsignal(each) is not signal.SIG_IGN:
+            before[each] = signal.signal(each, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
 def code(number: int) -> int:
     """The exit code of a process that a signal ended, as a shell has it."""
     return 128 + number

@@ -16,6 +16,7 @@ import soundfile
 
 from mimi_mlx import atomic, audio, cli, codefile
 from mimi_mlx.cli import folder as command
+from mimi_mlx.cli import folder_encoder
 
 LENGTHS = {"a.wav": 4000, "b.flac": 1920, "sub/c.wav": 9601, "sub/deep/d.wav": 1, "sub/e.ogg": 5000}
 
@@ -75,6 +76,8 @@ def test_the_tree_is_made_again_with_each_files_codes(encode, folder, tiny, size
             "source_sha256": hashlib.sha256(sound.read_bytes()).hexdigest(),
             "frames": codes.shape[2],
             "seconds": len(pcm) / 24000,
+            "codebooks": 8,
+            "fingerprint": tiny.fingerprint,
             "sha256": hashlib.sha256(codes.tobytes()).hexdigest(),
         }
 
@@ -105,6 +108,9 @@ def test_what_is_done_and_whole_is_left_alone_and_the_rest_done_again(encode, fo
 
 def test_other_codes_are_overwritten_only_when_asked(encode, folder):
     encode()
+    code, err = encode("--codebooks", 4)
+    assert code == 2 and "was made with codebooks 8, not 4" in err and err.count("\n") == 1
+    (folder / "out/manifest.jsonl").unlink()
     code, err = encode("--codebooks", 4)
     assert code == 1 and "num_codebooks 8, not 4" in err and "2 failed" in err
     assert codefile.read(folder / "out/a.mimi").codes.shape[1] == 8
@@ -160,7 +166,7 @@ def test_what_a_run_passed_over_is_still_its_own(encode, folder):
     encode()
     good = (folder / "in/a.wav").read_bytes()
     (folder / "in/a.wav").write_text("no sound")
-    assert encode()[0] == 1 and encode("--codebooks", 4)[0] == 1
+    assert encode()[0] == 1 and encode("--codebooks", 4)[0] == 2
     audio.write(folder / "in/a.wav", np.zeros(4000, np.float32), 24000)
     assert encode()[0] == 0 and "0 failed" in encode()[1]
     assert (folder / "in/a.wav").read_bytes() != good
@@ -217,8 +223,7 @@ def test_long_files_are_encoded_alone_as_they_are_read(encode, folder, monkeypat
     (folder / "in/sub/deep/d.wav").unlink()
     line = "encode in -o long --model tiny --recursive --batch-size 2"
     args = cli.parse(line.split())
-    args.input = "in"
-    assert command.run(args, most_seconds=0.1) == 0  # 2400 samples
+    assert command.run(args, folder_encoder.TASK, most_seconds=0.1) == 0  # 2400 samples
     for name, data in contents(folder / "long").items():
         assert name == "manifest.jsonl" or data == (folder / "out" / name).read_bytes()
 
@@ -230,7 +235,7 @@ def test_a_full_disk_ends_it_in_one_line_with_whole_files_only(encode, folder, m
 
     def full(*args: Path) -> None:
         written.append(args)
-        if len(written) >= 3:
+        if len(written) >= 4:  # the first says that the run begins
             raise OSError(28, "No space left on device")
         replace(*args)
 
@@ -239,6 +244,7 @@ def test_a_full_disk_ends_it_in_one_line_with_whole_files_only(encode, folder, m
         code, err = encode("--recursive", "--batch-size", 2, "--jobs", jobs)
     assert code == 2 and err.count("\n") == 1 and "No space left" in err
     there = contents(folder / "out")
+    there.pop("manifest.1-of-1.jsonl")  # the run was begun, and did not end
     assert len(there) == 2 and all(name.endswith(".mimi") for name in there)
     assert encode("--recursive", "--batch-size", 2)[0] == 0
     encode("--recursive", "--batch-size", 2, out="undisturbed")
@@ -325,7 +331,16 @@ def test_links_are_not_followed_out_of_the_folder(encode, folder, force):
     assert contents(elsewhere) == {"a.mimi": b"mine"}
 
 
-@pytest.mark.parametrize("text", ["my own list\n", '{"path": 1}\n[]\n', '{"file": "a"}\n', "\xff"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "my own list\n",
+        '{"path": 1}\n[]\n',
+        '{"path": "a", "source": 1}\n',
+        '{"file": "a"}\n',
+        "\xff",
+    ],
+)
 def test_a_manifest_of_somebody_else_is_left_alone(encode, folder, text):
     (folder / "out").mkdir()
     (folder / "out/manifest.jsonl").write_bytes(text.encode("latin-1"))
@@ -390,7 +405,7 @@ def test_wrong_use_is_one_line(encode, folder, run):
         ("in", "-o", "out", "--batch-size", 0): "at least one file",
         ("in", "-o", "out", "--jobs", 0): "at least one thread",
         ("in", "-o", "out", "--jobs", -1): "at least one thread",
-        ("in", "-o", "out", "--raw", "s16le"): "are for stdin",
+        ("in", "-o", "out", "--raw", "s16le"): "--raw is for one file",
         ("none", "-o", "out"): "no sound files",
         ("in/a.wav", "-o", "a.mimi", "--recursive"): "--recursive is for a folder",
         ("in/a.wav", "-o", "a.mimi", "--batch-size", 0): "--batch-size is for a folder",

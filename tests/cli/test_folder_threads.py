@@ -1,17 +1,12 @@
-"""Batches of a folder in several threads: errors and signals end them all, and leave nothing."""
+"""Work in several threads: errors and signals end them all, and leave nothing."""
 
-import argparse
 import ctypes
 import threading
-from pathlib import Path
 
-import numpy as np
 import pytest
 
-from mimi_mlx import audio
-from mimi_mlx.cli.batch_encoder import BatchEncoder, GivenUp, in_threads
-from mimi_mlx.cli.folder import FolderReport
-from mimi_mlx.cli.progress import Progress
+from mimi_mlx.cli.batches import GivenUp
+from mimi_mlx.cli.threads import in_threads
 from mimi_mlx.model.ops import linux
 
 
@@ -88,33 +83,3 @@ def test_openblas_computes_in_the_threads_that_call_it_and_then_as_before():
         lambda _: library.openblas_get_num_threads(), "abc", 2, threading.Event(), inside.append
     )
     assert inside == [1] * 4 and library.openblas_get_num_threads() == before
-
-
-class GivenUpAfter(threading.Event):
-    """Is set from the given question on."""
-
-    def __init__(self, questions: int):
-        super().__init__()
-        self.questions, self.asked = questions, 0
-
-    def is_set(self) -> bool:
-        self.asked += 1
-        return self.asked > self.questions
-
-
-@pytest.mark.parametrize("rows", [1, 2])
-def test_a_batch_that_is_given_up_stops_between_two_steps(tiny, tmp_path, rows):
-    (tmp_path / "in").mkdir()
-    for name in "ab":
-        audio.write(tmp_path / "in" / f"{name}.wav", np.zeros(9000, np.float32), 24000)
-    args = argparse.Namespace(input=tmp_path / "in", mono=False, model="tiny")
-    report = FolderReport(tmp_path / "in", tmp_path / "out")
-    found = report.survey([Path("a.wav"), Path("b.wav")], args, tiny, 8)
-    # It is asked once for each clip, whether it is there, and for each step.
-    given_up = GivenUpAfter(rows + 1)
-    with Progress("encode", None) as progress:
-        encoder = BatchEncoder(tiny, 8, False, False, progress, given_up, at_once=1)
-        with pytest.raises(GivenUp):
-            encoder.encode(found[:rows])
-    assert given_up.asked == rows + 2
-    assert not list((tmp_path / "out").rglob("*"))
