@@ -15,7 +15,7 @@ from ..tiny import SPEECH
 from . import bench, metrics, numerics, quality, references
 from .checks import FIRST_CODES, FLOAT32, REDUCED, Check, Limits, error, share, snr
 
-# A product of float32 is within 1e-6 or so; one of 11 bits (TF32, on M5 GPUs) is 3e-4 or more off.
+# A product of float32 is within 1e-6 or so; one of 11 bits (TF32) is 3e-4 or more off.
 _PRODUCT_ERROR = 2e-5
 
 # dB. Of all recipes 4 bit in groups of 128, the rest bfloat16, leaves tiny the least: 20 on a CPU.

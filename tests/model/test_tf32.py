@@ -19,7 +19,12 @@ from mimi_mlx.model.ops import device, tf32
 from mimi_mlx.model.ops.matmul import convolve, matmul
 
 TINY = recording.load("tiny")
-GPUS = [("cut", False), ("rounded", False), ("cut", True)]
+GPUS = {
+    "cut": ("cut", False),
+    "rounded": ("rounded", False),
+    "cut, conv too": ("cut", True),
+    "CUDA's": ("rounded", True, True),
+}
 
 
 @pytest.fixture
@@ -28,7 +33,7 @@ def gpu(monkeypatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-@pytest.fixture(params=GPUS, ids=["cut", "rounded", "cut, conv too"])
+@pytest.fixture(params=GPUS.values(), ids=GPUS)
 def any_gpu(request, monkeypatch) -> pytest.MonkeyPatch:
     matrix_units.pretend(monkeypatch, *request.param)
     return monkeypatch
@@ -148,6 +153,7 @@ def test_a_gpu_is_measured_once_at_load(monkeypatch):
         measure.cache_clear()  # of this test's device
         monkeypatch.setattr(device, measured, lambda: asked.append(mx.default_device()))
     monkeypatch.setattr(device, "is_gpu", lambda: True)
+    monkeypatch.setattr(device, "has_cuda", lambda: False)
     Mimi.from_pretrained("tiny", device=mx.cpu)
     assert asked == [mx.Device(mx.cpu)] * 2
 

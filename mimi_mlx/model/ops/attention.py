@@ -3,11 +3,11 @@
 import mlx.core as mx
 
 from . import tf32
-from .device import cuts_matmul, packs
+from .device import cuts_every_size, cuts_matmul, packs
 
 _VECTOR = 16  # columns that OpenBLAS computes together; what is left over it rounds otherwise
 
-# So few queries, in heads of these sizes, MLX's kernel attends without the matrix units that cut.
+# So few queries, in heads of these sizes, Metal's kernel attends without the matrix units that cut.
 _FEW_QUERIES, _HEAD_DIMS = 8, (64, 96, 128)
 
 
@@ -19,7 +19,7 @@ def attention(q: mx.array, k: mx.array, v: mx.array, scale: float, mask: mx.arra
     if packs():
         return _in_whole_vectors(q, k, v, scale, mask)
     few = q.shape[2] <= _FEW_QUERIES and q.shape[3] in _HEAD_DIMS
-    if few or not cuts_matmul():
+    if not cuts_matmul() or (few and not cuts_every_size()):
         return mx.fast.scaled_dot_product_attention(q, k, v, scale=scale, mask=mask)
     scores = mx.where(mask, tf32.matmul(q * scale, k.swapaxes(-1, -2)), -mx.inf)
     return tf32.matmul(mx.softmax(scores, axis=-1), v)

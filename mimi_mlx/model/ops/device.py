@@ -147,7 +147,16 @@ def cuts_matmul() -> bool:
 
 def cuts_conv() -> bool:
     """Whether the device cuts the float32 that ``mx.conv1d`` multiplies to 11 bits."""
-    return is_gpu() and not is_assumed() and _gpu_cuts_conv()
+    return cuts_every_size() or (is_gpu() and not is_assumed() and _gpu_cuts_conv())
+
+
+def cuts_every_size() -> bool:
+    """Whether one row, few queries and any convolution may be cut as well.
+
+    Metal has kernels for them that cut nothing. CUDA's libraries choose one for each size, so that
+    what was measured of one size says nothing of others.
+    """
+    return has_cuda() and cuts_matmul()
 
 
 def measure() -> None:
@@ -158,7 +167,7 @@ def measure() -> None:
 
 @functools.cache
 def _gpu_cuts_matmul() -> bool:
-    product = mx.full((64, 512), _SHORT) @ mx.full((512, 512), _SHORT)
+    product = mx.full((512, 512), _SHORT) @ mx.full((512, 512), _SHORT)  # seen to be cut by cuBLAS
     return bool((product[0, 0] / 512 < _WHOLE).item())
 
 

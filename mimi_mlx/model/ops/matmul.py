@@ -12,7 +12,7 @@ import math
 import mlx.core as mx
 
 from . import tf32
-from .device import cuts_conv, cuts_matmul, packs
+from .device import cuts_conv, cuts_every_size, cuts_matmul, packs
 
 BLOCK = 64
 """Outputs of a block."""
@@ -85,8 +85,10 @@ def add_times(base: mx.array, x: mx.array, y: mx.array) -> mx.array:
 
 
 def _is_cut(x: mx.array) -> bool:
-    """Whether the device would cut ``x``: not one row, and not halves, which have no more bits."""
-    return x.dtype == mx.float32 and x.size > x.shape[-1] and cuts_matmul()
+    """Whether the device would cut ``x``, but not halves, which have no more bits."""
+    if x.dtype != mx.float32 or not cuts_matmul():
+        return False
+    return x.size > x.shape[-1] or cuts_every_size()
 
 
 def _by_blocks(x: mx.array, weight: mx.array) -> mx.array:

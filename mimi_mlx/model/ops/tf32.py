@@ -2,14 +2,17 @@
 
 The matrix units of M5 GPUs do that by default (``MLX_ENABLE_TF32``), in matmuls of 2 or more rows
 and in attention of more than 8 queries, so that codes would depend on how many frames a step has.
-What the device does is measured (device.py), and where it does that, products are made of parts
-that have 11 bits from the start. Nothing of this runs elsewhere.
+NVIDIA's since Ampere do it in any product. What the device does is measured (device.py), and where
+it does that, products are made of parts that have 11 bits from the start. Nothing of this runs
+elsewhere.
 
-MLX's convolutions of this model's sizes use no matrix units; that is measured too. Quantised
+Metal's convolutions of this model's sizes use no matrix units; that is measured too. Quantised
 weights are multiplied as MLX does it: they have fewer bits anyway.
 """
 
 import mlx.core as mx
+
+from .device import cuts_every_size
 
 # Up to so many rows it is cheaper to multiply each alone, which MLX does without matrix units.
 _FEW_ROWS = 4
@@ -18,7 +21,7 @@ _FEW_ROWS = 4
 def matmul(x: mx.array, y: mx.array) -> mx.array:
     """``x [.., L, in] @ y [.., in, out]`` with some 22 bits."""
     rows = x.size // x.shape[-1]
-    if y.ndim == 2 and rows <= _FEW_ROWS:
+    if y.ndim == 2 and rows <= _FEW_ROWS and not cuts_every_size():
         lines = mx.split(x.reshape(rows, -1), rows)
         return mx.concatenate([line @ y for line in lines]).reshape(*x.shape[:-1], -1)
     (high, low), (y_high, y_low) = _split(x), _split(y)
