@@ -8,7 +8,7 @@ import numpy as np
 from ..arrays import ArrayLike, as_float32, host, whole
 from ..files import check_path
 from ..model.config import shown
-from ..model.ops.device import memory
+from ..model.ops.device import machine_memory
 from .reader import FileReader, check_rate
 from .resampler import Resampler
 from .writer import FORMATS, check_format, writing
@@ -61,7 +61,7 @@ def resample(
     Raises:
         ValueError: A rate is not from 1000 to 1000000, or ``samples`` or ``length`` as above.
     """
-    most = memory() // 8
+    most = machine_memory() // 8
     if length is not None and not 0 <= (-1 if (n := whole(length)) is None else n) <= most:
         raise ValueError(
             f"length is {shown(length)}; it must be a whole number of samples from 0 to {most}, "

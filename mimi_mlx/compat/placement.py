@@ -3,9 +3,7 @@
 from typing import Any
 
 from ..model.config import shown
-
-# What torch and MLX call what a model runs on.
-_DEVICES = {"cpu": "cpu", "gpu": "gpu", "mps": "gpu"}
+from ..model.ops.device import has_cuda
 
 _TYPES = ("float32", "float64", "float16", "half", "bfloat16", "auto")
 
@@ -19,7 +17,9 @@ def check(device: Any, dtype: Any, runs_on: str) -> None:
     if _word(device) in _TYPES:
         device, dtype = None, device
     check_float32(dtype)
-    if device is not None and _DEVICES.get(_word(device)) != runs_on:
+    # What torch and MLX call what a model runs on.
+    names = {"cpu": "cpu", "gpu": "gpu", "cuda" if has_cuda() else "mps": "gpu"}
+    if device is not None and names.get(_word(device)) != runs_on:
         raise ValueError(
             f"device is {shown(device)}; this model runs on the {runs_on}, and stays there. "
             "Give from_pretrained device='cpu' or 'gpu'."

@@ -32,9 +32,9 @@ STAGES = {
 def machine(mimi: Mimi) -> dict[str, str]:
     """What ran: chip, device, BLAS and versions."""
     with mimi.on_device():
-        device = devices.name()
+        device, card = devices.name(), devices.card()
     return {
-        "chip": chip(),
+        "chip": f"{card}, {chip()}" if card else chip(),
         "device": device,
         "blas": linux.blas_in_use(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",

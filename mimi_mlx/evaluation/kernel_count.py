@@ -1,9 +1,9 @@
-"""How many kernels a step is on a GPU, read from its compiled graph on any machine.
+"""How many kernels a step is on Apple's GPU, read from its compiled graph on any machine.
 
 Views cost nothing; every other primitive is one kernel, and so is each ``mx.fast`` call. Without a
 GPU those calls expand into several primitives, so while the graph is made each is replaced by a
 stand-in whose primitives are known and subtracted; kernels of our own stay what they are. Nothing
-is computed.
+is computed. On CUDA an attention is several kernels.
 """
 
 import collections

@@ -101,7 +101,7 @@ def fits_memory(rows: int, row: Any) -> None:
     if 2 * rows * size > there:
         raise ValueError(
             f"{rows} rows; the state of one takes {size // 1000} KB, twice while it steps, and "
-            f"this machine has {there // 10**9} GB. Give fewer rows."
+            f"there are {there // 10**9} GB of memory. Give fewer rows."
         )
 
 

@@ -9,6 +9,7 @@ import pytest
 import recording
 
 from mimi_mlx import MimiConfig, MimiFeatureExtractor, MimiModel
+from mimi_mlx.compat import placement
 from mimi_mlx.compat.features import MimiFeatures
 
 HERE = Path(__file__).parents[1]
@@ -270,17 +271,29 @@ def test_what_changes_nothing_returns_the_model(tiny, of_torch):
     for float32 in (mx.float32, np.float32, np.dtype("float32")):
         assert model.to(float32) is model.to(device, float32) is model
     here = [device, getattr(mx, device), Named(f"device(type='{device}')", type=device)]
-    for word in [*here, *(["mps"] if device == "gpu" else [])]:
+    theirs = "cuda" if mx.cuda.is_available() else "mps"
+    for word in [*here, *([theirs] if device == "gpu" else [])]:
         assert model.to(word) is model.to(device=word) is model
+
+
+@pytest.mark.parametrize(
+    ("has_cuda", "word", "other"), [(True, "cuda", "mps"), (False, "mps", "cuda")]
+)
+def test_a_gpu_has_the_name_that_torch_gives_it(monkeypatch, has_cuda, word, other):
+    monkeypatch.setattr(placement, "has_cuda", lambda: has_cuda)
+    for named in (word, Named(f"{word}:0", type=word)):
+        placement.check(named, None, runs_on="gpu")
+    with pytest.raises(ValueError, match=f"device is '{other}'; this model runs on the gpu"):
+        placement.check(other, None, runs_on="gpu")
 
 
 def test_what_would_change_something_is_one_line(model):
     other = "cpu" if model.mimi.runner.device == "gpu" else "gpu"
     calls = {
-        "device is 'cuda'; this model runs on the": lambda: model.to("cuda"),
+        "device is 'xla'; this model runs on the": lambda: model.to("xla"),
         f"device is '{other}'; this model runs on the": lambda: model.to(other),
-        r"device is cuda:0; .* Give from_pretrained device=": lambda: model.to(
-            Named("cuda:0", type="cuda")
+        r"device is xla:0; .* Give from_pretrained device=": lambda: model.to(
+            Named("xla:0", type="xla")
         ),
         "dtype is 'float16'; what flows .* is float32": lambda: model.to("float16"),
         "dtype is torch.bfloat16": lambda: model.to(dtype=Named("torch.bfloat16")),

@@ -204,6 +204,15 @@ def test_kernels_that_fail_are_told_once_and_not_used(gpu, fault):
 # What MLX makes of it
 
 
+def test_kernels_of_other_words_have_other_names(monkeypatch):
+    """MLX keeps what it compiled under a kernel's name, also of the package's version before."""
+    monkeypatch.setattr(search_kernel, "has_cuda", lambda: True)
+    monkeypatch.setattr(mx.fast, "cuda_kernel", lambda name, *given: name)
+    before = search_kernel._built("level")
+    monkeypatch.setattr(search_kernel, "CUDA", search_kernel.CUDA + "\n")
+    assert search_kernel._built("level") != before
+
+
 def test_gradients_do_not_ask_kernels_for_theirs():
     """MLX makes kernels without a GPU inside an export alone; theirs would raise."""
     codec = unpacked_tiny()

@@ -110,7 +110,9 @@ def sixteen_gb(monkeypatch) -> None:
 
 @pytest.mark.parametrize("rows", [10**6, 10**9, 2**31, 2**64, 10**30])
 def test_a_batch_that_no_memory_holds(tiny, rows, sixteen_gb):
-    message = rf"{rows} rows; the state of one takes 7\d KB, .* this machine has 16 GB\. Give fewer"
+    message = (
+        rf"{rows} rows; the state of one takes 7\d KB, .* there are 16 GB of memory\. Give fewer"
+    )
     for make in (
         *(tiny.encoder_stream, tiny.decoder_stream),
         *(tiny.init_encoder_state, tiny.init_decoder_state),

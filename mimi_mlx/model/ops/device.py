@@ -54,7 +54,10 @@ def named(device: Any) -> mx.DeviceType | mx.Device | None:
             f"device is {said}; it must be 'cpu' or 'gpu'. Leave it out for MLX's own."
         )
     if found != mx.cpu and not has_gpu():
-        raise ValueError("device is gpu; MLX has none on this machine. Leave it out.")
+        raise ValueError(
+            "device is gpu; MLX has none on this machine (for NVIDIA's, install the extra cuda). "
+            "Leave it out."
+        )
     return found
 
 
@@ -91,6 +94,11 @@ def is_assumed() -> bool:
 def has_cuda() -> bool:
     """Whether MLX's GPU is CUDA's, on this machine."""
     return mx.cuda.is_available()
+
+
+def card() -> str:
+    """What an NVIDIA GPU is called, else nothing: a Mac's has the name of its chip."""
+    return str(mx.device_info()["device_name"]) if is_gpu() and has_cuda() else ""
 
 
 def packs() -> bool:
@@ -136,8 +144,12 @@ def cores() -> int:
 def memory() -> int:
     """Bytes of memory: a GPU's as MLX says, in either of its words; a CPU's are the machine's."""
     info = mx.device_info()
-    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return int(info.get("memory_size", info.get("total_memory", machine)))
+    return int(info.get("memory_size", info.get("total_memory", machine_memory())))
+
+
+def machine_memory() -> int:
+    """Bytes of memory that the processor has: an NVIDIA GPU has its own."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def cuts_matmul() -> bool:

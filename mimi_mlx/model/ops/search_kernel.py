@@ -174,7 +174,7 @@ def _built(kind: str) -> Any:
     """A kernel; MLX compiles it when it first runs, and may keep what it compiled by its name."""
     source = SOURCES[kind]
     build, header = (mx.fast.cuda_kernel, CUDA) if has_cuda() else (mx.fast.metal_kernel, "")
-    name = f"mimi_mlx_search_{kind}_{zlib.crc32(source.encode()):08x}"
+    name = f"mimi_mlx_search_{kind}_{zlib.crc32((header + source).encode()):08x}"
     return build(name, INPUTS[kind], OUTPUTS[kind], source, header)
 
 
