@@ -14,6 +14,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # beside others: OpenBLAS's idle thread
 # isort: split
 from mimi_mlx import Mimi, cli
 from mimi_mlx.evaluation import verify
+from mimi_mlx.model.ops.device import named
 
 # isort: split
 from paths import SPEECH, TINY
@@ -34,7 +35,10 @@ def pytest_configure(config: pytest.Config) -> None:
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, handler)
     if device := config.getoption("--device"):
-        mx.set_default_device(getattr(mx, device))
+        try:
+            mx.set_default_device(named(device))
+        except ValueError as error:
+            raise pytest.UsageError(str(error)) from error
 
 
 @pytest.fixture(scope="session")

@@ -88,4 +88,8 @@ def test_one_line_says_how_an_extra_is_installed():
     sources = "".join(file.read_text() for file in (ROOT / "mimi_mlx").rglob("*.py"))
     named = set(re.findall(r"extras\.install\(['\"](\w+)", sources))
     assert named == {"mic", "plot", "metrics"}
+    for file in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")):
+        for extra in re.findall(r"['\"]\.\[([\w,]+)\]", file.read_text()):
+            named |= set(extra.split(","))
+    assert "cuda" in named
     assert all(re.search(rf"^{extra} = \[", declared, re.MULTILINE) for extra in named)
