@@ -10,7 +10,7 @@ from streams import FRAME
 
 from mimi_mlx import Mimi
 from mimi_mlx.model.ops.device import memory
-from mimi_mlx.streaming import validation
+from mimi_mlx.streaming import runner, validation
 
 NOISE = np.random.default_rng(0).uniform(-0.3, 0.3, (1, 1, 3 * FRAME)).astype(np.float32)
 INT16 = (NOISE * 32767).astype(np.int16)
@@ -121,8 +121,9 @@ def test_a_batch_that_no_memory_holds(tiny, rows, sixteen_gb):
             make(rows)
 
 
-def test_clips_that_are_short_and_too_many(tiny, sixteen_gb):
-    """They are small; the states that they take are not."""
+def test_clips_that_are_short_and_too_many(tiny, sixteen_gb, monkeypatch):
+    """They are small; the states that they take together are not."""
+    monkeypatch.setattr(runner, "clips_at_once", lambda frames: 10**6)
     clips, codes = np.zeros((10**6, 1, 1), np.float32), np.zeros((10**6, 1, 1), np.int32)
     for call in (
         lambda: tiny.encode(clips, 1),
@@ -132,6 +133,17 @@ def test_clips_that_are_short_and_too_many(tiny, sixteen_gb):
     ):
         with pytest.raises(ValueError, match="1000000 rows; the state of one takes"):
             call()
+
+
+def test_clips_that_are_not_all_taken_at_once_need_no_memory_for_all(tiny, monkeypatch):
+    row = sum(leaf.nbytes for _, leaf in tree_flatten(tiny.init_encoder_state()))
+    monkeypatch.setattr(validation, "memory", lambda: 5 * row)  # of two rows, old and new
+    monkeypatch.setattr(runner, "clips_at_once", lambda frames: 2)
+    clips = NOISE.reshape(3, 1, FRAME)
+    codes = np.concatenate([tiny.encode(clip, 2) for clip in clips])
+    np.testing.assert_array_equal(tiny.encode(clips, 2), codes)
+    np.testing.assert_array_equal(tiny.encode(clips, 2, lengths=[FRAME] * 3), codes)
+    assert tiny.decode(codes).shape == clips.shape
 
 
 def test_a_batch_that_fits_is_made(tiny):
