@@ -40,7 +40,7 @@ class _Compiled(threading.local):
     """
 
     def __init__(self) -> None:
-        self.steps: dict[tuple[Half, bool, mx.Stream | None], Step] = {}
+        self.steps: dict[tuple[Half, bool], Step] = {}
         self.lengths: collections.Counter[tuple[Half, int, int]] = collections.Counter()
 
     def __reduce__(self) -> tuple[Any, ...]:  # a copy of a model begins with none
@@ -248,32 +248,29 @@ class Runner:
         streams: Sequence[mx.Stream | None],
     ) -> tuple[list[mx.array], State]:
         """Consecutive steps, each on its stream, evaluated together."""
-        plain = halves.bound(half, bool(extra))
+        key, steps = (half, bool(extra)), self._compiled.steps
+        plain, common = halves.bound(*key), [self._is_common(half, x) for x in pieces]
+        if any(common) and key not in steps:
+            steps[key] = compiled(plain)  # one for all that this thread runs; MLX traces by stream
 
-        def run(chosen: Sequence[Step]) -> tuple[list[mx.array], State]:
+        def run(often: Step) -> tuple[list[mx.array], State]:
             ys, after = [], state
-            for step, x, stream in zip(chosen, pieces, streams, strict=True):
+            for x, stream, is_common in zip(pieces, streams, common, strict=True):
                 with mx.stream(stream) if stream else contextlib.nullcontext():
-                    y, after = step(x, after, *extra)
+                    y, after = (often if is_common else plain)(x, after, *extra)
                 ys.append(y)
             mx.eval(ys, after)
             return ys, after
 
-        steps, keys = self._compiled.steps, [(half, bool(extra), stream) for stream in streams]
-        chosen = []
-        for key, x in zip(keys, pieces, strict=True):
-            common = self._is_common(half, x)
-            if common and key not in steps:
-                steps[key] = compiled(plain)  # one for all that this thread runs
-            chosen.append(steps[key] if common else plain)
+        often = steps.get(key, plain)
         try:
-            return run(chosen)
+            return run(often)
         except RuntimeError as error:
-            if is_gpu() or all(step is plain for step in chosen):
+            if is_gpu() or often is plain or not any(common):
                 raise
-            result = run([plain] * len(pieces))  # fails if it is not the compiling
+            result = run(plain)  # fails if it is not the compiling
             _say_uncompiled(f"MLX cannot compile here ({reason(error)})")
-            steps.update(dict.fromkeys(keys, plain))
+            steps[key] = plain
             return result
 
     def _is_common(self, half: Half, x: mx.array) -> bool:

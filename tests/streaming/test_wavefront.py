@@ -60,6 +60,18 @@ def test_whole_clips(tiny, pcm):
         np.testing.assert_array_equal(found, waveform)
 
 
+def test_what_is_compiled_runs_on_the_stream_that_calls_it():
+    """One compiled step serves both streams: MLX traces it anew on each."""
+    traced = []
+    step = mx.compile(lambda x: traced.append(mx.default_stream(mx.cpu)) or x + 1)
+    with idle_cores(1), wavefront.streams(2) as (_, second):
+        for _ in range(2):
+            mx.eval(step(mx.zeros(3)))
+            with mx.stream(second):
+                mx.eval(step(mx.zeros(3)))
+    assert traced == [mx.default_stream(mx.cpu), second]
+
+
 def test_a_last_step_without_a_partner_has_all_of_blas(tiny, pcm):
     with idle_cores(1) as made:
         tiny.encode(pcm[: 3 * LONG * FRAME])
