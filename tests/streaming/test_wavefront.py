@@ -60,16 +60,19 @@ def test_whole_clips(tiny, pcm):
         np.testing.assert_array_equal(found, waveform)
 
 
-def test_what_is_compiled_runs_on_the_stream_that_calls_it():
-    """One compiled step serves both streams: MLX traces it anew on each."""
-    traced = []
-    step = mx.compile(lambda x: traced.append(mx.default_stream(mx.cpu)) or x + 1)
-    with idle_cores(1), wavefront.streams(2) as (_, second):
-        for _ in range(2):
-            mx.eval(step(mx.zeros(3)))
-            with mx.stream(second):
-                mx.eval(step(mx.zeros(3)))
-    assert traced == [mx.default_stream(mx.cpu), second]
+@pytest.mark.parametrize(("steps", "pairs"), [(4, 2), (8, 1)], ids=["as it is", "compiled"])
+def test_the_second_step_is_on_the_second_stream(pcm, monkeypatch, steps, pairs):
+    """A compiled one is traced for each stream, once."""
+    seen, step = [], Codec.encode_step
+
+    def noted(*args):
+        seen.append(mx.default_stream(mx.cpu))
+        return step(*args)
+
+    monkeypatch.setattr(Codec, "encode_step", noted)
+    with idle_cores(1):
+        Mimi.from_pretrained("tiny").encode(np.resize(pcm, steps * LONG * FRAME))
+    assert seen == [mx.default_stream(mx.cpu), wavefront._second()] * pairs
 
 
 def test_a_last_step_without_a_partner_has_all_of_blas(tiny, pcm):
