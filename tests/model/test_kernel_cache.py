@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import mlx.core as mx
@@ -106,8 +107,20 @@ def test_libraries_that_a_kill_cut_off_are_compiled_again(folder):
     cut = {path: path.stat().st_size for path in sorted(folder.rglob("*.so"))[:3]}
     for path, size in zip(cut, (0, 40, 3000), strict=True):
         os.truncate(path, size)
+        os.utime(path, (1, 1))
     assert warnings_of_frames(folder) == []
     assert all(path.stat().st_size == size for path, size in cut.items() if path.exists())
+
+
+def test_a_library_that_another_process_is_writing_is_waited_for(folder, monkeypatch):
+    library = next(folder.rglob("*.so"))
+    data = library.read_bytes()
+    library.write_bytes(data[:3000])
+    writer = threading.Timer(0.2, library.write_bytes, [data])
+    writer.start()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    assert kernel_cache.problem() is None and library.read_bytes() == data
+    writer.join()
 
 
 @pytest.mark.parametrize("trouble", ["missing", "wrong"])

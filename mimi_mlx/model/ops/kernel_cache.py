@@ -5,16 +5,20 @@ finds there: also one that somebody else put there, and one that a kill cut off,
 process. MLX has no other setting for that.
 """
 
+import contextlib
 import os
 import shutil
 import stat
 import struct
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 # What C++ looks at for the folder of temporary files, in its order.
 _VARIABLES = ("TMPDIR", "TMP", "TEMP", "TEMPDIR")
+
+_IDLE = 3.0  # seconds; a library that was not written to for so long was cut off
 
 _ELF_HEADER = 64  # bytes, of a machine of 64 bits
 
@@ -34,7 +38,7 @@ def problem() -> str | None:
                 "TMPDIR to a folder of your own)"
             )
         for library in (folder / "mlx").rglob("*.so"):
-            if not _is_whole(library):
+            if not _becomes_whole(library):
                 library.unlink(missing_ok=True)
     except OSError as error:
         return f"MLX cannot keep what it compiles in {folder} ({error.strerror})"
@@ -54,6 +58,16 @@ def _open_to_others(folder: Path) -> Iterator[Path]:
         is_open = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
         if found.st_uid != os.geteuid() or is_open or stat.S_ISLNK(found.st_mode):
             yield path
+
+
+def _becomes_whole(library: Path) -> bool:
+    """Whether a library is whole, or another process is writing it and ends; or it has gone."""
+    with contextlib.suppress(FileNotFoundError):
+        while not _is_whole(library):
+            if abs(time.time() - library.stat().st_mtime) > _IDLE:
+                return False
+            time.sleep(_IDLE / 100)
+    return True
 
 
 def _is_whole(library: Path) -> bool:
