@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from itertools import islice
 from typing import TypeVar
 
 from ..model.ops import linux
@@ -44,13 +45,16 @@ def in_threads(
         signals.ended_by(stop),
     ):
         try:
-            waiting = {pool.submit(function, item) for item in items}
+            # Each wait takes as long as there are to wait for; two a thread let none be idle.
+            rest = iter(items)
+            waiting = {pool.submit(function, item) for item in islice(rest, 2 * jobs)}
             while waiting:
                 done, waiting = wait(waiting, _PATIENCE, FIRST_COMPLETED)
                 if ended:
                     raise SystemExit(signals.code(ended[0]))
                 for each in done:
                     note(each.result())
+                waiting |= {pool.submit(function, item) for item in islice(rest, len(done))}
         except BaseException:
             given_up.set()
             pool.shutdown(wait=False, cancel_futures=True)

@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from mimi_mlx.cli import threads
 from mimi_mlx.cli.batches import GivenUp
 from mimi_mlx.cli.threads import in_threads
 from mimi_mlx.model.ops import linux
@@ -67,6 +68,19 @@ def test_one_job_or_one_item_needs_no_other_thread():
             lambda _: threading.current_thread(), items, jobs, threading.Event(), called.append
         )
         assert called == [threading.current_thread()] * len(items)
+
+
+def test_however_many_items_there_are_it_waits_for_few(monkeypatch):
+    """Each wait takes as long as there are to wait for."""
+    wait, most, noted = threads.wait, [], []
+
+    def counting(waiting: set, *how: object) -> object:
+        most.append(len(waiting))
+        return wait(waiting, *how)
+
+    monkeypatch.setattr(threads, "wait", counting)
+    in_threads(abs, range(500), 3, threading.Event(), noted.append)
+    assert sorted(noted) == [*range(500)] and max(most) <= 6
 
 
 def test_openblas_computes_in_the_threads_that_call_it_and_then_as_before():
