@@ -160,6 +160,9 @@ class BatchRunner:
             facts = self.work.found(clip, self.resumes)
         except ValueError as error:
             return Failed(clip.source, error)
+        except OSError as error:  # it has gone meanwhile, or may not be read
+            unread = f"{error.filename} cannot be read ({error.strerror}). Check the path."
+            return Failed(clip.source, ValueError(unread))
         return None if facts is None else Done(clip, facts, found=True)
 
     def _run_together(
@@ -173,7 +176,8 @@ class BatchRunner:
                 rows.append(self.work.read(clip))
                 clips.append(clip)
             except ValueError as error:
-                outcomes.append(Failed(clip.source, error))
+                if clip.source in missing:  # of another it is said already what came of it
+                    outcomes.append(Failed(clip.source, error))
         if not any(clip.source in missing for clip in clips):
             return outcomes
         lengths = [row.shape[-1] for row in rows]

@@ -368,6 +368,29 @@ def test_a_target_that_cannot_be_written_is_named_and_passed_over(encode, folder
     assert code == 1 and "0 files encoded, 1 done before, 6 failed" in err, err
 
 
+@pytest.mark.parametrize("size", [1, 2])
+def test_sound_that_vanishes_while_it_works_is_named_and_passed_over(
+    encode, folder, monkeypatch, size
+):
+    """One that was encoded before, and one that was not."""
+    encode()
+    (folder / "out/b.mimi").unlink()
+    (folder / "in/c.wav").write_bytes((folder / "in/a.wav").read_bytes())
+    work = command.in_threads
+
+    def meanwhile(*args: object) -> None:
+        (folder / "in/a.wav").unlink()
+        (folder / "in/b.flac").unlink()
+        work(*args)
+
+    monkeypatch.setattr(command, "in_threads", meanwhile)
+    code, err = encode("--batch-size", size)
+    assert code == 1 and "1 file encoded, 0 done before, 2 failed" in err, err
+    for name in ("in/a.wav", "in/b.flac"):
+        assert sum(name in line for line in err.splitlines()) == 1
+    assert (folder / "out/a.mimi").exists()
+
+
 def test_names_that_are_not_utf_8_are_encoded_and_named(encode, folder):
     name = b"caf\xe9"
     try:
