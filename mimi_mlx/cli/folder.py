@@ -96,13 +96,11 @@ def run(args: argparse.Namespace, task: Task, most_seconds: float = _MOST_SECOND
         in_threads(runner.run, batches, jobs, given_up, note)
         report.summarise(task, others, bar.elapsed)
     names = {report.name(source) for source in sources}
-    joined = manifest.finish(report.lines(), names)
-    if not joined:
+    if not manifest.finish(report.lines(), names):
         say(f"{output}: what the other shards do is not listed yet")
     # MLX's launcher ends all processes when one has failed, so that one goes last.
-    while report.failed and shard.is_launched and not joined:
+    while report.failed and shard.is_launched and not manifest.others_are_done():
         time.sleep(_PATIENCE)
-        joined = manifest.join(names)
     return 1 if report.failed else 0
 
 

@@ -79,7 +79,7 @@ class Manifest:
     """
 
     def __init__(self, folder: Path, shard: Shard, force: bool = False):
-        self._folder, self._force = folder, force
+        self._folder, self._shard, self._force = folder, shard, force
         names = [f"manifest.{i}-of-{shard.total}.jsonl" for i in range(1, shard.total + 1)]
         self._shards = [folder / name for name in names]
         self._own = self._shards[shard.number - 1]
@@ -125,15 +125,26 @@ class Manifest:
         self._write_part(lines, is_finished=True)
         return self.join(sources)
 
-    def join(self, sources: Collection[str]) -> bool:
-        """Join the parts if they list all ``sources`` of the run; whether that is done."""
+    def others_are_done(self) -> bool:
+        """Whether no other shard of the run is at work, or is to begin: MLX's launcher begins all.
+
+        Raises:
+            ValueError: As :meth:`check_others` does.
+        """
         said = self._parts(self._shards, most_lines=0)
         if not self._own.exists():
-            return True  # another shard has done it
+            return True  # another shard has joined them
         for part in said:
             self._check_other(part)
-        if not all(part.is_finished for part in said if part.run == self._run):
+        done = [part.is_finished for part in said if part.run == self._run]
+        return all(done) and (len(done) == self._shard.total or not self._shard.is_launched)
+
+    def join(self, sources: Collection[str]) -> bool:
+        """Join the parts if they list all ``sources`` of the run; whether that is done."""
+        if not self.others_are_done():
             return False
+        if not self._own.exists():
+            return True  # another shard has done it
         parts = self._parts(self._folder.iterdir())
         found = self._listing(parts).lines(self._folder, sources)
         if not set(sources) <= {line.get("source") for line in found}:

@@ -229,9 +229,12 @@ def is_taken(port: int) -> bool:
     return False
 
 
-def test_a_rank_that_failed_waits_until_the_others_are_done(folder, run, monkeypatch):
-    """The launcher would end them."""
+@pytest.mark.parametrize("again", [False, True])
+def test_a_rank_that_failed_waits_until_the_others_are_done(folder, run, monkeypatch, again):
+    """The launcher would end them; also if all is listed before the other has begun."""
     (folder / "in/bad.wav").write_text("no sound")
+    if again:
+        assert run(*ENCODE, "-o", "out")[0] == 1
     waited: list[float] = []
 
     def start(rank: int) -> tuple[int, str]:
@@ -252,6 +255,21 @@ def test_a_rank_that_failed_waits_until_the_others_are_done(folder, run, monkeyp
     monkeypatch.chdir(folder)
     assert run(*ENCODE, "-o", "bad")[0] == 1
     assert contents(folder / "out") == contents(folder / "bad")
+
+
+def test_a_rank_that_failed_waits_for_nobody_who_is_done(folder, run, monkeypatch):
+    """Though what the other made is gone, and so the manifest cannot be whole."""
+    (folder / "in/bad.wav").write_text("no sound")
+    assert run(*ENCODE, "-o", "out", "--shard", "2/2")[0] == 0
+    for path in made(folder / "out"):
+        path.unlink()
+    part = folder / "out/manifest.2-of-2.jsonl"
+    group = SimpleNamespace(rank=lambda: 0, size=lambda: 2)
+    monkeypatch.setattr(shards.mx.distributed, "init", lambda: group)
+    monkeypatch.setenv("MLX_RANK", "0")
+    monkeypatch.setattr(command.time, "sleep", lambda _: pytest.fail("waits for ever"))
+    code, _, err = run(*ENCODE, "-o", "out")
+    assert code == 1 and "not listed yet" in err and part.exists()
 
 
 @pytest.mark.slow
