@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from .. import codefile
 from ..files import reason
 from ..text import counted
-from .manifest import MANIFEST, PART, Listing, read_lines, read_part
+from .manifest import MANIFEST, PART, Line, Listing, read_lines, read_part
 from .progress import say, warn
 
 MORE = (
@@ -42,9 +42,9 @@ def run(args: argparse.Namespace) -> int:
     folder = Path(args.folder)
     if not folder.is_dir():
         raise ValueError(f"{folder} is no folder; a folder of .mimi files is checked. Give one.")
-    listing, problems = _listing(folder)
+    listed, problems = _listed(folder)
     names = _names(folder)
-    if not names and not listing.made:
+    if not (names or listed or problems):
         raise ValueError(f"{folder} has no .mimi files. Check the path.")
     found: dict[str, Found] = {}
     for name in names:
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
             found[name] = _read(folder / name)
         except (ValueError, OSError) as error:
             problems[name] = reason(error)
-    for name, why in chain(_damaged(found), _against(listing, found, set(names)), _odd(found)):
+    for name, why in chain(_damaged(found), _against(listed, found, set(names)), _odd(found)):
         problems.setdefault(name, why)  # the first says most
     _tell(args, found, len(names), problems)
     return 1 if problems else 0
@@ -68,8 +68,8 @@ def _names(folder: Path) -> list[str]:
     )
 
 
-def _listing(folder: Path) -> tuple[Listing, dict[str, str]]:
-    """What the manifest and parts of it say; and what, by them, was not done.
+def _listed(folder: Path) -> tuple[dict[str, Line], dict[str, str]]:
+    """What the manifest and parts of it say of files of codes; and what, by them, was not done.
 
     Raises:
         ValueError: One of them cannot be read.
@@ -85,7 +85,8 @@ def _listing(folder: Path) -> tuple[Listing, dict[str, str]]:
             run = f"its run, of {files} files in {shards} shards, did not come to its end"
             problems[path.name] = f"{run}. Run the same command again."
     problems |= {source: str(line["error"]) for source, line in listing.failed.items()}
-    return listing, problems
+    listed = {path: line for path, line in listing.made.items() if path.endswith(".mimi")}
+    return listed, problems
 
 
 def _read(path: Path) -> Found:
@@ -112,10 +113,9 @@ def _odd(found: Mapping[str, Found]) -> Iterator[Problem]:
 
 
 def _against(
-    listing: Listing, found: Mapping[str, Found], names: Collection[str]
+    listed: Mapping[str, Line], found: Mapping[str, Found], names: Collection[str]
 ) -> Iterator[Problem]:
     """Where the manifest, if there is one, says other things."""
-    listed = {path: line for path, line in listing.made.items() if path.endswith(".mimi")}
     for path, line in listed.items():
         if path not in names:
             yield path, "it is listed, and is not there"
@@ -123,7 +123,7 @@ def _against(
             facts = found[path].facts
             for name in facts:
                 if name in line and line[name] != facts[name]:
-                    yield path, f"its {name} is {facts[name]}, and {line[name]} is listed"
+                    yield path, f"its {name} is {facts[name]}, and {line[name]!s:.80} is listed"
                     break
     if listed:
         for path in found:

@@ -96,6 +96,36 @@ def test_what_was_not_done_is_told(check, codes, run):
     assert "60 files in 2 shards" in found["manifest.2-of-2.jsonl"]
 
 
+@pytest.mark.parametrize("left", ["manifest.jsonl", "manifest.1-of-1.jsonl"])
+def test_a_run_that_made_nothing_is_told(run, tmp_path, monkeypatch, left):
+    def ended(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/bad.wav").write_text("no sound")
+    if left != "manifest.jsonl":
+        monkeypatch.setattr(Manifest, "finish", ended)
+    assert run("encode", "in", "-o", "out", "--model", "tiny")[0] in (1, 130)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [left]
+    code, _, err = run("check", "out")
+    assert code == 1 and err.count("\n") == 2 and "0 files" in err
+    assert ("bad.wav cannot" if left == "manifest.jsonl" else "did not come to its end") in err
+
+
+def test_what_decode_made_is_no_folder_of_codes(run, codes):
+    assert run("decode", "out", "-o", "sound")[0] == 0
+    (codes.parent / "sound/a.wav").unlink()
+    code, _, err = run("check", "sound")
+    assert code == 2 and err.count("\n") == 1 and "no .mimi" in err
+
+
+def test_what_a_strangers_manifest_says_is_short(run, codes):
+    line = {"path": "a.mimi", "frames": 999 * [1]}
+    (codes / "manifest.jsonl").write_text(json.dumps(line))
+    code, _, err = run("check", "out")
+    assert code == 1 and all(len(line) < 200 for line in err.splitlines())
+
+
 def test_what_is_no_folder_of_codes_is_one_line(run, codes, tmp_path):
     (tmp_path / "empty").mkdir()
     for name, rule in {
