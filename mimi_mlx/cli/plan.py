@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from .batches import Clip, Failed, Work
 from .manifest import Line, check_links
+from .progress import warn
 from .several import clashes
 
 
@@ -37,15 +38,21 @@ def find(folder: Path, recursive: bool, task: Task) -> tuple[list[Path], int]:
     Raises:
         ValueError: There are none.
     """
-    found = folder.rglob("*") if recursive else folder.iterdir()
-    files = sorted(path.relative_to(folder) for path in found if path.is_file())
+    files: list[Path] = []
     # What begins with a dot is the system's: macOS puts a ._a.wav beside a.wav on foreign disks.
-    files = [path for path in files if not any(part.startswith(".") for part in path.parts)]
-    names = [path for path in files if path.suffix.lower() in task.suffixes]
-    if not names:
+    for parent, inside, names in os.walk(folder, onerror=_pass_over):
+        inside[:] = [name for name in inside if recursive and not name.startswith(".")]
+        paths = (Path(parent, name) for name in names if not name.startswith("."))
+        files += [path for path in paths if path.is_file()]
+    sources = sorted(path for path in files if path.suffix.lower() in task.suffixes)
+    if not sources:
         hint = "" if recursive else ", or give --recursive for the folders in it"
         raise ValueError(f"{folder} has no {task.what} files. Check the path{hint}.")
-    return [folder / name for name in names], len(files) - len(names)
+    return sources, len(files) - len(sources)
+
+
+def _pass_over(error: OSError) -> None:
+    warn(f"{error.filename} is passed over: {error.strerror}")
 
 
 def make(

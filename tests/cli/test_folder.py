@@ -87,6 +87,20 @@ def test_only_recursive_goes_into_folders(encode, folder):
     assert set(contents(folder / "out")) == {"a.mimi", "b.mimi", "manifest.jsonl"}
 
 
+def test_a_folder_that_may_not_be_read_is_named(encode, folder, monkeypatch):
+    scan = os.scandir
+
+    def refusing(path: str) -> object:
+        if Path(path).name == "deep":
+            raise PermissionError(13, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    _, err = encode("--recursive")
+    assert "mimi-mlx: in/sub/deep is passed over: Permission denied" in err
+    assert "4 files encoded, 0 done before, 0 failed, 1 passed over" in err
+
+
 def test_what_is_done_and_whole_is_left_alone_and_the_rest_done_again(encode, folder):
     encode("--recursive")
     before = contents(folder / "out")
