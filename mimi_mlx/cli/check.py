@@ -2,7 +2,6 @@
 
 import argparse
 import collections
-import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping
 from itertools import chain
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple
 from .. import codefile
 from ..files import reason
 from ..text import counted
-from .manifest import MANIFEST, PART, Line, Listing, read_lines, read_part
+from .manifest import MANIFEST, PART, Line, Listing, codes_sha256, read_lines, read_part
 from .progress import say, warn
 
 MORE = (
@@ -92,9 +91,8 @@ def _listed(folder: Path) -> tuple[dict[str, Line], dict[str, str]]:
 def _read(path: Path) -> Found:
     there = codefile.read(path)
     codes, header = there.codes[0], there.header
-    digest = hashlib.sha256(codes.astype("<i4").tobytes()).hexdigest()
     facts = {"codebooks": codes.shape[0], "fingerprint": header.fingerprint}
-    facts |= {"frames": codes.shape[1], "sha256": digest}
+    facts |= {"frames": codes.shape[1], "sha256": codes_sha256(codes)}
     return Found(facts, there.samples / header.sample_rate, there.damage)
 
 

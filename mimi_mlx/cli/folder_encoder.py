@@ -1,7 +1,6 @@
 """A folder's work when it is encoded: each sound file becomes a .mimi file."""
 
 import argparse
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from ..streaming import validation
 from ..streaming.halves import Half
 from . import transcode
 from .batches import Clip, facts_if_same, kept
+from .manifest import codes_sha256
 from .plan import Task
 
 # What is a sound file.
@@ -97,10 +97,8 @@ class FolderEncoder:
         return self._facts(clip, codefile.read(clip.target).codes[0])
 
     def _facts(self, clip: Clip, codes: np.ndarray) -> Mapping[str, Any]:
-        # Of the codes as little-endian 32-bit integers [K, F].
-        digest = hashlib.sha256(codes.astype("<i4").tobytes()).hexdigest()
         counts = {"frames": codes.shape[1], "seconds": clip.seconds}
-        return {**counts, **self.settings, "sha256": digest}
+        return {**counts, **self.settings, "sha256": codes_sha256(codes)}
 
 
 def _differences(theirs: Header, ours: Header, *fields: str) -> str:

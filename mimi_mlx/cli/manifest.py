@@ -6,6 +6,7 @@ That needs no lock: whoever does it, and however often, makes the same manifest 
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -13,6 +14,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from ..atomic import replacing
 from ..files import put, reason
@@ -270,6 +273,11 @@ def _write(path: Path, lines: Iterable[Line]) -> None:
 
 def _differ(theirs: Line, ours: Line, names: Iterable[str]) -> list[str]:
     return [name for name in names if theirs.get(name) != ours.get(name)]
+
+
+def codes_sha256(codes: np.ndarray) -> str:
+    """What is listed of codes ``[K, F]``: the SHA-256 of them as little-endian 32-bit integers."""
+    return hashlib.sha256(codes.astype("<i4").tobytes()).hexdigest()
 
 
 def check_links(folder: Path, path: Path) -> None:

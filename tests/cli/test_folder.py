@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from folders import contents
 
 from mimi_mlx import atomic, audio, cli, codefile
 from mimi_mlx.cli import folder as command
@@ -43,11 +44,6 @@ def encode(run, folder):
         return code, err
 
     return encode
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    found = (path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
 
 
 @pytest.mark.parametrize(("size", "jobs"), [(1, 1), (1, 3), (2, 1), (2, 2), (8, 2)])
