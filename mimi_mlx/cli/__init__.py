@@ -59,10 +59,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     formatwarning = warnings.formatwarning
     warnings.formatwarning = lambda message, *_, **__: f"mimi-mlx: {printable(str(message))}\n"
     try:
+        with process.importing(), signals.ending_at_once():
+            args = parse(sys.argv[1:] if argv is None else argv)
+            command = _module(args.command)
         with signals.ended_by(lambda number: sys.exit(signals.code(number))):  # and clean up
-            with process.importing():
-                args = parse(sys.argv[1:] if argv is None else argv)
-                command = _module(args.command)
             progress.be_quiet(args.quiet)
             code = command.run(args)
             print(end="", flush=True)  # stdout may be closed, and is then None

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -240,8 +241,9 @@ def _told(path: Path) -> Iterator[None]:
     """Whatever is wrong with a list that is read inside; it may be absent."""
     check_links(path.parent, path)
     try:
-        if path.exists() and not path.is_file():
-            raise ValueError("it is no file")
+        with contextlib.suppress(FileNotFoundError):  # in one look: it may go at any moment
+            if not stat.S_ISREG(path.stat().st_mode):
+                raise ValueError("it is no file")
         with contextlib.suppress(FileNotFoundError):
             yield
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:

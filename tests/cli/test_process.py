@@ -54,6 +54,29 @@ def test_ctrl_c_while_it_imports_is_quiet():
         assert err in (b"", b"mimi-mlx: interrupted\n"), (milliseconds, err.decode())
 
 
+SWALLOWING = """
+import os, signal, sys
+from mimi_mlx.cli import main
+
+class Finder:
+    def find_spec(name, *_):
+        if name == "mimi_mlx.cli.encode":
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+            except BaseException:
+                pass
+
+sys.meta_path.insert(0, Finder)
+sys.exit(main())
+"""
+
+
+def test_an_end_while_it_imports_is_not_lost():
+    """What is raised inside an import may be: a launcher sends it once, and waits."""
+    command = [sys.executable, "-c", SWALLOWING, "encode", str(CLIP), "-o", "/nowhere/a.mimi"]
+    assert subprocess.run(command, capture_output=True).returncode == -signal.SIGTERM
+
+
 INTERRUPTED_AT = """
 import os, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -23,7 +23,7 @@ from folders import contents, fill, launched
 from mimi_mlx import audio
 from mimi_mlx.cli import folder as command
 from mimi_mlx.cli import shards
-from mimi_mlx.cli.manifest import Manifest
+from mimi_mlx.cli.manifest import Manifest, read_part
 from mimi_mlx.cli.shards import Shard
 
 ENCODE = ("encode", "in", "--recursive", "--model", "tiny", "--batch-size", 2)
@@ -167,6 +167,26 @@ def test_shards_that_end_at_once_join_the_same_manifest(tmp_path):
         lines = (tmp_path / "manifest.jsonl").read_text().splitlines()
         assert [json.loads(line)["path"] for line in lines] == ["a", "b"]
         (tmp_path / "manifest.jsonl").unlink()
+
+
+def test_a_part_that_comes_and_goes_is_read_or_is_not_there(tmp_path):
+    """While another shard replaces it, or has joined it."""
+    part, ended = tmp_path / "manifest.1-of-2.jsonl", threading.Event()
+
+    def change() -> None:
+        while not ended.is_set():
+            (tmp_path / "new").write_text('{"run": {}, "finished": true}')
+            (tmp_path / "new").replace(part)
+            part.unlink()
+
+    with ThreadPoolExecutor(1) as pool:
+        changing = pool.submit(change)
+        try:
+            for _ in range(2000):
+                read_part(part)
+        finally:
+            ended.set()
+        changing.result()
 
 
 @pytest.mark.parametrize("shard", ["9/8", "0/2", "1", "a/b", "1/2/3", "-1/2", "1/0", ""])
