@@ -312,10 +312,12 @@ def ranks_of(launcher: subprocess.Popen) -> list[int]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("what", ["encode", "decode"])
-@pytest.mark.parametrize("total", [2, 3])
-def test_killed_at_ten_random_moments_ranks_end_with_the_bytes_of_one_process(
-    tmp_path, speech, run, total, what
+@pytest.mark.parametrize(
+    ("total", "what", "kills"),  # ten of them
+    [(2, "encode", 3), (3, "encode", 3), (2, "decode", 2), (3, "decode", 2)],
+)
+def test_killed_at_random_moments_ranks_end_with_the_bytes_of_one_process(
+    tmp_path, speech, run, total, what, kills
 ):
     chance = random.Random(total)
     fill(tmp_path / "in", speech("dialogue"), 66, 30000)
@@ -326,9 +328,9 @@ def test_killed_at_ten_random_moments_ranks_end_with_the_bytes_of_one_process(
         assert run(*command, "-o", "sound")[0] == 0
     undisturbed = contents(tmp_path / ("alone" if what == "encode" else "sound"))
     out, whole = tmp_path / "out", 0
-    for _ in range(10):
+    for _ in range(kills):
         launcher = launched(tmp_path, total, *command, "-o", "out")
-        until = min(66, whole + chance.randrange(9))  # how far they may come
+        until = whole + chance.randrange(1, 20)  # how far they may come
         while launcher.poll() is None and len(made(out)) < until:
             time.sleep(0.01)
         time.sleep(chance.random())
@@ -341,7 +343,7 @@ def test_killed_at_ten_random_moments_ranks_end_with_the_bytes_of_one_process(
         assert there.items() <= undisturbed.items()
         assert len(made(out)) >= whole
         whole = len(made(out))
-    assert whole > 10
+    assert 0 < whole < 66
     err = launched(tmp_path, total, *command, "-o", "out").communicate(timeout=120)[1]
     assert "exited" not in err, err
     left = contents(out).items()
