@@ -232,6 +232,7 @@ def test_a_frame_of_a_wav_pipe_is_out_before_the_next_is_in(size):
     assert codefile.read(io.BytesIO(got + out)).samples == 40134
 
 
+@pytest.mark.slow
 def test_fifos_and_descriptors_are_pipes(tmp_path):
     """As the shell gives them: <(...), a FIFO, /dev/fd/3."""
     mimi = f"{sys.executable} -m mimi_mlx"

@@ -47,7 +47,7 @@ def test_each_item_has_one_shard_and_the_loads_are_about_the_same(total):
     assert max(loads) - min(loads) <= max(min(share) for share in shares)
 
 
-@pytest.mark.parametrize("order", [(1, 2, 3), (3, 1, 2)])
+@pytest.mark.parametrize("order", [(3, 1, 2), pytest.param((1, 2, 3), marks=pytest.mark.slow)])
 @pytest.mark.parametrize("what", ["encode", "decode"])
 def test_shards_one_after_another_make_what_one_process_does(folder, run, order, what):
     command, alone = ENCODE, folder / "alone"

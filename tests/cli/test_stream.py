@@ -262,6 +262,7 @@ def started(tmp_path, *args: object) -> subprocess.Popen:
     raise AssertionError(process.communicate()[1])
 
 
+@pytest.mark.slow
 def test_what_was_recorded_is_whole_after_a_kill(tmp_path):
     process = started(tmp_path, "--trace", tmp_path / "a.json")
     process.kill()

@@ -25,6 +25,7 @@ def server(monkeypatch):
     return importlib.import_module("asyncio_websocket")
 
 
+@pytest.mark.slow
 def test_fifty_clients_get_what_each_would_get_alone(tmp_path):
     script = EXAMPLES / "asyncio_websocket_clients.py"
     run = subprocess.run([sys.executable, script], capture_output=True, text=True, cwd=tmp_path)

@@ -34,6 +34,7 @@ def verdicts(folder: Path) -> dict[str, str]:
     return {check.name: check.verdict for check in checks}
 
 
+@pytest.mark.slow
 def test_a_copy_with_one_sign_flipped_fails(tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(TINY, copy)

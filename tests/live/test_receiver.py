@@ -147,6 +147,7 @@ def test_a_stream_that_was_replaced_is_heard_again(memory, clock):
     assert again.startswith("10.0.0.2:5000 is heard again")
 
 
+@pytest.mark.slow
 def test_a_call_goes_on_under_a_flood_of_strangers(memory, clock):
     """12,000 good packets a second, each from another address, in 4 s of a call."""
     rng = random.Random(3)

@@ -24,6 +24,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another malloc than glibc's")
 @pytest.mark.skipif(mx.is_available(mx.gpu), reason="a GPU's memory is not malloc's")
 def test_a_second_clip_takes_no_new_pages():

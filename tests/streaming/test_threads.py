@@ -122,6 +122,7 @@ def test_a_lazy_array_of_another_thread_is_refused_with_the_remedy(tiny, pcm):
         tiny.encoder_stream().push(lazy)
 
 
+@pytest.mark.slow
 def test_each_thread_has_the_step_of_the_model_it_uses(pcm, codes):
     """MLX finds a compiled function by its address, which the next model's may have, too."""
     with ThreadPoolExecutor(1) as thread:
