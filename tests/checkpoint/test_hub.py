@@ -184,6 +184,7 @@ def test_local_files_are_the_cache_alone(tmp_path):
         assert not fetched
 
 
+@pytest.mark.slow
 def test_a_half_filled_cache_is_filled_up(tmp_path):
     with serving({"a/b": {"config.json": CONFIG}}) as (endpoint, _):
         assert "has no model.safetensors" in find(["a/b"], endpoint, tmp_path)["a/b"][0]
@@ -226,6 +227,7 @@ def test_a_silent_name_server_is_given_up(monkeypatch):
 WHOLE = {"a/b": {"config.json": CONFIG, "model.safetensors": b"weights" * 4000}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "drips", ["api/models", pytest.param("config.json", marks=pytest.mark.slow)]
 )

@@ -56,6 +56,7 @@ def good(result: tuple[int, bytes, str]) -> bytes:
     return result[1]
 
 
+@pytest.mark.slow
 def test_the_pipe_gives_what_files_give(piped, tmp_path):
     good(piped(b"", "encode", CLIP, "-o", "file.mimi"))
     file = (tmp_path / "file.mimi").read_bytes()

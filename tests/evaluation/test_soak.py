@@ -65,6 +65,7 @@ def test_a_short_run_says_what_it_saw(tiny):
     assert lines and all("frames in" in line and "memory" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_it_with_the_figures_so_far(tiny):
     seen = short(tiny, 1, num_codebooks=4, voice=interrupted_at(120))
     assert seen["interrupted"] and seen["frames"] == 120
