@@ -15,6 +15,7 @@ from .. import files
 from ..codefile import Header
 from ..mimi import Mimi
 from ..streaming.halves import Half
+from ..streaming.rows import padded
 from .progress import Progress
 from .transcode import BLOCK, Advance, NothingGood
 
@@ -180,10 +181,7 @@ class BatchRunner:
                     outcomes.append(Failed(clip.source, error))
         if not any(clip.source in missing for clip in clips):
             return outcomes
-        lengths = [row.shape[-1] for row in rows]
-        x = np.zeros((len(rows), rows[0].shape[0], max(lengths)), rows[0].dtype)
-        for row, given in zip(x, rows, strict=True):
-            row[:, : given.shape[-1]] = given
+        lengths, x = [row.shape[-1] for row in rows], padded(rows, 0)
         half = self.work.half(batch)
         made = np.array(self.work.mimi.runner.ragged(half, x, lengths, before_step=self._go_on))
         for clip, row, length in zip(clips, made, lengths, strict=True):

@@ -12,6 +12,7 @@ from .. import codefile
 from ..files import reason
 from ..text import counted
 from .manifest import MANIFEST, PART, Line, Listing, codes_sha256, read_lines, read_part
+from .plan import walk
 from .progress import say, warn
 
 MORE = (
@@ -58,13 +59,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _names(folder: Path) -> list[str]:
-    """Every .mimi file; what begins with a dot is the system's."""
-    paths = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    return sorted(
-        path.as_posix()
-        for path in paths
-        if path.suffix.lower() == ".mimi" and not any(part.startswith(".") for part in path.parts)
-    )
+    """Every .mimi file."""
+    paths = (path for path in walk(folder, recursive=True) if path.suffix.lower() == ".mimi")
+    return sorted(path.relative_to(folder).as_posix() for path in paths)
 
 
 def _listed(folder: Path) -> tuple[dict[str, Line], dict[str, str]]:

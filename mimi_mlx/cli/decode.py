@@ -58,10 +58,10 @@ def _decode(load: Callable[[str], Mimi], args: argparse.Namespace, title: str) -
     check_apart((args.input, args.model), (args.output,))
     buffer = transcode.TailBuffer()
     with code_io.reading(args, buffer.release) as source:
-        args.model = maker.model_of(args, source.header)
+        args.model = maker.model_of(args, args.input, source.header)
         mimi = load(args.model)
         code_io.check_frames(source, args.input, mimi)
-        maker.check(args, source.header, mimi)
+        maker.check(args, args.input, source.header, mimi)
         code_io.check_codebooks(source, args, mimi)
         known, at_once = source.header.frames, transcode.frames_at_once(args)
         with (

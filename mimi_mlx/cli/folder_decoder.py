@@ -101,12 +101,11 @@ class FolderDecoder:
         return self._facts(clip, files.sha256(clip.target))
 
     def _check(self, reader: codefile.Reader, source: Path) -> None:
-        args = argparse.Namespace(**vars(self._args) | {"input": str(source)})
         code_io.check_frames(reader, str(source), self.mimi)
-        maker.check(args, reader.header, self.mimi)
+        maker.check(self._args, source, reader.header, self.mimi)
         if (count := reader.num_codebooks) > (held := self.mimi.num_codebooks):
             raise ValueError(
-                f"{source} has {count} codebooks to decode; {args.model} has {held}. Give "
+                f"{source} has {count} codebooks to decode; {self._args.model} has {held}. Give "
                 f"--codebooks {held}."
             )
 
@@ -135,7 +134,7 @@ def _model_of_first(args: argparse.Namespace, sources: list[Path]) -> str:
         except ValueError as error:
             bad = error
             continue
-        return maker.model_of(argparse.Namespace(**vars(args) | {"input": str(source)}), header)
+        return maker.model_of(args, source, header)
     raise ValueError(f"none of the files can be read: {bad}")
 
 

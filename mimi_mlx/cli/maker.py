@@ -12,7 +12,7 @@ from ..tiny import EARLIER
 from . import options
 
 
-def model_of(args: argparse.Namespace, header: Header) -> str:
+def model_of(args: argparse.Namespace, source: object, header: Header) -> str:
     """The model that is asked for, or that the file names: what it names is not downloaded.
 
     Raises:
@@ -29,12 +29,12 @@ def model_of(args: argparse.Namespace, header: Header) -> str:
     if args.force_model:
         return options.MODEL
     raise ValueError(
-        f"{args.input} was encoded by {_short(named)} (fingerprint {header.fingerprint}), which is "
+        f"{source} was encoded by {_short(named)} (fingerprint {header.fingerprint}), which is "
         f"not here. Give --model {named if _is_hub_id(named) else 'and where it is'}."
     )
 
 
-def check(args: argparse.Namespace, header: Header, mimi: Mimi) -> None:
+def check(args: argparse.Namespace, source: object, header: Header, mimi: Mimi) -> None:
     """Codes mean nothing to another model.
 
     Raises:
@@ -44,7 +44,7 @@ def check(args: argparse.Namespace, header: Header, mimi: Mimi) -> None:
         return
     if header.fingerprint in EARLIER:
         raise ValueError(
-            f"{args.input} was encoded by the tiny of an earlier version (fingerprint "
+            f"{source} was encoded by the tiny of an earlier version (fingerprint "
             f"{header.fingerprint}). tiny changed with this one, and to {args.model} "
             f"({mimi.fingerprint}) those codes mean something else. Encode the sound again."
         )
@@ -52,7 +52,7 @@ def check(args: argparse.Namespace, header: Header, mimi: Mimi) -> None:
     # What a stranger's file says is recommended only where it is a name to look up.
     known = maker == "tiny" or _is_hub_id(maker)
     raise ValueError(
-        f"{args.input} was encoded by {_short(maker or 'a model')} (fingerprint "
+        f"{source} was encoded by {_short(maker or 'a model')} (fingerprint "
         f"{header.fingerprint}), and {args.model} is another ({mimi.fingerprint}); only the "
         f"first can decode it. Give --model {maker if known else 'with that fingerprint'}, or "
         "--force-model to decode it nevertheless."

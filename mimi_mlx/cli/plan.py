@@ -38,17 +38,23 @@ def find(folder: Path, recursive: bool, task: Task) -> tuple[list[Path], int]:
     Raises:
         ValueError: There are none.
     """
-    files: list[Path] = []
-    # What begins with a dot is the system's: macOS puts a ._a.wav beside a.wav on foreign disks.
-    for parent, inside, names in os.walk(folder, onerror=_pass_over):
-        inside[:] = [name for name in inside if recursive and not name.startswith(".")]
-        paths = (Path(parent, name) for name in names if not name.startswith("."))
-        files += [path for path in paths if path.is_file()]
+    files = list(walk(folder, recursive, _pass_over))
     sources = sorted(path for path in files if path.suffix.lower() in task.suffixes)
     if not sources:
         hint = "" if recursive else ", or give --recursive for the folders in it"
         raise ValueError(f"{folder} has no {task.what} files. Check the path{hint}.")
     return sources, len(files) - len(sources)
+
+
+def walk(
+    folder: Path, recursive: bool, unread: Callable[[OSError], None] | None = None
+) -> Iterator[Path]:
+    """All files in a folder; ``unread`` is called with what keeps a folder from being read."""
+    # What begins with a dot is the system's: macOS puts a ._a.wav beside a.wav on foreign disks.
+    for parent, inside, names in os.walk(folder, onerror=unread):
+        inside[:] = [name for name in inside if recursive and not name.startswith(".")]
+        paths = (Path(parent, name) for name in names if not name.startswith("."))
+        yield from (path for path in paths if path.is_file())
 
 
 def _pass_over(error: OSError) -> None:

@@ -9,7 +9,7 @@ import contextlib
 import functools
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import mlx.core as mx
@@ -117,9 +117,9 @@ class Runner:
     def run(self, half: Half, x: Array) -> mx.array:
         """Whole clips ``x``, time last: their output from a fresh state."""
         made = []
-        for clips in self._batches(half, x):
-            state = self.init_state(half, len(clips))
-            made.append(self.advance(half, clips, state)[0])
+        for some in self._batches(half, x):
+            clips = x[some]
+            made.append(self.advance(half, clips, self.init_state(half, len(clips)))[0])
         return made[0] if len(made) == 1 else self.evaluate(lambda: mx.concatenate(made))
 
     def advance(
@@ -146,12 +146,11 @@ class Runner:
         outputs: list[mx.array] = []
         with self.on_device():
             self._expect(half, x)
-            size = long_step(x.shape[0]) * half.unit
-            starts = range(0, x.shape[-1], size)
+            starts = _starts(half, x)
             while starts:
                 before_step()
                 with wavefront.streams(len(starts)) as streams:
-                    pieces = [mx.array(x[..., at : at + size]) for at in starts[: len(streams)]]
+                    pieces = [_piece(x, at, starts.step) for at in starts[: len(streams)]]
                     ys, state = self._steps(half, pieces, state, extra, streams)
                 outputs += ys
                 starts = starts[len(streams) :]
@@ -167,17 +166,16 @@ class Runner:
         before_step: Callable[[], None] = lambda: None,
     ) -> mx.array:
         """Rows of different lengths, each as if alone: ``nothing`` past a row's end."""
-        ends, outputs = iter(lengths), []
-        for clips in self._batches(half, np.asarray(x)):
-            some = np.array([next(ends) for _ in clips])
-            outputs += self._together(half, np.asarray(clips), some, before_step)
+        x, ends, outputs = np.asarray(x), np.array(lengths), []
+        for some in self._batches(half, x):
+            outputs += self._together(half, x[some], ends[some], before_step)
         return mx.array(padded(outputs, half.nothing))
 
-    def _batches(self, half: Half, x: Array) -> Iterator[Array]:
-        """Whole clips, as many at once as the device takes."""
+    def _batches(self, half: Half, x: Array) -> list[slice]:
+        """The rows of whole clips, as many at once as the device takes."""
         with self.on_device():
             size = clips_at_once(-(-x.shape[-1] // half.unit))
-        yield from (x[row : row + size] for row in range(0, len(x), size))
+        return [slice(row, row + size) for row in range(0, len(x), size)]
 
     def _together(
         self, half: Half, x: np.ndarray, ends: np.ndarray, before_step: Callable[[], None]
@@ -212,10 +210,9 @@ class Runner:
         """What :meth:`run` gives, but not computed, so that ``mx.grad`` can differentiate it."""
         with self.on_device():
             state, outputs = self.lazy_state(half, x.shape[0]), []
-            size = long_step(x.shape[0]) * half.unit
-            for at in range(0, x.shape[-1], size):
-                piece = mx.array(x[..., at : at + size])
-                y, state = half.step(piece, state, *half.arguments)
+            starts = _starts(half, x)
+            for at in starts:
+                y, state = half.step(_piece(x, at, starts.step), state, *half.arguments)
                 outputs.append(y)
             return mx.concatenate(outputs, axis=-1)
 
@@ -234,7 +231,7 @@ class Runner:
     def _expect(self, half: Half, x: Array) -> None:
         """Note the steps that so much input will take."""
         rows, length, lengths = x.shape[0], x.shape[-1], self._compiled.lengths
-        long = long_step(rows) * half.unit
+        long = _starts(half, x).step
         lengths[half, rows, long] += length // long
         if length % half.unit == 0:
             lengths[half, rows, length % long] += 1
@@ -278,6 +275,15 @@ class Runner:
         rows, length = x.shape[0], x.shape[-1]
         lengths = self._compiled.lengths
         return length == half.unit or lengths[half, rows, length] >= _WORTH_COMPILING
+
+
+def _starts(half: Half, x: Array) -> range:
+    """Where the long steps of clips ``x``, time last, begin: a range by their length."""
+    return range(0, x.shape[-1], long_step(x.shape[0]) * half.unit)
+
+
+def _piece(x: Array, start: int, size: int) -> mx.array:
+    return mx.array(x[..., start : start + size])
 
 
 def compiled(step: Step) -> Step:
