@@ -87,6 +87,7 @@ def row(table: str, name: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
+@pytest.mark.slow
 def test_each_runs_as_its_users_run_it(compare, tmp_path):
     arguments = ["--only", "mimi_mlx", "rustymimi", "--rounds", "2", "--json", "times.json"]
     tasks = ["encode frame", "decode frame"]

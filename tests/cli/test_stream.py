@@ -284,7 +284,8 @@ def test_ctrl_c_ends_it_well(tmp_path):
     assert codefile.read(tmp_path / "a.mimi").damage is None
 
 
-@pytest.mark.parametrize("name", ["SIGHUP", pytest.param("SIGTERM", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["SIGHUP", "SIGTERM"])
 def test_a_recording_is_whole_when_the_terminal_has_gone(tmp_path, name):
     """Nobody reads what is said any more, and a shell repeats the signal."""
     process = started(tmp_path, "--save-wav", tmp_path / "a.wav")

@@ -82,7 +82,10 @@ def round_trip(seconds: float, entries: int, config):
     return plot.RoundTrip("noise", clip, clip, codes, config)
 
 
-@pytest.mark.parametrize(("seconds", "entries"), [(5, 60), (1020, 60), (1020, 2048)])
+@pytest.mark.parametrize(
+    ("seconds", "entries"),
+    [(1020, 60), *(pytest.param(*use, marks=pytest.mark.slow) for use in [(5, 60), (1020, 2048)])],
+)
 def test_the_use_of_entries_fills_its_panel_however_long_the_clip(seconds, entries, tiny):
     pytest.importorskip("matplotlib")
     from matplotlib.figure import Figure

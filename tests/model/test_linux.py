@@ -49,6 +49,7 @@ def warned(code: str, **environment: str) -> str:
 
 @pytest.mark.skipif(not any(linux._installed()), reason="OpenBLAS is not installed")
 @pytest.mark.skipif(mx.is_available(mx.gpu), reason="a GPU needs no BLAS")
+@pytest.mark.slow
 def test_a_blas_that_came_too_late_is_told_of_once():
     said = warned(f"import mlx.core; {MODELS}")
     assert said.count("UserWarning") == 1

@@ -20,7 +20,12 @@ LATENT_ERROR = 5e-5
 WAVEFORM_ERROR = 1e-4
 
 
-@pytest.mark.parametrize("name", TINY.clips)
+CLIPS = [  # the longest takes seconds
+    pytest.param(name, marks=[pytest.mark.slow] * (name == "dialogue")) for name in TINY.clips
+]
+
+
+@pytest.mark.parametrize("name", CLIPS)
 def test_every_stage_gives_what_pytorch_gives(tiny, name):
     found = replay.errors(tiny, TINY, name)
     assert tuple(found) == recording.STAGES
@@ -28,7 +33,7 @@ def test_every_stage_gives_what_pytorch_gives(tiny, name):
     assert not {stage: e for stage, e in found.items() if not e <= allowed[stage]}
 
 
-@pytest.mark.parametrize("name", TINY.clips)
+@pytest.mark.parametrize("name", CLIPS)
 def test_codes_are_equal_with_any_number_of_codebooks(tiny, name):
     pcm, recorded = TINY.clips[name].read(), TINY.codes(name)
     assert recorded.shape == (1, 16, -(-pcm.shape[2] // 1920))

@@ -130,6 +130,7 @@ print("nothing was found")
 """
 
 
+@pytest.mark.slow
 def test_under_the_sanitizers(shim, tmp_path):
     asks = ["g++", "-print-file-name=libasan.so", "-print-file-name=libstdc++.so"]
     asked = [subprocess.check_output([asks[0], ask], text=True).strip() for ask in asks[1:]]

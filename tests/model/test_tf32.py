@@ -25,6 +25,7 @@ GPUS = {
     "cut, conv too": ("cut", True),
     "CUDA's": ("rounded", True, True),
 }
+EVERYDAY = ("cut", "CUDA's")
 
 
 @pytest.fixture
@@ -33,7 +34,12 @@ def gpu(monkeypatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-@pytest.fixture(params=GPUS.values(), ids=GPUS)
+@pytest.fixture(
+    params=[
+        pytest.param(GPUS[name], id=name, marks=[pytest.mark.slow] * (name not in EVERYDAY))
+        for name in GPUS
+    ]
+)
 def any_gpu(request, monkeypatch) -> pytest.MonkeyPatch:
     matrix_units.pretend(monkeypatch, *request.param)
     return monkeypatch

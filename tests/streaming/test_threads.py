@@ -177,9 +177,12 @@ def use():
 @pytest.mark.parametrize(
     "end",
     [
-        "thread = threading.Thread(target=use); thread.start(); thread.join()",
-        "asyncio.run(asyncio.to_thread(use))",
         "threading.Thread(target=use).start()",
+        pytest.param("asyncio.run(asyncio.to_thread(use))", marks=pytest.mark.slow),
+        pytest.param(
+            "thread = threading.Thread(target=use); thread.start(); thread.join()",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_the_interpreter_ends_right_after_a_thread(end):

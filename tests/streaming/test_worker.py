@@ -203,7 +203,10 @@ print("end", flush=True)
 """
 
 
-@pytest.mark.parametrize("last", ["", "sys.exit(7)", "worker.cancel()", "raise ValueError('oops')"])
+ENDS = ["sys.exit(7)", "worker.cancel()", "raise ValueError('oops')"]
+
+
+@pytest.mark.parametrize("last", ["", *(pytest.param(end, marks=pytest.mark.slow) for end in ENDS)])
 def test_a_script_that_forgets_to_close_ends_promptly(last):
     begun = time.perf_counter()
     command = [sys.executable, "-c", FORGETFUL + last]
