@@ -29,7 +29,7 @@ class Page {
     this.loading = 0;
     clips.forEach((clip, i) => $("clips").append(new Option(clip.name, i)));
     $("chooser").hidden = clips.length < 2;
-    $("clips").addEventListener("change", () => this.load(Number($("clips").value)));
+    $("clips").addEventListener("change", () => this.tryToLoad(Number($("clips").value)));
     $("play").addEventListener("click", () => this.toggle());
     $("loop").addEventListener("change", () => this.player && this.player.setLoop($("loop").checked));
     $("seek").addEventListener("input", () => this.seek(Number($("seek").value)));
@@ -70,6 +70,7 @@ class Page {
     const loading = ++this.loading;
     if (this.player) this.player.close();
     this.player = null;
+    $("play").disabled = true;
     this.clip = clips[index];
     const { name, rate, seconds, versions } = this.clip;
     this.models = new Set(versions.slice(1).map((version) => version.model));
@@ -90,7 +91,17 @@ class Page {
     const open = () => new AudioContext({ sampleRate: rate });
     this.player = new Player(buffers, open, () => this.update());
     this.player.loop = $("loop").checked;
+    $("play").disabled = false;
     this.choose(0);
+  }
+
+  async tryToLoad(index) {
+    try {
+      await this.load(index);
+    } catch (error) {
+      $("problem").hidden = false;
+      $("problem").textContent = `This browser cannot play the sound in the page (${error.message}).`;
+    }
   }
 
   listVersions() {
@@ -263,7 +274,4 @@ function drawAxis(axis, rate) {
 }
 
 const listen = new Page();
-listen.load(0).catch((error) => {
-  $("problem").hidden = false;
-  $("problem").textContent = `This browser cannot play the sound in the page (${error.message}).`;
-});
+listen.tryToLoad(0);

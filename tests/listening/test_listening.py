@@ -104,7 +104,7 @@ def test_wrong_input_is_one_line(run, tmp_path):
         ".html": (CLIP, "-o", "p.wav"),
         "1 to 16": (CLIP, "-o", "p.html", "--codebooks", "8,17"),
         "no list": (CLIP, "-o", "p.html", "--codebooks", "8,x"),
-        "0.1 or more": (CLIP, "-o", "p.html", "--seconds", "nan"),
+        "0.1 to 1200": (CLIP, "-o", "p.html", "--seconds", "nan"),
     }
     for said, arguments in wrong.items():
         code, out, err = run("listen", *arguments, *TINY)

@@ -182,7 +182,8 @@ def test_a_window_of_any_width_has_all_and_louder_is_evenly_further_from_its_gro
     with browser.tab(url, viewport=viewport, color_scheme=scheme) as tab:
         tab.wait("listen.player !== null")
         assert tab.evaluate("document.documentElement.scrollWidth") == width
-        ramp = np.array(tab.evaluate("colours(dark.matches)"))[::15] / 255
+        pixels = np.array(tab.evaluate("colours(dark.matches)"), "<u4")
+    ramp = pixels.view(np.uint8).reshape(256, 4)[::15, :3] / 255
     linear = np.where(ramp > 0.04045, ((ramp + 0.055) / 1.055) ** 2.4, ramp / 12.92)
     luminance = linear @ [0.2126, 0.7152, 0.0722]
     steps = np.diff(np.cbrt(luminance)) * (1 if scheme == "dark" else -1)  # as CIE's lightness
