@@ -40,8 +40,8 @@ class Page {
     }
     $("codes").addEventListener("click", (event) => {
       const now = this.position * this.version.frameRate;
-      const left = tapeLeft($("codes").clientWidth, this.tape.width, now);
-      this.seek((event.offsetX - left) / FRAME / this.version.frameRate);
+      const { left, wide } = layTape($("codes").clientWidth, this.tape.width, now);
+      this.seek((event.offsetX - left) / wide / this.version.frameRate);
     });
     document.addEventListener("click", (event) => {
       // Who clicks with a pointer means the key for the sound, not for what was clicked.

@@ -4,7 +4,7 @@
 
 const ROWS = 128; // of a spectrogram, equally high in mel
 const RANGE = 70; // dB below the original's loudest that are drawn
-const FRAME = 14; // CSS pixels that a frame of codes is wide
+const FRAME = 14; // CSS pixels that a frame of codes is wide, or more in a short clip
 
 // 256 colours, pixels of canvases, from the page's ground to its opposite: OKLab with L in even steps.
 // Source: https://bottosson.github.io/posts/oklab/
@@ -124,11 +124,12 @@ function codesPicture(codes, codebooks, size, ramp) {
   return canvas;
 }
 
-// Where the tape of so many frames begins, in CSS pixels: `frame` is under the middle, but no end
-// of the tape comes inside.
-function tapeLeft(width, frames, frame) {
-  const left = width / 2 - frame * FRAME;
-  return Math.min(0, Math.max(left, width - frames * FRAME));
+// A tape of so many frames, in CSS pixels: how wide a frame is, and where the first one begins, for
+// `frame` to be under the middle; but no end of the tape comes inside.
+function layTape(width, frames, frame) {
+  const wide = Math.max(FRAME, width / frames);
+  const left = Math.max(width / 2 - frame * wide, width - frames * wide);
+  return { wide, left: Math.min(0, left) };
 }
 
 // The tape at a frame, which may have a fraction, and an outline around that frame.
@@ -141,8 +142,9 @@ function drawTape(canvas, picture, frame, outline) {
   const context = canvas.getContext("2d");
   context.clearRect(0, 0, width, height);
   context.imageSmoothingEnabled = false;
-  const wide = FRAME * scale;
-  const left = tapeLeft(canvas.clientWidth, picture.width, frame) * scale;
+  const tape = layTape(canvas.clientWidth, picture.width, frame);
+  const wide = tape.wide * scale;
+  const left = tape.left * scale;
   context.drawImage(picture, left, 0, picture.width * wide, height);
   context.strokeStyle = outline;
   context.lineWidth = 2 * scale;

@@ -103,6 +103,10 @@ def test_keys_choose_play_and_seek(browser, url):
         tab.press("ArrowLeft")
         tab.press("ArrowLeft")
         assert tab.evaluate("listen.position") == 0
+        width = tab.evaluate("document.querySelector('#codes').clientWidth")
+        for picture, share, moment in (("#decoded", 0.5, 0.5), ("#codes", 8 / 13, 8 * 0.08)):
+            tab.click(picture, position={"x": share * width, "y": 20})
+            assert tab.evaluate("listen.position") == pytest.approx(moment, abs=0.01)
         tab.press(" ")
         assert tab.get_attribute("#play", "aria-label") == "Pause"
         tab.wait("listen.position > 0.1")
