@@ -96,10 +96,10 @@ def _pesq(reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> floa
 
 def _stoi(reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> float:
     """Short-time objective intelligibility; NaN if there is less speech than it looks at once."""
-    import pystoi  # pyright: ignore[reportMissingImports]  # of an extra
-
     if len(reference) < 0.4 * sample_rate:
         return np.nan
+    import pystoi  # pyright: ignore[reportMissingImports]  # of an extra
+
     found = float(pystoi.stoi(reference, degraded, sample_rate))
     return found if found > 1e-5 else np.nan  # what it gives where silence leaves too little
 
