@@ -1,0 +1,117 @@
+// The page: what is pressed and moved goes to the live codec, what comes back is shown.
+
+import { Live } from "./live.js";
+import { Meter } from "./meter.js";
+import { microphones, whyNotHere } from "./microphone.js";
+import { Picture } from "./picture.js";
+import { address } from "./service.js";
+import { openFiles } from "./files.js";
+
+const BITS = 11; // of a code
+const FRAME_RATE = 12.5;
+const SAY_EACH = 500; // ms between figures: a person reads no faster
+
+const byId = (id) => document.getElementById(id);
+const start = byId("start");
+const slider = byId("codebooks");
+const device = byId("device");
+const picture = new Picture(byId("picture"));
+const meters = [new Meter(byId("in")), new Meter(byId("out"))];
+
+let live = null;
+let said = 0;
+
+function state(name, line) {
+  byId("live").dataset.state = name;
+  start.textContent = name === "idle" ? "Start" : "Stop";
+  byId("status-line").textContent = line;
+}
+
+function problem(error) {
+  byId("problem").hidden = !error;
+  byId("problem").textContent = error?.message ?? "";
+}
+
+const HINT = "Use headphones: there is no echo cancellation.";
+
+const on = {
+  ready(service) {
+    slider.max = service.max_codebooks;
+    picture.rows = service.max_codebooks;
+    byId("service").textContent = `Model ${service.model}, up to ${service.max_codebooks} codebooks`;
+    state("live", "Live. " + HINT);
+    listDevices();
+  },
+  frame(codes, samples) {
+    picture.add(codes, samples);
+    byId("codebooks-shown").value = codes.length;
+    byId("kbps").textContent = `${((codes.length * BITS * FRAME_RATE) / 1000).toFixed(2)} kbps`;
+  },
+  report(figures) {
+    if (performance.now() - said < SAY_EACH) return;
+    said = performance.now();
+    for (const meter of meters) meter.say();
+    showFigures(figures);
+  },
+  ended(error) {
+    live = null;
+    problem(error);
+    state("idle", error ? "Stopped." : HINT);
+  },
+};
+
+function showFigures({ sampleRate, delay, target, underruns, dropped, speaker, capture }) {
+  const ms = (seconds) => Math.round(1000 * seconds);
+  const inside = delay / sampleRate;
+  byId("delay").textContent = delay ? `${ms(inside + speaker + capture)} ms` : "–";
+  byId("held").textContent = `${ms(target / sampleRate)} ms`;
+  byId("underruns").textContent = underruns;
+  byId("dropped").textContent = `${ms(dropped / sampleRate)} ms`;
+  byId("delay-parts").textContent =
+    `Counted: ${ms(inside)} ms. The browser tells of ${ms(speaker)} ms to the headphones` +
+    (capture ? ` and ${ms(capture)} ms in the microphone.` : " and of none in the microphone.");
+}
+
+start.addEventListener("click", () => {
+  if (live) return live.stop();
+  problem(null);
+  picture.clear();
+  state("starting", "Waiting for the microphone and the service …");
+  live = new Live(address("roundtrip"), on);
+  live.start(device.value, Number(slider.value));
+});
+
+slider.addEventListener("input", () => {
+  if (live) live.choose(Number(slider.value));
+  else byId("codebooks-shown").value = slider.value;
+});
+
+device.addEventListener("change", () => {
+  live?.changeDevice(device.value).catch(problem);
+});
+
+async function listDevices() {
+  const found = await microphones();
+  const chosen = device.value;
+  device.replaceChildren(device.options[0]);
+  for (const { id, name } of found) device.add(new Option(name, id));
+  device.value = found.some(({ id }) => id === chosen) ? chosen : "";
+  device.disabled = found.length === 0;
+}
+
+function draw() {
+  meters[0].draw(live?.input);
+  meters[1].draw(live?.output);
+  picture.draw();
+  requestAnimationFrame(draw);
+}
+
+const missing = whyNotHere();
+if (missing) {
+  problem(new Error(missing));
+  start.disabled = true;
+}
+navigator.mediaDevices?.addEventListener("devicechange", listDevices);
+listDevices();
+openFiles();
+draw();
