@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from mimi_mlx.evaluation import verify
 from mimi_mlx.model.ops.device import named
 
 # isort: split
+from browser import Browser, chromium
 from paths import SPEECH, TINY
 
 # isort: split
@@ -56,6 +58,13 @@ def speech():
         return samples
 
     return read
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A Chromium; the test is skipped where there is none."""
+    with chromium() as found:
+        yield found
 
 
 @pytest.fixture
