@@ -30,7 +30,7 @@ export function openFiles() {
 
 async function listen(file) {
   const problem = byId("file-problem");
-  const status = byId("file-status");
+  const status = byId("file-state");
   problem.hidden = true;
   status.textContent = `Encoding ${file.name} …`;
   byId("file").disabled = true;
@@ -46,6 +46,11 @@ async function listen(file) {
 
 // The listening page of a file, as a Blob.
 async function page(file) {
+  const most = Number(byId("file").dataset.bytes);
+  if (file.size > most) {
+    const size = (bytes) => `${Math.ceil(bytes / (1 << 20))} MB`;
+    throw new Error(`${file.name} has ${size(file.size)}; the service takes up to ${size(most)}.`);
+  }
   let answer;
   try {
     answer = await request(`listen?name=${encodeURIComponent(file.name)}`, {

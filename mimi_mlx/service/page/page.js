@@ -12,7 +12,7 @@ const FRAME_RATE = 12.5;
 const SAY_EACH = 500; // ms between figures: a person reads no faster
 
 const byId = (id) => document.getElementById(id);
-const start = byId("start");
+const play = byId("play");
 const slider = byId("codebooks");
 const device = byId("device");
 const picture = new Picture(byId("picture"));
@@ -21,10 +21,10 @@ const meters = [new Meter(byId("in")), new Meter(byId("out"))];
 let live = null;
 let said = 0;
 
-function state(name, line) {
-  byId("live").dataset.state = name;
-  start.textContent = name === "idle" ? "Start" : "Stop";
-  byId("status-line").textContent = line;
+function state(isLive, line) {
+  play.classList.toggle("playing", isLive);
+  play.setAttribute("aria-label", isLive ? "Stop" : "Start");
+  byId("state").textContent = line;
 }
 
 function problem(error) {
@@ -32,18 +32,17 @@ function problem(error) {
   byId("problem").textContent = error?.message ?? "";
 }
 
-const HINT = "Use headphones: there is no echo cancellation.";
-
 const on = {
   ready(service) {
     slider.max = service.max_codebooks;
     picture.rows = service.max_codebooks;
     byId("service").textContent = `Model ${service.model}, up to ${service.max_codebooks} codebooks`;
-    state("live", "Live. " + HINT);
+    state(true, "Live: you hear what the codes say.");
     listDevices();
   },
   frame(codes, samples) {
     picture.add(codes, samples);
+    byId("frame").textContent = codes.join(" ");
     byId("codebooks-shown").value = codes.length;
     byId("kbps").textContent = `${((codes.length * BITS * FRAME_RATE) / 1000).toFixed(2)} kbps`;
   },
@@ -56,7 +55,7 @@ const on = {
   ended(error) {
     live = null;
     problem(error);
-    state("idle", error ? "Stopped." : HINT);
+    state(false, error ? "Stopped." : "Press, and speak.");
   },
 };
 
@@ -72,11 +71,11 @@ function showFigures({ sampleRate, delay, target, underruns, dropped, speaker, c
     (capture ? ` and ${ms(capture)} ms in the microphone.` : " and of none in the microphone.");
 }
 
-start.addEventListener("click", () => {
+play.addEventListener("click", () => {
   if (live) return live.stop();
   problem(null);
   picture.clear();
-  state("starting", "Waiting for the microphone and the service …");
+  state(true, "Waiting for the microphone and the service …");
   live = new Live(address("roundtrip"), on);
   live.start(device.value, Number(slider.value));
 });
@@ -109,7 +108,7 @@ function draw() {
 const missing = whyNotHere();
 if (missing) {
   problem(new Error(missing));
-  start.disabled = true;
+  play.disabled = true;
 }
 navigator.mediaDevices?.addEventListener("devicechange", listDevices);
 listDevices();

@@ -1,9 +1,9 @@
-// The last frames as a moving picture: loudness on top, the codes below.
+// The last frames as a moving picture: loudness on top, the codes below, in the colours of the
+// listening page (its pictures.js).
 
 const FRAMES = 100; // 8 s at most
 const NARROWEST = 7; // CSS pixels of a frame
 const CODES = 2048;
-const COLOURS = 256;
 
 export class Picture {
   constructor(canvas) {
@@ -12,7 +12,8 @@ export class Picture {
     this.rows = 16;
     this.clear();
     new ResizeObserver(() => this.resize()).observe(canvas);
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.resize());
+    this.dark = matchMedia("(prefers-color-scheme: dark)");
+    this.dark.addEventListener("change", () => this.resize());
     this.resize();
   }
 
@@ -37,12 +38,13 @@ export class Picture {
     canvas.width = Math.round(canvas.clientWidth * scale);
     canvas.height = Math.round(canvas.clientHeight * scale);
     const style = getComputedStyle(canvas);
-    this.ink = style.getPropertyValue("--wave").trim() || style.color;
-    this.empty = style.getPropertyValue("--line").trim();
-    this.colours = ramp(style);
+    this.ink = style.getPropertyValue("--accent");
+    this.empty = style.getPropertyValue("--line");
+    this.ramp = colours(this.dark.matches).map((rgb) => `rgb(${rgb})`);
     this.changed = true;
   }
 
+  // What has changed since it was last drawn.
   draw() {
     if (!this.changed) return;
     this.changed = false;
@@ -71,24 +73,9 @@ export class Picture {
       const y = Math.round(top + row * tall);
       const height = Math.round(top + (row + 1) * tall) - y - devicePixelRatio;
       brush.globalAlpha = code === undefined ? 0.4 : 1;
-      brush.fillStyle = this.colours[Math.floor((code * COLOURS) / CODES)] ?? this.empty;
+      brush.fillStyle = this.ramp[Math.round(20 + (225 * code) / (CODES - 1))] ?? this.empty;
       brush.fillRect(left, y, width, height);
     }
     brush.globalAlpha = 1;
   }
-}
-
-// From --map-0 through --map-1 to --map-2 of the page's colours.
-function ramp(style) {
-  const stops = [0, 1, 2].map((n) => rgb(style.getPropertyValue(`--map-${n}`).trim()));
-  return Array.from({ length: COLOURS }, (_, index) => {
-    const at = (2 * index) / (COLOURS - 1);
-    const [from, to] = at < 1 ? [stops[0], stops[1]] : [stops[1], stops[2]];
-    const part = at < 1 ? at : at - 1;
-    return `rgb(${from.map((value, i) => Math.round(value + (to[i] - value) * part)).join()})`;
-  });
-}
-
-function rgb(hex) {
-  return [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
 }
