@@ -31,7 +31,16 @@ ROOMS = (
         "streaming",
         "mimi",
     ),
-    *("codefile", "compat", "evaluation", "live.devices", "live.network", "live", "cli"),
+    *(
+        "codefile",
+        "compat",
+        "evaluation",
+        "listening",
+        "live.devices",
+        "live.network",
+        "live",
+        "cli",
+    ),
     *("stream", "__main__"),
 )
 
@@ -164,7 +173,7 @@ def imported_by(statement: str) -> set[str]:
 def test_the_package_brings_no_commands_no_devices_and_no_figures():
     found = imported_by("from mimi_mlx import *")
     assert "mimi_mlx.streaming.runner" in found
-    upper = ("mimi_mlx.cli", "mimi_mlx.live", "mimi_mlx.evaluation")
+    upper = ("mimi_mlx.cli", "mimi_mlx.live", "mimi_mlx.evaluation", "mimi_mlx.listening")
     assert not [name for name in found if name.startswith(upper)]
 
 

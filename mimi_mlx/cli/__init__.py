@@ -47,6 +47,7 @@ COMMANDS = {
     "verify": "Prove that a model is right on this machine.",
     "eval": "Measure how close audio is to its original.",
     "plot": "Draw what the codec does to a clip.",
+    "listen": "Make a page to compare clips by ear, also blind.",
 }
 
 

@@ -10,43 +10,21 @@ from typing import Any
 from .. import audio, extras
 from ..evaluation import quality
 from ..mimi import Mimi
-from ..streaming import validation
 from . import options
 
 MORE = f"Without DEG, REF is coded; PESQ and STOI need: {extras.install('metrics')}."
-
-
-# Of the table, where a key would not do.
-_HEADS = {
-    "si_sdr_db": "SI-SDR, dB",
-    "log_mel_db": "log-mel, dB",
-    "stft": "STFT",
-    "pesq": "PESQ",
-    "stoi": "STOI",
-    "equal_codes_percent": "equal codes, %",
-    "snr_of_other_db": "SNR of other, dB",
-}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("reference", metavar="REF", help="a sound file: the original")
     parser.add_argument("degraded", metavar="DEG", nargs="?", help="a sound file, as long as REF")
     options.mono(parser)
-    counts = "numbers of codebooks (1,4,8,16,32, as far as the model has them)"
-    names = ("--codebooks", "--num-codebooks")
-    parser.add_argument(*names, type=_counts, metavar="K,K", help=counts)
+    options.several_codebooks(parser)
     options.model(parser, options.MODELS)
     parser.add_argument("--against", metavar="MODEL", help="a second model, to compare codes with")
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--json", action="store_true", help="print JSON")
     kind.add_argument("--csv", action="store_true", help="print CSV")
-
-
-def _counts(text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers such as 1,8") from None
 
 
 def run(args: argparse.Namespace) -> None:
@@ -75,11 +53,7 @@ def run(args: argparse.Namespace) -> None:
 def _coded(args: argparse.Namespace, reference: audio.Sound) -> list[dict[str, Any]]:
     mimi = Mimi.from_pretrained(args.model)
     other = Mimi.from_pretrained(args.against) if args.against else None
-    few = min(m.num_codebooks for m in (mimi, other) if m is not None)
-    counts = args.codebooks or [n for n in (1, 4, 8, 16, 32) if n <= few]
-    for count in counts:
-        for model in (mimi, other) if other else (mimi,):
-            validation.num_codebooks(count, model.config)
+    counts = quality.counts(args.codebooks, (mimi, other) if other else (mimi,))
     clip = audio.resample(reference.samples, reference.sample_rate, mimi.sample_rate)
     return quality.coded(mimi, clip, counts, other)
 
@@ -95,7 +69,7 @@ def _print(rows: list[dict[str, Any]], args: argparse.Namespace) -> None:
         out.writeheader()
         out.writerows({k: f"{x:.6g}" for k, x in row.items()} for row in rows)
     else:
-        heads = [_HEADS.get(name, name) for name in names]
+        heads = [quality.HEADS.get(name, name) for name in names]
         widths = [max(len(head), 6) for head in heads]
         for cells in (heads, *([f"{x:.4g}" for x in row.values()] for row in rows)):
             print("  ".join(cell.rjust(w) for cell, w in zip(cells, widths, strict=True)))

@@ -48,6 +48,23 @@ def num_codebooks(
     )
 
 
+def several_codebooks(parser: argparse.ArgumentParser) -> None:
+    """``--codebooks K,K``: a list, or None."""
+    parser.add_argument(
+        *("--codebooks", "--num-codebooks"),
+        type=_counts,
+        metavar="K,K",
+        help="numbers of codebooks (1,4,8,16,32, as far as the model has them)",
+    )
+
+
+def _counts(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers such as 1,8") from None
+
+
 def device(parser: argparse.ArgumentParser, help: str) -> None:
     """``--device``: the name of what runs the model; None is MLX's default."""
     parser.add_argument("--device", choices=("cpu", "gpu"), help=help)

@@ -11,8 +11,33 @@ from .. import audio
 from ..checkpoint import convert, hub, precision
 from ..checkpoint.load import load
 from ..mimi import Mimi
+from ..streaming import validation
 from ..tiny import SPEECH
 from . import metrics
+
+HEADS = {
+    "si_sdr_db": "SI-SDR, dB",
+    "log_mel_db": "log-mel, dB",
+    "stft": "STFT",
+    "pesq": "PESQ",
+    "stoi": "STOI",
+    "equal_codes_percent": "equal codes, %",
+    "snr_of_other_db": "SNR of other, dB",
+}
+"""How a table calls figures, where a key would not do."""
+
+
+def counts(asked: Sequence[int] | None, models: Sequence[Mimi]) -> list[int]:
+    """Numbers of codebooks that all models have; None means those of 1, 4, 8, 16 and 32.
+
+    Raises:
+        ValueError: A model has not so many.
+    """
+    for count in asked or ():
+        for mimi in models:
+            validation.num_codebooks(count, mimi.config)
+    few = min(mimi.num_codebooks for mimi in models)
+    return list(asked or [n for n in (1, 4, 8, 16, 32) if n <= few])
 
 
 def coded(
