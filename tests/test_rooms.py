@@ -31,7 +31,7 @@ ROOMS = (
         "streaming",
         "mimi",
     ),
-    *("codefile", "compat", "evaluation", "live.devices", "live.network", "live", "cli"),
+    *("codefile", "compat", "evaluation", "live.devices", "live.network", "live", "service", "cli"),
     *("stream", "__main__"),
 )
 
