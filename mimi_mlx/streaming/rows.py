@@ -25,6 +25,11 @@ def take(state: State, rows: np.ndarray) -> State:
     return tree_map(lambda leaf: leaf[index], state)
 
 
+def joined(a: State, b: State) -> State:
+    """The rows of ``a``, and after them those of ``b``."""
+    return tree_map(lambda x, y: mx.concatenate([x, y]), a, b)
+
+
 def padded(rows: Sequence[np.ndarray], nothing: int) -> np.ndarray:
     """Rows ``[C, T]`` of different lengths as one array ``[B, C, T]``, ``nothing`` past an end."""
     longest = max(row.shape[-1] for row in rows)

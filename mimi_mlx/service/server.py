@@ -1,0 +1,201 @@
+"""The service: its paths, and its life from the first request to the last farewell."""
+
+import asyncio
+import contextlib
+import json
+import mimetypes
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+from aiohttp import web
+
+from ..mimi import Mimi
+from . import batch
+from .frames import Kind
+from .guard import Guard, is_loopback
+from .limits import FAREWELL, Fault, Limits
+from .metrics import CONTENT_TYPE, Metrics
+from .session import CodecSession, Gone
+
+PAGE = Path(__file__).parent / "page"
+
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",  # the page's address may have the token
+    "X-Content-Type-Options": "nosniff",
+}
+
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Service:
+    """One model for all who ask.
+
+    Args:
+        mimi: The model.
+        codebooks: For who does not say how many.
+        guard: Who may ask.
+        limits: What each may cost.
+    """
+
+    def __init__(self, mimi: Mimi, codebooks: int, guard: Guard, limits: Limits):
+        self._mimi, self._codebooks, self._guard, self._limits = mimi, codebooks, guard, limits
+        self.encoder = batch.encoder(mimi, limits.sessions)
+        self.decoder = batch.decoder(mimi, limits.sessions)
+        self.metrics = Metrics()
+        self.ending = asyncio.Event()
+
+    def app(self) -> web.Application:
+        """All paths."""
+        app = web.Application(middlewares=[self._answer])
+        for kind in ("encode", "decode", "roundtrip"):
+            app.router.add_get(f"/{kind}", self._session)
+        app.router.add_get("/health", self._health)
+        app.router.add_get("/metrics", self._figures)
+        app.router.add_get("/", _file(PAGE / "index.html"))
+        for path in page_paths():
+            app.router.add_get(path, _file(PAGE / path[1:]))
+        return app
+
+    async def run(self) -> None:
+        """Step for ever."""
+        await asyncio.gather(self.encoder.run(), self.decoder.run())
+
+    @web.middleware
+    async def _answer(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+        """What goes wrong is one line of JSON."""
+        try:
+            self._guard.check(request)
+            response = await handler(request)
+        except web.HTTPException as error:
+            self.metrics.refused[error.status] += 1
+            headers = {k: v for k, v in error.headers.items() if k in ("WWW-Authenticate", "Allow")}
+            said = {"error": error.text}
+            response = web.json_response(said, status=error.status, headers=headers)
+        if not response.prepared:
+            response.headers.update(_HEADERS)
+        return response
+
+    async def _health(self, _: web.Request) -> web.Response:
+        return web.json_response({"status": "ok", "model": self._mimi.fingerprint})
+
+    async def _figures(self, _: web.Request) -> web.Response:
+        waiting = {"encoder": self.encoder.waiting, "decoder": self.decoder.waiting}
+        steps = {"encoder": self.encoder.seconds, "decoder": self.decoder.seconds}
+        text = self.metrics.text(waiting, steps)
+        return web.Response(body=text.encode(), headers={"Content-Type": CONTENT_TYPE})
+
+    async def _session(self, request: web.Request) -> web.StreamResponse:
+        kind: Kind = request.path[1:]  # type: ignore[assignment]
+        socket = web.WebSocketResponse(
+            timeout=FAREWELL, max_msg_size=self._limits.message, compress=False
+        )
+        if not socket.can_prepare(request):
+            raise web.HTTPUpgradeRequired(text=f"GET {request.path} is for WebSocket")
+        await socket.prepare(request)
+        batches = self.encoder, self.decoder
+        session = CodecSession(socket, kind, self._mimi, batches, self._limits, self.metrics)
+        self.metrics.begun[kind] += 1
+        self.metrics.live[kind] += 1
+        try:
+            await session.run(self._codebooks, self.ending)
+            code, message = 1000, ""
+        except Fault as fault:
+            code, message = fault.code, fault.message
+            self.metrics.dropped[code] += 1
+        except Gone:
+            return socket
+        finally:
+            self.metrics.live[kind] -= 1
+        await _farewell(request, socket, code, message)
+        return socket
+
+
+async def _farewell(
+    request: web.Request, socket: web.WebSocketResponse, code: int, message: str
+) -> None:
+    """Say why, and hang up on who does not hear it."""
+
+    async def say() -> None:
+        if message:
+            await socket.send_str(json.dumps({"error": message}))
+        await socket.close(code=code, message=message.encode()[:123])
+
+    with contextlib.suppress(asyncio.TimeoutError, ConnectionError):
+        await asyncio.wait_for(say(), 2 * FAREWELL)
+    if request.transport:
+        request.transport.abort()
+
+
+@contextlib.asynccontextmanager
+async def listening(service: Service, host: str, port: int) -> AsyncIterator[tuple[str, int]]:
+    """Where the service listens, for as long as this lasts; port 0 is any.
+
+    Raises:
+        ValueError: It cannot listen there.
+    """
+    runner = web.AppRunner(service.app(), access_log=None, shutdown_timeout=2 * FAREWELL)
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            raise ValueError(
+                f"cannot listen at {host}, port {port} ({error.strerror or error}). Give another "
+                "--host or --port; 0 is any free one."
+            ) from error
+        yield runner.addresses[0][:2]
+    finally:
+        service.ending.set()
+        await runner.cleanup()
+        service.encoder.worker.cancel()
+        service.decoder.worker.cancel()
+
+
+async def serve(
+    mimi: Mimi,
+    host: str,
+    port: int,
+    codebooks: int,
+    token: str | None,
+    limits: Limits,
+    said: Callable[[str], None],
+) -> None:
+    """Serve until this is cancelled.
+
+    Args:
+        mimi: The model.
+        host: Where to listen.
+        port: 0 is any.
+        codebooks: For who does not say how many.
+        token: That clients must know; None is none.
+        limits: What each may cost.
+        said: Is told the service's address once it listens.
+
+    Raises:
+        ValueError: It cannot listen there.
+    """
+    guard = Guard(is_loopback(host), token, {"/", *page_paths()})
+    service = Service(mimi, codebooks, guard, limits)
+    async with listening(service, host, port) as (address, port):
+        await asyncio.gather(service.encoder.warm(codebooks), service.decoder.warm(codebooks))
+        said(f"http://{f'[{address}]' if ':' in address else address}:{port}")
+        await service.run()
+
+
+def page_paths() -> set[str]:
+    """Of the page's files, but for /."""
+    return {f"/{file.name}" for file in PAGE.iterdir() if file.is_file()}
+
+
+def _file(path: Path) -> _Handler:
+    """Answers with a file of the page."""
+    kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    if kind.startswith("text/"):
+        kind += "; charset=utf-8"
+
+    async def handler(_: web.Request) -> web.Response:
+        return web.Response(body=path.read_bytes(), headers={"Content-Type": kind})
+
+    return handler
