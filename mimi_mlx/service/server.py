@@ -10,18 +10,16 @@ from pathlib import Path
 from aiohttp import web
 
 from ..mimi import Mimi
-from . import batch
+from . import batch, web_page
 from .frames import Kind
 from .guard import Guard, is_loopback
 from .limits import FAREWELL, Fault, Limits
 from .metrics import CONTENT_TYPE, Metrics
 from .session import CodecSession, Gone
 
-PAGE = Path(__file__).parent / "page"
-
 _HEADERS = {
     "Cache-Control": "no-store",
-    "Content-Security-Policy": "frame-ancestors 'none'",
+    "Content-Security-Policy": web_page.policy(),
     "Referrer-Policy": "no-referrer",  # the page's address may have the token
     "X-Content-Type-Options": "nosniff",
 }
@@ -53,9 +51,8 @@ class Service:
             app.router.add_get(f"/{kind}", self._session)
         app.router.add_get("/health", self._health)
         app.router.add_get("/metrics", self._figures)
-        app.router.add_get("/", _file(PAGE / "index.html"))
-        for path in page_paths():
-            app.router.add_get(path, _file(PAGE / path[1:]))
+        for path, file in web_page.FILES.items():
+            app.router.add_get(path, _file(file))
         return app
 
     async def run(self) -> None:
@@ -176,17 +173,12 @@ async def serve(
     Raises:
         ValueError: It cannot listen there.
     """
-    guard = Guard(is_loopback(host), token, {"/", *page_paths()})
+    guard = Guard(is_loopback(host), token, {*web_page.FILES})
     service = Service(mimi, codebooks, guard, limits)
     async with listening(service, host, port) as (address, port):
         await asyncio.gather(service.encoder.warm(codebooks), service.decoder.warm(codebooks))
         said(f"http://{f'[{address}]' if ':' in address else address}:{port}")
         await service.run()
-
-
-def page_paths() -> set[str]:
-    """Of the page's files, but for /."""
-    return {f"/{file.name}" for file in PAGE.iterdir() if file.is_file()}
 
 
 def _file(path: Path) -> _Handler:

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 import soundfile
-
 from browser import Browser, Tab, chromium
 
 QUANTUM = 128  # samples that Web Audio plays at once
 
-# Whatever a page connects to its destination is connected to the tap as well, from its first sample.
+# What a page connects to its destination is connected to the tap too, from its first sample on.
 _BEFORE = """
 window.tapped = [];
 const tap = `registerProcessor("tap", class extends AudioWorkletProcessor {
@@ -136,13 +135,21 @@ def _found(quantum: np.ndarray, given: np.ndarray, at: int) -> int:
     return at
 
 
-def alike(captured: np.ndarray, clip: np.ndarray) -> float:
-    """The correlation of what was captured with the part of the clip that it fits best."""
-    size = 1 << (len(captured) + len(clip)).bit_length()
-    product = np.fft.rfft(clip, size) * np.conj(np.fft.rfft(captured, size))
-    offset = int(np.argmax(np.fft.irfft(product, size)))
-    offset -= size if offset > len(clip) else 0
-    part = clip[max(offset, 0) :][: len(captured)]
-    heard = captured[max(-offset, 0) :][: len(part)]
-    part = part[: len(heard)]
-    return float(heard @ part / np.sqrt((heard @ heard) * (part @ part)))
+def fidelity(captured: np.ndarray, clip: np.ndarray, size: int = 4800, taps: int = 65) -> float:
+    """The SNR in dB of the best part of ``size`` samples, after the filter that fits it best.
+
+    A browser's resampler delays by a fraction of a sample, and a microphone that plays a file may
+    stumble: so each part is aligned for itself, and has a filter of its own.
+    """
+    best, half = -np.inf, taps // 2
+    whole = 1 << (len(clip) + 2 * size).bit_length()
+    clip = np.pad(clip.astype(float), (size, whole - len(clip) - size))
+    spectrum = np.fft.rfft(clip)
+    for start in range(0, len(captured) - size + 1, size):
+        part = captured[start : start + size].astype(float)
+        product = spectrum * np.conj(np.fft.rfft(part, whole))
+        at = half + int(np.argmax(np.fft.irfft(product)[half : -size - half]))
+        near = np.lib.stride_tricks.sliding_window_view(clip[at - half : at + size + half], taps)
+        rest = part - near @ np.linalg.solve(near.T @ near + 1e-12 * np.eye(taps), near.T @ part)
+        best = max(best, 10 * np.log10((part @ part) / (rest @ rest + 1e-12)))
+    return float(best)

@@ -1,6 +1,6 @@
 // A file goes to the service, and the listening page that it answers is shown.
 
-import { request } from "./service.js";
+import { request, sentence, whyClosed } from "./service.js";
 
 const byId = (id) => document.getElementById(id);
 
@@ -58,10 +58,10 @@ async function page(file) {
       body: file,
     });
   } catch {
-    throw new Error("The service does not answer. Is mimi-mlx serve still running?");
+    throw new Error(await whyClosed());
   }
   if (answer.ok) return answer.blob();
-  throw new Error((await answer.json()).error);
+  throw new Error(sentence((await answer.json()).error));
 }
 
 function show(name, blob) {

@@ -4,13 +4,11 @@ import { openMicrophone } from "./microphone.js";
 import { Session } from "./session.js";
 
 const RATE = 24000; // Mimi's own: the browser converts from and to the devices'
-const FRAME_SECONDS = 0.08;
 
 export class Live {
-  // `url`: the service's /roundtrip. `on`: ready(service), frame(codes, samples), report(figures)
-  // and ended(error), with null where the page ended it.
-  constructor(url, on) {
-    this.url = url;
+  // `on`: ready(service), frame(codes, samples), report(figures) and ended(error), with null where
+  // the page ended it.
+  constructor(on) {
     this.on = on;
     this.ended = false;
   }
@@ -20,10 +18,11 @@ export class Live {
     try {
       this.microphone = await openMicrophone(device);
       await this.openContext();
-      this.session = new Session(this.url, { rate: this.context.sampleRate, codebooks });
+      this.session = new Session(this.context.sampleRate, codebooks);
       this.session.onclosed = (error) => this.stop(error);
-      this.on.ready(await this.session.ready);
-      await this.flow();
+      const service = await this.session.ready;
+      this.on.ready(service);
+      await this.flow(service);
     } catch (error) {
       this.stop(error);
     }
@@ -37,6 +36,7 @@ export class Live {
     } catch (error) {
       // A browser that cannot join a microphone to a context of another rate: the service converts.
       if (error.name !== "NotSupportedError") throw error;
+      this.context.onstatechange = null;
       await this.context.close();
       await this.makeContext({});
       this.connect();
@@ -46,6 +46,9 @@ export class Live {
   async makeContext(options) {
     this.context = new AudioContext({ latencyHint: "interactive", ...options });
     await this.context.resume();
+    this.context.onstatechange = () => {
+      if (this.context.state !== "running") this.stop(new Error("The browser stopped the sound."));
+    };
   }
 
   connect() {
@@ -57,14 +60,14 @@ export class Live {
     track.onended = () => this.stop(new Error("The microphone went away."));
   }
 
-  async flow() {
+  async flow({ frame_rate: frameRate }) {
     const { context, session } = this;
     await context.audioWorklet.addModule("worklet.js");
     this.node = new AudioWorkletNode(context, "codec", {
       channelCount: 1,
       channelCountMode: "explicit",
       outputChannelCount: [1],
-      processorOptions: { frame: Math.round(FRAME_SECONDS * context.sampleRate) },
+      processorOptions: { frame: Math.round(context.sampleRate / frameRate) },
     });
     this.output = new AnalyserNode(context, { fftSize: 2048 });
     this.node.port.onmessage = ({ data }) => this.captured(data);

@@ -1,14 +1,12 @@
 // The page: what is pressed and moved goes to the live codec, what comes back is shown.
 
+import { openFiles } from "./files.js";
 import { Live } from "./live.js";
 import { Meter } from "./meter.js";
 import { microphones, whyNotHere } from "./microphone.js";
 import { Picture } from "./picture.js";
-import { address } from "./service.js";
-import { openFiles } from "./files.js";
 
-const BITS = 11; // of a code
-const FRAME_RATE = 12.5;
+const BITS = 11; // of a code: Mimi's codebooks have 2048 entries
 const SAY_EACH = 500; // ms between figures: a person reads no faster
 
 const byId = (id) => document.getElementById(id);
@@ -20,6 +18,8 @@ const meters = [new Meter(byId("in")), new Meter(byId("out"))];
 
 let live = null;
 let said = 0;
+let frameRate = 0;
+let chosen = null; // number of codebooks; null is as the service does
 
 function state(isLive, line) {
   play.classList.toggle("playing", isLive);
@@ -34,7 +34,9 @@ function problem(error) {
 
 const on = {
   ready(service) {
+    frameRate = service.frame_rate;
     slider.max = service.max_codebooks;
+    slider.value = service.codebooks;
     picture.rows = service.max_codebooks;
     byId("service").textContent = `Model ${service.model}, up to ${service.max_codebooks} codebooks`;
     state(true, "Live: you hear what the codes say.");
@@ -44,7 +46,7 @@ const on = {
     picture.add(codes, samples);
     byId("frame").textContent = codes.join(" ");
     byId("codebooks-shown").value = codes.length;
-    byId("kbps").textContent = `${((codes.length * BITS * FRAME_RATE) / 1000).toFixed(2)} kbps`;
+    byId("kbps").textContent = `${((codes.length * BITS * frameRate) / 1000).toFixed(2)} kbps`;
   },
   report(figures) {
     if (performance.now() - said < SAY_EACH) return;
@@ -76,13 +78,14 @@ play.addEventListener("click", () => {
   problem(null);
   picture.clear();
   state(true, "Waiting for the microphone and the service …");
-  live = new Live(address("roundtrip"), on);
-  live.start(device.value, Number(slider.value));
+  live = new Live(on);
+  live.start(device.value, chosen);
 });
 
 slider.addEventListener("input", () => {
-  if (live) live.choose(Number(slider.value));
-  else byId("codebooks-shown").value = slider.value;
+  chosen = Number(slider.value);
+  if (live) live.choose(chosen);
+  else byId("codebooks-shown").value = chosen;
 });
 
 device.addEventListener("change", () => {

@@ -17,3 +17,22 @@ export function request(path, options = {}) {
   const headers = token ? { Authorization: `Bearer ${token}` } : {};
   return fetch(path, { ...options, headers });
 }
+
+// Why there is no session, as far as a browser can find out.
+export async function whyClosed() {
+  let answer;
+  try {
+    answer = await request("roundtrip"); // which it refuses, and says what it does not like
+  } catch {
+    return "The service does not answer. Is mimi-mlx serve still running?";
+  }
+  if (answer.status === 401) {
+    return `The service wants its token: open ${location.origin}/#token=TOKEN, with TOKEN as it was given.`;
+  }
+  return "The link to the service broke off. Press to connect again.";
+}
+
+// A line of the service's as a person writes it.
+export function sentence(line) {
+  return line[0].toUpperCase() + line.slice(1) + (/[.!?]$/.test(line) ? "" : ".");
+}

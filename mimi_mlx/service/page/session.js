@@ -1,25 +1,27 @@
 // A codec's session behind a WebSocket: samples go out, frames of codes and samples come back.
 
+import { address, sentence, whyClosed } from "./service.js";
+
 const PATIENCE = 2; // seconds of sound that may wait to be sent
 
-// One plain line for a person, and whether the service is not there at all.
-export class ServiceError extends Error {}
-
 export class Session {
-  constructor(url, { rate, codebooks }) {
+  // `rate`: Hz of the samples, both ways; `codebooks`: null is as many as the service chooses.
+  constructor(rate, codebooks) {
     this.rate = rate;
-    this.codebooks = codebooks;
     this.onframe = () => {};
     this.onclosed = () => {};
     this.problem = null;
-    this.socket = new WebSocket(url);
+    this.socket = new WebSocket(address("roundtrip"));
     this.socket.binaryType = "arraybuffer";
     this.ready = new Promise((resolve, reject) => {
-      this.socket.onopen = () =>
-        this.socket.send(JSON.stringify({ format: "float32", rate, codebooks }));
+      this.reject = reject;
+      this.socket.onopen = () => {
+        const options = { format: "float32", rate, ...(codebooks && { codebooks }) };
+        this.socket.send(JSON.stringify(options));
+      };
       this.socket.onmessage = ({ data }) => this.received(data, resolve);
-      this.socket.onclose = ({ code }) => {
-        const error = this.problem ?? lost(code);
+      this.socket.onclose = async () => {
+        const error = this.problem ?? new Error(await whyClosed());
         reject(error);
         this.onclosed(error);
       };
@@ -29,7 +31,7 @@ export class Session {
   received(data, resolve) {
     if (typeof data !== "string") return this.receivedFrame(data);
     const message = JSON.parse(data);
-    if (message.error) this.problem = new ServiceError(message.error);
+    if (message.error) this.problem = new Error(sentence(message.error));
     if (message.codebooks) this.codebooks = message.codebooks;
     if (message.model) resolve(message);
   }
@@ -43,7 +45,7 @@ export class Session {
   send(samples) {
     if (this.socket.readyState !== WebSocket.OPEN) return;
     if (this.socket.bufferedAmount > PATIENCE * 4 * this.rate) {
-      this.problem = new ServiceError("The link to the service is too slow for live sound.");
+      this.problem = new Error("The link to the service is too slow for live sound.");
       this.socket.close();
     } else this.socket.send(samples);
   }
@@ -54,15 +56,8 @@ export class Session {
   }
 
   close() {
-    this.onclosed = () => {};
+    this.socket.onclose = null;
     this.socket.close();
+    this.reject(new Error("The page has closed the session."));
   }
-}
-
-function lost(code) {
-  return new ServiceError(
-    code === 1006
-      ? "The service does not answer. Is mimi-mlx serve still running?"
-      : "The service ended the session.",
-  );
 }
