@@ -11,6 +11,9 @@ LOUDEST = 10.0
 WAITING = 4
 """Frames of a session that wait for the model, and once more between encoding and decoding."""
 
+BUFFER = 1 << 17
+"""Bytes of each of a connection's buffers in the system."""
+
 FAREWELL = 0.5
 """Seconds that a client has to answer a closing handshake."""
 
@@ -22,15 +25,19 @@ class Limits:
     sessions: int = 64
     """Live sessions at once."""
     idle: float = 30.0
-    """Seconds within which a session sends a whole frame, and an upload its next bytes."""
+    """Seconds within which a session sends a whole frame, and a connection its first request."""
     unread: float = 10.0
     """Seconds that an answer may wait because those before are not read."""
     message: int = 1 << 20
     """Bytes of a WebSocket message."""
+    connections: int = 64
+    """Connections besides those of sessions."""
     clips: int = 4
     """Whole clips at once."""
     body: int = 256 << 20
     """Bytes of a clip."""
+    upload: float = 300.0
+    """Seconds that the body of a clip may take."""
     clip_seconds: float = 3600.0
     """Seconds of sound of a clip."""
 
