@@ -8,6 +8,7 @@ import os
 import signal
 
 from .. import extras
+from ..checkpoint import hub
 from ..mimi import Mimi
 from ..streaming import validation
 from . import options, signals
@@ -54,12 +55,14 @@ def run(args: argparse.Namespace) -> int:
         warn("the link is not encrypted: who can listen in has the sound and the token")
     mimi = Mimi.from_pretrained(args.model)
     codebooks = validation.num_codebooks(args.num_codebooks, mimi.config)
-    where, limits = (args.host, args.port), Limits(sessions=args.sessions)
+    what, limits = (mimi, hub.shared_name(args.model)), Limits(sessions=args.sessions)
 
     def said(address: str) -> None:
         print(f"{args.model} is served at {address}", flush=True)
 
-    number = asyncio.run(_until_signal(serve(mimi, *where, codebooks, token, limits, said)))
+    number = asyncio.run(
+        _until_signal(serve(*what, args.host, args.port, codebooks, token, limits, said))
+    )
     return 0 if number == signal.SIGINT else signals.code(number)
 
 

@@ -10,7 +10,7 @@ from ..audio.resampler import pieces
 from ..evaluation import quality
 from ..mimi import Mimi
 from ..streaming.worker import MimiWorker
-from .limits import AT_ONCE, COMPARED
+from .limits import AT_ONCE, Limits
 
 
 class Comparer:
@@ -21,10 +21,14 @@ class Comparer:
         name: What the page calls it.
         encoder: Runs the model for all encoders.
         decoder: And for all decoders.
+        limits: What a page may cost.
     """
 
-    def __init__(self, mimi: Mimi, name: str, encoder: MimiWorker, decoder: MimiWorker):
-        self._mimi, self._name, self._encoder, self._decoder = mimi, name, encoder, decoder
+    def __init__(
+        self, mimi: Mimi, name: str, encoder: MimiWorker, decoder: MimiWorker, limits: Limits
+    ):
+        self._mimi, self._name, self._limits = mimi, name, limits
+        self._encoder, self._decoder = encoder, decoder
 
     def page(self, source: FileReader, check: Callable[[float], None]) -> str:
         """The page of a file, whose channels are mixed down.
@@ -36,11 +40,11 @@ class Comparer:
         Raises:
             ValueError: It is silent, too long, damaged, or has a rate that browsers do not play.
         """
-        mimi, rate = self._mimi, source.sample_rate
-        if source.samples > COMPARED * rate:
+        mimi, rate, most = self._mimi, source.sample_rate, self._limits.compared_seconds
+        if source.samples > most * rate:
             raise ValueError(
-                f"{source.name} has {source.samples / rate:.0f} s; the page compares up to "
-                f"{COMPARED:g} s. Cut it."
+                f"{source.name} has {source.samples / rate:.1f} s; a page compares up to "
+                f"{most:g} s. Cut it."
             )
         sound = audio.Sound(np.concatenate([*source]), rate)
         listening.check(source.name, sound)

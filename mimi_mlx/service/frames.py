@@ -39,7 +39,7 @@ class Options(NamedTuple):
         if unknown := said.keys() - values:
             raise Fault(1003, f"{shown(min(unknown))} is no option; they are {', '.join(values)}")
         values |= said
-        if values["format"] not in _FORMATS:
+        if values["format"] not in tuple(_FORMATS):
             raise Fault(1003, f"format is {shown(values['format'])}; it is float32 or int16")
         rate = whole(values["rate"])
         if rate is None or not LOWEST_RATE <= rate <= HIGHEST_RATE:

@@ -2,7 +2,7 @@
 
 import hmac
 import ipaddress
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from aiohttp import web
 
@@ -41,10 +41,10 @@ class Guard:
         Raises:
             web.HTTPException: The answer, 401 or 403.
         """
-        if self._is_local and not is_loopback(_host(f"//{request.host}")):
+        if self._is_local and not is_loopback(_split(f"//{request.host}").hostname or ""):
             raise web.HTTPForbidden(text="the host is not this machine's; open it as localhost")
         origin = request.headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != request.host.lower():
+        if origin is not None and _split(origin).netloc.lower() != request.host.lower():
             raise web.HTTPForbidden(text="the page is another origin's; only this service's may")
         if self._token and request.path not in self._open and not self._knows(request):
             raise web.HTTPUnauthorized(
@@ -59,11 +59,11 @@ class Guard:
         return hmac.compare_digest(_bytes(given), _bytes(self._token))
 
 
-def _host(url: str) -> str:
+def _split(url: str) -> SplitResult:
     try:
-        return urlsplit(url).hostname or ""
+        return urlsplit(url)
     except ValueError:
-        return ""
+        return urlsplit("")
 
 
 def _bytes(text: str) -> bytes:

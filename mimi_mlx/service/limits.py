@@ -11,6 +11,12 @@ LOUDEST = 10.0
 WAITING = 4
 """Frames of a session that wait for the model, and once more between encoding and decoding."""
 
+AT_ONCE = 8
+"""Frames in a step of a whole clip: how long live sessions may have to wait for one."""
+
+BUFFER = 1 << 17
+"""Bytes of each of a connection's buffers in the system."""
+
 FAREWELL = 0.5
 """Seconds that a client has to answer a closing handshake."""
 
@@ -22,17 +28,23 @@ class Limits:
     sessions: int = 64
     """Live sessions at once."""
     idle: float = 30.0
-    """Seconds within which a session sends a whole frame, and an upload its next bytes."""
+    """Seconds within which a session sends a whole frame, and a connection its first request."""
     unread: float = 10.0
     """Seconds that an answer may wait because those before are not read."""
     message: int = 1 << 20
     """Bytes of a WebSocket message."""
+    connections: int = 64
+    """Connections besides those of sessions."""
     clips: int = 4
     """Whole clips at once."""
     body: int = 256 << 20
     """Bytes of a clip."""
+    upload: float = 300.0
+    """Seconds that the body of a clip may take."""
     clip_seconds: float = 3600.0
     """Seconds of sound of a clip."""
+    compared_seconds: float = 60.0
+    """Seconds of sound of a clip that is made into a listening page."""
 
 
 class Fault(Exception):

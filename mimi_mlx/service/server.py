@@ -3,26 +3,38 @@
 import asyncio
 import contextlib
 import json
+import logging
 import mimetypes
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from socket import SO_RCVBUF, SO_SNDBUF, SOL_SOCKET
 
 from aiohttp import web
 
 from ..mimi import Mimi
 from . import batch, web_page
+from .clips import Clips
 from .frames import Kind
 from .guard import Guard, is_loopback
-from .limits import FAREWELL, Fault, Limits
+from .limits import BUFFER, FAREWELL, Fault, Limits
 from .metrics import CONTENT_TYPE, Metrics
 from .session import CodecSession, Gone
 
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": web_page.policy(),
+    "Server": "mimi-mlx",
     "Referrer-Policy": "no-referrer",  # the page's address may have the token
     "X-Content-Type-Options": "nosniff",
 }
+
+_KEPT = "Allow", "Retry-After", "WWW-Authenticate"  # of an error
+
+_FAILED = "the service failed"  # by a fault of its own, which is in its log
+
+_log = logging.getLogger(__name__)
+_rubbish = logging.getLogger(f"{__name__}.rubbish")  # what is no HTTP: of strangers, with traces
+_rubbish.disabled = True
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -32,23 +44,31 @@ class Service:
 
     Args:
         mimi: The model.
+        name: What its codes say of it.
         codebooks: For who does not say how many.
         guard: Who may ask.
         limits: What each may cost.
     """
 
-    def __init__(self, mimi: Mimi, codebooks: int, guard: Guard, limits: Limits):
+    def __init__(self, mimi: Mimi, name: str, codebooks: int, guard: Guard, limits: Limits):
         self._mimi, self._codebooks, self._guard, self._limits = mimi, codebooks, guard, limits
         self.encoder = batch.encoder(mimi, limits.sessions)
         self.decoder = batch.decoder(mimi, limits.sessions)
         self.metrics = Metrics()
         self.ending = asyncio.Event()
+        workers = self.encoder.worker, self.decoder.worker
+        self._clips = Clips(mimi, name, codebooks, *workers, limits, self.metrics)
+        self._silent = set[asyncio.BaseProtocol]()  # connections that no request came by
 
     def app(self) -> web.Application:
         """All paths."""
         app = web.Application(middlewares=[self._answer])
+        app.on_response_prepare.append(_add_headers)
         for kind in ("encode", "decode", "roundtrip"):
             app.router.add_get(f"/{kind}", self._session)
+        app.router.add_post("/encode", self._clips.encode)
+        app.router.add_post("/decode", self._clips.decode)
+        app.router.add_post("/listen", self._clips.listen)
         app.router.add_get("/health", self._health)
         app.router.add_get("/metrics", self._figures)
         for path, file in web_page.FILES.items():
@@ -62,17 +82,40 @@ class Service:
     @web.middleware
     async def _answer(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
         """What goes wrong is one line of JSON."""
+        self._silent.discard(request.protocol)
         try:
             self._guard.check(request)
             response = await handler(request)
         except web.HTTPException as error:
             self.metrics.refused[error.status] += 1
-            headers = {k: v for k, v in error.headers.items() if k in ("WWW-Authenticate", "Allow")}
+            headers = {name: error.headers[name] for name in _KEPT if name in error.headers}
             said = {"error": error.text}
             response = web.json_response(said, status=error.status, headers=headers)
-        if not response.prepared:
-            response.headers.update(_HEADERS)
+        except ConnectionError:
+            raise  # whoever has hung up gets no answer
+        except Fault:  # while the answer was sent
+            raise ConnectionResetError from None
+        except Exception:
+            _log.exception("%s %s", request.method, request.path)
+            response = web.json_response({"error": _FAILED}, status=500)
         return response
+
+    def connection(self, runner: web.AppRunner) -> asyncio.Protocol:
+        """A new connection: one that asks for nothing is not kept, nor is one too many."""
+        assert runner.server
+        most = self._limits.sessions + self._limits.connections
+        if len(runner.server.connections) >= most:
+            return _Refused()
+        protocol = runner.server()
+
+        def end() -> None:
+            if protocol in self._silent and protocol.transport:
+                protocol.transport.abort()
+            self._silent.discard(protocol)
+
+        self._silent.add(protocol)
+        asyncio.get_running_loop().call_later(self._limits.idle, end)
+        return protocol
 
     async def _health(self, _: web.Request) -> web.Response:
         return web.json_response({"status": "ok", "model": self._mimi.fingerprint})
@@ -103,6 +146,9 @@ class Service:
             self.metrics.dropped[code] += 1
         except Gone:
             return socket
+        except Exception:
+            _log.exception("%s", request.path)
+            code, message = 1011, _FAILED
         finally:
             self.metrics.live[kind] -= 1
         await _farewell(request, socket, code, message)
@@ -119,10 +165,26 @@ async def _farewell(
             await socket.send_str(json.dumps({"error": message}))
         await socket.close(code=code, message=message.encode()[:123])
 
-    with contextlib.suppress(asyncio.TimeoutError, ConnectionError):
-        await asyncio.wait_for(say(), 2 * FAREWELL)
-    if request.transport:
-        request.transport.abort()
+    saying, transport = asyncio.ensure_future(say()), request.transport
+    try:
+        await asyncio.wait([saying], timeout=2 * FAREWELL)
+    finally:
+        saying.cancel()
+        await asyncio.gather(saying, return_exceptions=True)
+        if transport:
+            transport.abort()
+
+
+class _Refused(asyncio.Protocol):
+    """A connection that is one too many."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        transport.abort()
+
+
+async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
+    response.headers.update(_HEADERS)
 
 
 @contextlib.asynccontextmanager
@@ -132,17 +194,29 @@ async def listening(service: Service, host: str, port: int) -> AsyncIterator[tup
     Raises:
         ValueError: It cannot listen there.
     """
-    runner = web.AppRunner(service.app(), access_log=None, shutdown_timeout=2 * FAREWELL)
+    runner = web.AppRunner(
+        service.app(), access_log=None, logger=_rubbish, shutdown_timeout=2 * FAREWELL
+    )
     await runner.setup()
+    loop = asyncio.get_running_loop()
     try:
         try:
-            await web.TCPSite(runner, host, port).start()
+            server = await loop.create_server(
+                lambda: service.connection(runner), host, port, start_serving=False
+            )
+            for each in server.sockets:  # what they accept has the same
+                for buffer in (SO_RCVBUF, SO_SNDBUF):
+                    each.setsockopt(SOL_SOCKET, buffer, BUFFER)
+            await server.start_serving()
         except OSError as error:
             raise ValueError(
                 f"cannot listen at {host}, port {port} ({error.strerror or error}). Give another "
                 "--host or --port; 0 is any free one."
             ) from error
-        yield runner.addresses[0][:2]
+        try:
+            yield server.sockets[0].getsockname()[:2]
+        finally:
+            server.close()
     finally:
         service.ending.set()
         await runner.cleanup()
@@ -152,6 +226,7 @@ async def listening(service: Service, host: str, port: int) -> AsyncIterator[tup
 
 async def serve(
     mimi: Mimi,
+    name: str,
     host: str,
     port: int,
     codebooks: int,
@@ -163,6 +238,7 @@ async def serve(
 
     Args:
         mimi: The model.
+        name: What its codes say of it.
         host: Where to listen.
         port: 0 is any.
         codebooks: For who does not say how many.
@@ -174,7 +250,7 @@ async def serve(
         ValueError: It cannot listen there.
     """
     guard = Guard(is_loopback(host), token, {*web_page.FILES})
-    service = Service(mimi, codebooks, guard, limits)
+    service = Service(mimi, name, codebooks, guard, limits)
     async with listening(service, host, port) as (address, port):
         await asyncio.gather(service.encoder.warm(codebooks), service.decoder.warm(codebooks))
         said(f"http://{f'[{address}]' if ':' in address else address}:{port}")

@@ -109,7 +109,7 @@ class CodecSession:
 
     def _control(self, said: dict[str, Any]) -> bool:
         """Do what the client asks for: whether that is to end."""
-        if said == {"end": True}:
+        if said.keys() == {"end"} and said["end"] is True:
             return True
         if said.keys() != {"codebooks"}:
             raise Fault(1003, 'a message during a session is {"codebooks": n} or {"end": true}')
@@ -157,7 +157,8 @@ class CodecSession:
 
     async def _within_reading(self, sending: Awaitable[None]) -> None:
         try:
-            await within(self._limits.unread, sending, "answers were not read")
+            # Shielded, for aiohttp cannot send again where it was cancelled while it waited.
+            await within(self._limits.unread, asyncio.shield(sending), "answers were not read")
         except ConnectionError:
             raise Gone from None
 

@@ -22,6 +22,5 @@ def policy() -> str:
     """
     return (
         "default-src 'none'; connect-src 'self'; img-src 'self' data:; frame-src blob:; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
-        + listening.policy("'self'")
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " + listening.policy("'self'")
     )

@@ -1,4 +1,4 @@
-"""The page in a real browser, whose microphone plays a clip: what it captures, and what it plays."""
+"""The page in a real browser whose microphone plays a clip: what it captures and what it plays."""
 
 import numpy as np
 import pytest
