@@ -8,7 +8,7 @@ from .. import listening
 from ..atomic import replacing
 from ..evaluation import quality
 from ..files import check_apart, check_extension, check_output
-from ..listening.page import LONGEST, check_length
+from ..listening.document import LONGEST, check_length
 from ..mimi import Mimi
 from . import options
 from .progress import Progress, say
@@ -51,15 +51,10 @@ def run(args: argparse.Namespace) -> None:
             listening.compare(models, title, sound, counts, progress.advance)
             for title, sound in zip(titles, sounds, strict=True)
         ]
-    write(args.output, compared)
-
-
-def write(path: str, compared: list[listening.Comparison]) -> None:
-    """Write a page, and say how large it is."""
     page = listening.page(compared).encode()
-    with replacing(path) as file:
+    with replacing(args.output) as file:
         file.write(page)
-    say(f"{path}: {len(page) / 1e6:.1f} MB. Open it in a browser.")
+    say(f"{args.output}: {len(page) / 1e6:.1f} MB. Open it in a browser.")
 
 
 def _short(names: list[str]) -> list[str]:

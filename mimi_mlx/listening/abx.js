@@ -41,14 +41,14 @@ function choose(n, k) {
 
 function percent(x) {
   const value = 100 * x;
-  return `${value < 10 ? value.toPrecision(2) : Math.round(value)} %`;
+  return `${value < 10 ? value.toPrecision(2) : Math.round(value)}\u00a0%`;
 }
 
 // What a result is in words: what it says, and what it does not.
 function verdict(test) {
-  const often = `Who only guesses gets ${test.score} or more right in ${percent(test.chance)} of tests.`;
-  if (test.chance <= 0.05) return `${often} So you very probably heard a difference.`;
-  return `${often} So this test does not show that you heard a difference.`;
+  const guessing = `Guessing alone gets ${test.score} or more right in ${percent(test.chance)} of tests.`;
+  if (test.chance <= 0.05) return `${guessing} You very probably heard a difference.`;
+  return `${guessing} This does not show that you heard a difference.`;
 }
 
 function report(test, clip, a, b) {
@@ -114,14 +114,14 @@ class AbxPanel {
     this.pair = { A: Number(this.part("first").value), B: Number(this.part("second").value) };
     this.show("rounds");
     this.next();
-    this.part("X").focus();
+    this.part("count").focus();
   }
 
   stop() {
     this.test = null;
     this.page.pause();
     this.show("setup");
-    this.part("start").focus();
+    this.part("title").focus();
   }
 
   next() {

@@ -9,6 +9,7 @@ const still = matchMedia("(prefers-reduced-motion: reduce)");
 
 const bytes = (base64) => Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
 const round = (x, digits = 3) => String(Number(x.toPrecision(digits)));
+const figure = (x) => (Number.isFinite(x) ? x.toPrecision(3).replace("-", "\u2212") : "\u2013");
 const kbps = (version) => `${round(version.kbps)} kbps`;
 
 function element(tag, text = "", className = "") {
@@ -38,8 +39,14 @@ class Page {
       });
     }
     $("codes").addEventListener("click", (event) => {
-      const frames = (event.offsetX - $("codes").clientWidth / 2) / FRAME;
-      this.seek(this.position + frames / this.version.frameRate);
+      const now = this.position * this.version.frameRate;
+      const left = tapeLeft($("codes").clientWidth, this.tape.width, now);
+      this.seek((event.offsetX - left) / FRAME / this.version.frameRate);
+    });
+    document.addEventListener("click", (event) => {
+      // Who clicks with a pointer means the key for the sound, not for what was clicked.
+      const control = event.target.closest("button, [type=checkbox]");
+      if (event.detail && control) control.blur();
     });
     document.addEventListener("keydown", (event) => this.key(event));
     addEventListener("resize", () => this.update());
@@ -117,7 +124,7 @@ class Page {
       const row = element("tr");
       const title = Object.assign(element("th", this.title(i + 1)), { scope: "row" });
       const values = [version.kbps, ...names.map((name) => version.figures[name])];
-      const shown = values.map((x) => element("td", x === null || x === undefined ? "–" : round(x)));
+      const shown = values.map((x) => element("td", figure(x)));
       row.append(title, ...shown);
       return row;
     });
@@ -166,8 +173,7 @@ class Page {
     const step = Math.max(0.5, this.clip.seconds / 20);
     const key = event.key.toLowerCase();
     if (key === " ") {
-      if (at.matches("button:focus-visible, [type=checkbox]")) return;
-      at.matches("button") && at.blur(); // it was clicked, and is not what the key is for
+      if (at.matches("button, [type=checkbox]")) return;
       this.toggle();
     } else if (key === "arrowleft" && !at.matches(".wide")) this.seek(this.position - step);
     else if (key === "arrowright" && !at.matches(".wide")) this.seek(this.position + step);
@@ -232,8 +238,8 @@ class Page {
     const { codebooks, frameRate } = this.version;
     const frames = this.tape.width;
     const now = Math.min(Math.floor(position * frameRate), frames - 1);
-    const frame = still.matches ? now + 0.5 : position * frameRate;
-    drawCodes($("codes"), this.tape, frame, getComputedStyle(document.body).color);
+    const frame = still.matches ? now : position * frameRate;
+    drawTape($("codes"), this.tape, frame, getComputedStyle(document.body).color);
     const numbers = Array.from({ length: codebooks }, (_, k) => this.codes[k * frames + now]);
     $("frame").textContent = `Frame ${now + 1} of ${frames}: ${numbers.join(" ")}`;
     cancelAnimationFrame(this.next);
@@ -248,7 +254,7 @@ function codesOf(version) {
 }
 
 function drawAxis(axis, rate) {
-  const ticks = [500, 1000, 2000, 4000, 8000, 16000].filter((hertz) => hertz < 0.45 * rate);
+  const ticks = [1000, 2000, 4000, 8000, 16000].filter((hertz) => hertz < 0.45 * rate);
   axis.replaceChildren(...ticks.map((hertz) => {
     const tick = element("span", `${hertz / 1000}${hertz === ticks[ticks.length - 1] ? " kHz" : ""}`);
     tick.style.bottom = `${(100 * mel(hertz)) / mel(rate / 2)}%`;

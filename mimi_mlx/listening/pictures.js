@@ -3,7 +3,7 @@
 // Spectrograms and codes on canvases, in colours whose lightness is even to the eye.
 
 const ROWS = 128; // of a spectrogram, equally high in mel
-const RANGE = 75; // dB below the original's loudest that are drawn
+const RANGE = 70; // dB below the original's loudest that are drawn
 const FRAME = 14; // CSS pixels that a frame of codes is wide
 
 // 256 colours, [r, g, b] each, from the page's ground to its opposite: OKLab with L in even steps.
@@ -11,9 +11,9 @@ const FRAME = 14; // CSS pixels that a frame of codes is wide
 function colours(dark) {
   return Array.from({ length: 256 }, (_, i) => {
     const x = i / 255;
-    const light = dark ? 0.19 + 0.76 * x : 0.985 - 0.75 * x;
-    const hue = ((dark ? 285 + 175 * x : 95 - 170 * x) * Math.PI) / 180;
-    const chroma = 0.135 * Math.sin(Math.PI * Math.pow(x, dark ? 0.75 : 0.9));
+    const light = dark ? 0.19 + 0.77 * x : 0.985 - 0.75 * x;
+    const hue = ((dark ? 280 - 180 * x : 150 + 125 * x) * Math.PI) / 180;
+    const chroma = 0.105 * Math.sin(Math.PI * (0.02 + 0.9 * x));
     return oklab(light, chroma * Math.cos(hue), chroma * Math.sin(hue));
   });
 }
@@ -124,8 +124,15 @@ function codesPicture(codes, codebooks, size, ramp) {
   return canvas;
 }
 
-// A tape of codes, of which `frame` (which may have a fraction) is under the middle.
-function drawCodes(canvas, picture, frame, outline) {
+// Where the tape of so many frames begins, in CSS pixels: `frame` is under the middle, but no end
+// of the tape comes inside.
+function tapeLeft(width, frames, frame) {
+  const left = width / 2 - frame * FRAME;
+  return Math.min(0, Math.max(left, width - frames * FRAME));
+}
+
+// The tape at a frame, which may have a fraction, and an outline around that frame.
+function drawTape(canvas, picture, frame, outline) {
   const scale = window.devicePixelRatio || 1;
   const width = Math.round(canvas.clientWidth * scale);
   const height = Math.round(canvas.clientHeight * scale);
@@ -135,7 +142,7 @@ function drawCodes(canvas, picture, frame, outline) {
   context.clearRect(0, 0, width, height);
   context.imageSmoothingEnabled = false;
   const wide = FRAME * scale;
-  const left = width / 2 - frame * wide;
+  const left = tapeLeft(canvas.clientWidth, picture.width, frame) * scale;
   context.drawImage(picture, left, 0, picture.width * wide, height);
   context.strokeStyle = outline;
   context.lineWidth = 2 * scale;

@@ -10,24 +10,28 @@ from ..audio.reader import FileReader
 from ..evaluation import quality
 from ..mimi import Mimi
 from ..text import counted
-from .page import Comparison, Version, check_rate
+from .document import Comparison, Version, check_length, check_rate
 
 
 def load(path: str | Path, mono: bool = False, seconds: float | None = None) -> audio.Sound:
     """A sound file at its own rate, or its first seconds: no more is read.
 
     Raises:
-        ValueError: As for :func:`mimi_mlx.audio.load`; or browsers do not play its rate.
+        ValueError: As for :func:`mimi_mlx.audio.load`; or browsers do not play its rate, or it is
+            longer than a page may be.
     """
     with FileReader(path, mono) as source:
         check_rate(str(path), source.sample_rate)
-        most = source.samples if seconds is None else round(seconds * source.sample_rate)
+        rate, most = source.sample_rate, source.samples
+        if seconds is not None:
+            most = min(most, round(seconds * rate))
+        check_length([most / rate])
         blocks: list[np.ndarray] = []
         for block in source:
             blocks.append(block)
             if source.given > most:
                 break
-        return audio.Sound(np.concatenate(blocks)[:most], source.sample_rate)
+        return audio.Sound(np.concatenate(blocks)[:most], rate)
 
 
 def compare(

@@ -57,7 +57,9 @@ def test_demo_writes_a_sound_and_a_table_and_says_what_it_is(run, tmp_path, tiny
         np.testing.assert_allclose(part, np.pad(pcm, (0, 12000)), atol=2**-15)
         assert float(row[3]) == round((len(clip) / 24000 + 0.5) * rows.index(row), 1)
     np.testing.assert_array_equal(heard[parts.size :], clip)
-    assert run("demo")[0] == 2  # demo.wav exists
+    assert "demo.html" in out and "8 codebooks" in (tmp_path / "demo.html").read_text()
+    (tmp_path / "demo.wav").unlink()
+    assert "demo.html exists" in run("demo")[2] and not (tmp_path / "demo.wav").exists()
 
 
 def test_info_as_json(run, tmp_path, tiny):

@@ -9,6 +9,7 @@ import contextlib
 import functools
 import inspect
 import shutil
+import time
 from collections.abc import Awaitable, Iterator
 from typing import Any
 
@@ -92,6 +93,14 @@ class Tab:
     def press(self, key: str) -> None:
         """A key, wherever the focus is."""
         self._run(self.page.keyboard.press(key))
+
+    def wait(self, expression: str, seconds: float = 20) -> Any:
+        """What JavaScript gives once it is true, of whatever policy the page is."""
+        end = time.monotonic() + seconds
+        while not (found := self.evaluate(expression)):
+            assert time.monotonic() < end, f"{expression} is {found} after {seconds} s"
+            self._run(asyncio.sleep(0.02))
+        return found
 
 
 @contextlib.contextmanager
