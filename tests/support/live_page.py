@@ -1,10 +1,11 @@
 """What the service's page says and hears: its socket's messages, and the samples that it plays."""
 
 import json
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import soundfile
@@ -12,12 +13,14 @@ from browser import Browser, Tab, chromium
 
 QUANTUM = 128  # samples that Web Audio plays at once
 
-# What a page connects to its destination is connected to the tap too, from its first sample on.
+# What a page connects to its destination goes to a tap too, and beside it the microphone.
 _BEFORE = """
 window.tapped = [];
 const tap = `registerProcessor("tap", class extends AudioWorkletProcessor {
-  process([[samples]]) {
-    this.port.postMessage(samples ? samples.slice() : new Float32Array(128));
+  process(inputs) {
+    const both = new Float32Array(256);
+    inputs.forEach(([samples], i) => samples && both.set(samples, 128 * i));
+    this.port.postMessage(both);
     return true;
   }
 });`;
@@ -28,15 +31,20 @@ AudioWorklet.prototype.addModule = async function (name) {
   await addModule.call(this, url);
 };
 const connect = AudioNode.prototype.connect;
+let microphone;
 AudioNode.prototype.connect = function (to, ...rest) {
+  if (this instanceof MediaStreamAudioSourceNode) microphone = this;
   if (to instanceof AudioDestinationNode) {
-    const tap = new AudioWorkletNode(this.context, "tap", { numberOfOutputs: 0 });
+    const ends = { numberOfInputs: 2, numberOfOutputs: 0 };
+    const tap = new AudioWorkletNode(this.context, "tap", ends);
     tap.port.onmessage = ({ data }) => tapped.push(data);
-    connect.call(this, tap);
+    connect.call(this, tap, 0, 0);
+    connect.call(microphone, tap, 0, 1);
   }
   return connect.call(this, to, ...rest);
 };
 """
+_TAPPED = "tapped.map((each) => btoa(String.fromCharCode(...new Uint8Array(each.buffer))))"
 
 
 @contextmanager
@@ -95,44 +103,59 @@ class LivePage:
     def text(self, selector: str) -> str:
         return self.tab.text_content(selector)
 
-    def played(self) -> np.ndarray:
-        """All that was played ``[T]``, silence and holes as well."""
-        return np.array(self.tab.evaluate("tapped.flatMap((each) => [...each])"), np.float32)
+    def tapped(self) -> tuple[np.ndarray, np.ndarray]:
+        """All that was played and what the microphone heard meanwhile, both ``[T]``.
+
+        Silence and holes are in it.
+        """
+        data = b"".join(map(b64decode, self.tab.evaluate(_TAPPED)))
+        both = np.frombuffer(data, "<f4").reshape(-1, 2, QUANTUM).swapaxes(0, 1)
+        return both[0].reshape(-1), both[1].reshape(-1)
 
 
 @contextmanager
-def live_page(browser: Browser, url: str, **options: Any) -> Iterator[LivePage]:
+def live_page(
+    browser: Browser, url: str, *, before: str = "", **options: Any
+) -> Iterator[LivePage]:
     """The page with a tap in it, which the page's policy would not let in."""
-    with browser.tab(url, before=_BEFORE, bypass_csp=True, **options) as tab:
+    with browser.tab(url, before=_BEFORE + before, bypass_csp=True, **options) as tab:
         yield LivePage(tab)
 
 
-def followed(played: np.ndarray, given: np.ndarray) -> tuple[int, int]:
-    """How much of ``given [T]`` was played, in order and bit for bit, and how often it jumped.
+class Followed(NamedTuple):
+    """How what was given was played."""
 
-    A hole (silence before it starts, and where a frame came too late) costs nothing. A jump is a
-    quantum that is neither what comes next nor a hole.
-    """
-    at = heard = jumps = 0
-    for quantum in played[: len(played) // QUANTUM * QUANTUM].reshape(-1, QUANTUM):
+    heard: int  # samples that were played, in order and bit for bit
+    skips: int  # how often some were left out
+    strange: int  # quanta that are neither from what was given nor a hole
+    delays: set[int]  # samples between the place of a sample in what was given and in what played
+
+
+def followed(played: np.ndarray, given: np.ndarray) -> Followed:
+    """How ``given [T]`` was played: before it starts and where a frame is late there is a hole."""
+    at = heard = skips = strange = 0
+    delays = set()
+    quanta = played[: len(played) // QUANTUM * QUANTUM].reshape(-1, QUANTUM)
+    for place, quantum in enumerate(quanta):
         wanted = given[at : at + QUANTUM]
         same = int(np.argmin(np.append(quantum[: len(wanted)] == wanted, False)))
         if same < QUANTUM and quantum[same:].any():
-            jumps += 1
-            same = 0
-            at = _found(quantum, given, at)
-            same = QUANTUM if np.array_equal(given[at : at + QUANTUM], quantum) else 0
+            found = first(quantum, given, at)
+            skips, strange = skips + (found is not None), strange + (found is None)
+            at, same = (at, 0) if found is None else (found, QUANTUM)
+        if same == QUANTUM:
+            delays.add(place * QUANTUM - at)
         at += same
         heard += same
-    return heard, jumps
+    return Followed(heard, skips, strange, delays)
 
 
-def _found(quantum: np.ndarray, given: np.ndarray, at: int) -> int:
-    """Where ``given`` goes on with a quantum; ``at`` if it nowhere does."""
+def first(quantum: np.ndarray, given: np.ndarray, at: int) -> int | None:
+    """Where ``given`` goes on with a quantum, from ``at`` on."""
     for start in at + np.flatnonzero(given[at : len(given) - QUANTUM] == quantum[0]):
         if np.array_equal(given[start : start + QUANTUM], quantum):
             return int(start)
-    return at
+    return None
 
 
 def fidelity(captured: np.ndarray, clip: np.ndarray, size: int = 4800, taps: int = 65) -> float:

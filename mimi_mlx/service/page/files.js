@@ -1,6 +1,6 @@
 // A file goes to the service, and the listening page that it answers is shown.
 
-import { request, sentence, whyClosed } from "./service.js";
+import { request, whyClosed } from "./service.js";
 
 const byId = (id) => document.getElementById(id);
 
@@ -26,6 +26,13 @@ export function openFiles() {
   });
   byId("view-close").addEventListener("click", () => byId("view").close());
   byId("view").addEventListener("close", () => byId("view-frame").removeAttribute("src"));
+  // A key that is pressed inside the frame does not reach the dialog.
+  byId("view-frame").addEventListener("load", ({ target }) => {
+    target.contentWindow.addEventListener("keydown", ({ key }) => {
+      if (key === "Escape") byId("view").close();
+    });
+    target.focus();
+  });
 }
 
 async function listen(file) {
@@ -61,7 +68,7 @@ async function page(file) {
     throw new Error(await whyClosed());
   }
   if (answer.ok) return answer.blob();
-  throw new Error(sentence((await answer.json()).error));
+  throw new Error((await answer.json()).error);
 }
 
 function show(name, blob) {
