@@ -37,8 +37,10 @@ def run(args: argparse.Namespace) -> None:
     check_extension(args.output, (".html", ".htm"), "listen writes")
     check_output(args.output, args.force)
     check_apart((*args.inputs, *names), (args.output,))
-    if args.seconds is not None and not args.seconds >= 0.1:
-        raise ValueError(f"--seconds is {args.seconds:g}; it must be 0.1 or more. Leave it out.")
+    if args.seconds is not None and not 0.1 <= args.seconds <= LONGEST:
+        raise ValueError(
+            f"--seconds is {args.seconds:g}; it must be 0.1 to {LONGEST}. Leave it out for all."
+        )
     sounds = [listening.load(path, args.mono, args.seconds) for path in args.inputs]
     models = dict(zip(_short(names), map(Mimi.from_pretrained, names), strict=True))
     counts = quality.counts(args.codebooks, list(models.values()))

@@ -31,7 +31,7 @@ class Version:
     """What became of a clip.
 
     Attributes:
-        label: Such as "8 codebooks"; no two of a model have the same.
+        label: Such as "8 codebooks".
         model: What coded it, such as "kyutai/mimi".
         samples: ``[T]`` in [-1, 1], as many as the clip has and at its rate.
         codes: ``[K, F]``.

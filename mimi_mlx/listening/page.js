@@ -29,7 +29,7 @@ class Page {
     this.loading = 0;
     clips.forEach((clip, i) => $("clips").append(new Option(clip.name, i)));
     $("chooser").hidden = clips.length < 2;
-    $("clips").addEventListener("change", () => this.load(Number($("clips").value)));
+    $("clips").addEventListener("change", () => this.tryToLoad(Number($("clips").value)));
     $("play").addEventListener("click", () => this.toggle());
     $("loop").addEventListener("change", () => this.player && this.player.setLoop($("loop").checked));
     $("seek").addEventListener("input", () => this.seek(Number($("seek").value)));
@@ -40,8 +40,8 @@ class Page {
     }
     $("codes").addEventListener("click", (event) => {
       const now = this.position * this.version.frameRate;
-      const left = tapeLeft($("codes").clientWidth, this.tape.width, now);
-      this.seek((event.offsetX - left) / FRAME / this.version.frameRate);
+      const { left, wide } = layTape($("codes").clientWidth, this.tape.width, now);
+      this.seek((event.offsetX - left) / wide / this.version.frameRate);
     });
     document.addEventListener("click", (event) => {
       // Who clicks with a pointer means the key for the sound, not for what was clicked.
@@ -70,6 +70,7 @@ class Page {
     const loading = ++this.loading;
     if (this.player) this.player.close();
     this.player = null;
+    $("play").disabled = true;
     this.clip = clips[index];
     const { name, rate, seconds, versions } = this.clip;
     this.models = new Set(versions.slice(1).map((version) => version.model));
@@ -90,7 +91,17 @@ class Page {
     const open = () => new AudioContext({ sampleRate: rate });
     this.player = new Player(buffers, open, () => this.update());
     this.player.loop = $("loop").checked;
+    $("play").disabled = false;
     this.choose(0);
+  }
+
+  async tryToLoad(index) {
+    try {
+      await this.load(index);
+    } catch (error) {
+      $("problem").hidden = false;
+      $("problem").textContent = `This browser cannot play the sound in the page (${error.message}).`;
+    }
   }
 
   listVersions() {
@@ -263,7 +274,4 @@ function drawAxis(axis, rate) {
 }
 
 const listen = new Page();
-listen.load(0).catch((error) => {
-  $("problem").hidden = false;
-  $("problem").textContent = `This browser cannot play the sound in the page (${error.message}).`;
-});
+listen.tryToLoad(0);

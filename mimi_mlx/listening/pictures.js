@@ -4,9 +4,9 @@
 
 const ROWS = 128; // of a spectrogram, equally high in mel
 const RANGE = 70; // dB below the original's loudest that are drawn
-const FRAME = 14; // CSS pixels that a frame of codes is wide
+const FRAME = 14; // CSS pixels that a frame of codes is wide, or more in a short clip
 
-// 256 colours, [r, g, b] each, from the page's ground to its opposite: OKLab with L in even steps.
+// 256 colours, pixels of canvases, from the page's ground to its opposite: OKLab with L in even steps.
 // Source: https://bottosson.github.io/posts/oklab/
 function colours(dark) {
   return Array.from({ length: 256 }, (_, i) => {
@@ -22,7 +22,7 @@ function oklab(light, a, b) {
   const l = (light + 0.3963377774 * a + 0.2158037573 * b) ** 3;
   const m = (light - 0.1055613458 * a - 0.0638541728 * b) ** 3;
   const s = (light - 0.0894841775 * a - 1.291485548 * b) ** 3;
-  return [
+  const [red, green, blue] = [
     4.0767416621 * l - 3.3077115913 * m + 0.2309699292 * s,
     -1.2684380046 * l + 2.6097574011 * m - 0.3413193965 * s,
     -0.0041960863 * l - 0.7034186147 * m + 1.707614701 * s,
@@ -31,6 +31,19 @@ function oklab(light, a, b) {
     const gamma = clipped > 0.0031308 ? 1.055 * clipped ** (1 / 2.4) - 0.055 : 12.92 * clipped;
     return Math.round(255 * gamma);
   });
+  return ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0;
+}
+
+// Draw a picture of width * height colours on a canvas of that many dots.
+function drawDots(canvas, width, height, colour) {
+  canvas.width = width;
+  canvas.height = height;
+  const image = new ImageData(width, height);
+  const pixels = new Uint32Array(image.data.buffer);
+  for (let y = 0, i = 0; y < height; y++) {
+    for (let x = 0; x < width; x++, i++) pixels[i] = colour(x, y);
+  }
+  canvas.getContext("2d").putImageData(image, 0, 0);
 }
 
 const mel = (hertz) => 2595 * Math.log10(1 + hertz / 700);
@@ -95,40 +108,28 @@ function spectrogram(samples, rate, columns) {
 }
 
 function drawSpectrogram(canvas, levels, top, ramp) {
-  const columns = levels.length / ROWS;
-  canvas.width = columns;
-  canvas.height = ROWS;
-  const image = new ImageData(columns, ROWS);
-  for (let column = 0; column < columns; column++) {
-    for (let row = 0; row < ROWS; row++) {
-      const x = 1 + (levels[column * ROWS + row] - top) / RANGE;
-      const colour = ramp[Math.round(255 * Math.min(Math.max(x, 0), 1))];
-      image.data.set([...colour, 255], 4 * ((ROWS - 1 - row) * columns + column));
-    }
-  }
-  canvas.getContext("2d").putImageData(image, 0, 0);
+  drawDots(canvas, levels.length / ROWS, ROWS, (x, y) => {
+    const share = 1 + (levels[x * ROWS + ROWS - 1 - y] - top) / RANGE;
+    return ramp[Math.round(255 * Math.min(Math.max(share, 0), 1))];
+  });
 }
 
-// The codes as a picture of a dot each, to be drawn larger.
+// The codes [codebook][frame] as a picture of a dot each, to be drawn larger.
 function codesPicture(codes, codebooks, size, ramp) {
   const frames = codes.length / codebooks;
   const canvas = document.createElement("canvas");
-  canvas.width = frames;
-  canvas.height = codebooks;
-  const image = new ImageData(frames, codebooks);
-  codes.forEach((code, i) => {
-    const colour = ramp[Math.round(20 + (225 * code) / Math.max(size - 1, 1))];
-    image.data.set([...colour, 255], 4 * i);
+  drawDots(canvas, frames, codebooks, (x, y) => {
+    return ramp[Math.round(20 + (225 * codes[y * frames + x]) / Math.max(size - 1, 1))];
   });
-  canvas.getContext("2d").putImageData(image, 0, 0);
   return canvas;
 }
 
-// Where the tape of so many frames begins, in CSS pixels: `frame` is under the middle, but no end
-// of the tape comes inside.
-function tapeLeft(width, frames, frame) {
-  const left = width / 2 - frame * FRAME;
-  return Math.min(0, Math.max(left, width - frames * FRAME));
+// A tape of so many frames, in CSS pixels: how wide a frame is, and where the first one begins, for
+// `frame` to be under the middle; but no end of the tape comes inside.
+function layTape(width, frames, frame) {
+  const wide = Math.max(FRAME, width / frames);
+  const left = Math.max(width / 2 - frame * wide, width - frames * wide);
+  return { wide, left: Math.min(0, left) };
 }
 
 // The tape at a frame, which may have a fraction, and an outline around that frame.
@@ -141,8 +142,9 @@ function drawTape(canvas, picture, frame, outline) {
   const context = canvas.getContext("2d");
   context.clearRect(0, 0, width, height);
   context.imageSmoothingEnabled = false;
-  const wide = FRAME * scale;
-  const left = tapeLeft(canvas.clientWidth, picture.width, frame) * scale;
+  const tape = layTape(canvas.clientWidth, picture.width, frame);
+  const wide = tape.wide * scale;
+  const left = tape.left * scale;
   context.drawImage(picture, left, 0, picture.width * wide, height);
   context.strokeStyle = outline;
   context.lineWidth = 2 * scale;

@@ -103,6 +103,10 @@ def test_keys_choose_play_and_seek(browser, url):
         tab.press("ArrowLeft")
         tab.press("ArrowLeft")
         assert tab.evaluate("listen.position") == 0
+        width = tab.evaluate("document.querySelector('#codes').clientWidth")
+        for picture, share, moment in (("#decoded", 0.5, 0.5), ("#codes", 8 / 13, 8 * 0.08)):
+            tab.click(picture, position={"x": share * width, "y": 20})
+            assert tab.evaluate("listen.position") == pytest.approx(moment, abs=0.01)
         tab.press(" ")
         assert tab.get_attribute("#play", "aria-label") == "Pause"
         tab.wait("listen.position > 0.1")
@@ -182,7 +186,8 @@ def test_a_window_of_any_width_has_all_and_louder_is_evenly_further_from_its_gro
     with browser.tab(url, viewport=viewport, color_scheme=scheme) as tab:
         tab.wait("listen.player !== null")
         assert tab.evaluate("document.documentElement.scrollWidth") == width
-        ramp = np.array(tab.evaluate("colours(dark.matches)"))[::15] / 255
+        pixels = np.array(tab.evaluate("colours(dark.matches)"), "<u4")
+    ramp = pixels.view(np.uint8).reshape(256, 4)[::15, :3] / 255
     linear = np.where(ramp > 0.04045, ((ramp + 0.055) / 1.055) ** 2.4, ramp / 12.92)
     luminance = linear @ [0.2126, 0.7152, 0.0722]
     steps = np.diff(np.cbrt(luminance)) * (1 if scheme == "dark" else -1)  # as CIE's lightness
