@@ -40,7 +40,7 @@ export function whyNotHere() {
 
 const WHY = {
   NotAllowedError:
-    "The browser did not allow the microphone. Allow it for this page in the address bar, then press Start.",
-  NotFoundError: "There is no microphone. Plug one in, then press Start.",
+    "The browser did not allow the microphone. Allow it for this page in the address bar, then start again.",
+  NotFoundError: "There is no microphone. Plug one in, then start again.",
   NotReadableError: "The microphone does not open: another program may have it.",
 };

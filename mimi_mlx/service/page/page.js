@@ -44,7 +44,7 @@ const on = {
   },
   frame(codes, samples) {
     picture.add(codes, samples);
-    byId("frame").textContent = codes.join(" ");
+    byId("frame").textContent = Array.from(codes, (code) => String(code).padStart(4)).join(" ");
     byId("codebooks-shown").value = codes.length;
     byId("kbps").textContent = `${((codes.length * BITS * frameRate) / 1000).toFixed(2)} kbps`;
   },
@@ -111,6 +111,7 @@ function draw() {
 const missing = whyNotHere();
 if (missing) {
   problem(new Error(missing));
+  state(false, "No microphone here.");
   play.disabled = true;
 }
 navigator.mediaDevices?.addEventListener("devicechange", listDevices);

@@ -29,7 +29,7 @@ export async function whyClosed() {
   if (answer.status === 401) {
     return `The service wants its token: open ${location.origin}/#token=TOKEN, with TOKEN as it was given.`;
   }
-  return "The link to the service broke off. Press to connect again.";
+  return "The link to the service broke off. Start again to connect.";
 }
 
 // A line of the service's as a person writes it.
