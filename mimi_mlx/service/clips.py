@@ -18,7 +18,7 @@ from ..audio.reader import FileReader
 from ..audio.resampler import pieces, resampled
 from ..audio.writer import FileWriter
 from ..codefile import Header
-from ..files import reason
+from ..files import put, reason
 from ..mimi import Mimi
 from ..streaming import validation
 from ..streaming.worker import MimiWorker
@@ -155,7 +155,7 @@ class Clips:
             if seconds > self._limits.clip_seconds:
                 raise _too_large(f"{self._limits.clip_seconds:g} seconds")
 
-        with self._turn(), tempfile.TemporaryFile() as body, tempfile.TemporaryFile() as made:
+        with self._turn(), _file() as body, _file() as made:
             await self._upload(request, body)
             try:
                 await asyncio.to_thread(work, body, made, check)
@@ -200,13 +200,18 @@ class Clips:
                 size += len(chunk)
                 if size > most:
                     raise _too_large(f"{most} bytes")
-                await asyncio.to_thread(file.write, chunk)
+                await asyncio.to_thread(put, file, chunk)
 
         try:
             await within(self._limits.upload, copy(), _UPLOAD)
         except Fault as fault:
             raise web.HTTPRequestTimeout(text=f"{fault}") from None
         file.seek(0)
+
+
+def _file() -> IO[bytes]:
+    """A file without a name, unbuffered, for libsndfile shares its position."""
+    return tempfile.TemporaryFile(buffering=0)
 
 
 def _too_large(what: str) -> web.HTTPException:

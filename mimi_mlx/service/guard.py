@@ -23,13 +23,12 @@ class Guard:
     """Lets a request pass, or raises what it is answered with.
 
     Args:
-        is_local: The service listens on loopback alone.
-        token: That a client must know; None is none.
+        token: That a client must know. None is none, and then only this machine may ask.
         page: The paths of the page's files, which anybody may read.
     """
 
-    def __init__(self, is_local: bool, token: str | None, page: set[str]):
-        self._is_local, self._token = is_local, token
+    def __init__(self, token: str | None, page: set[str]):
+        self._token = token
         self._open = _OPEN | page
 
     def check(self, request: web.Request) -> None:
@@ -41,7 +40,7 @@ class Guard:
         Raises:
             web.HTTPException: The answer, 401 or 403.
         """
-        if self._is_local and not is_loopback(_split(f"//{request.host}").hostname or ""):
+        if not self._token and not is_loopback(_split(f"//{request.host}").hostname or ""):
             raise web.HTTPForbidden(text="the host is not this machine's; open it as localhost")
         origin = request.headers.get("Origin")
         if origin is not None and _split(origin).netloc.lower() != request.host.lower():

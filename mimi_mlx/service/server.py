@@ -15,7 +15,7 @@ from ..mimi import Mimi
 from . import batch, web_page
 from .clips import Clips
 from .frames import Kind
-from .guard import Guard, is_loopback
+from .guard import Guard
 from .limits import BUFFER, FAREWELL, Fault, Limits
 from .metrics import CONTENT_TYPE, Metrics
 from .session import CodecSession, Gone
@@ -249,7 +249,7 @@ async def serve(
     Raises:
         ValueError: It cannot listen there.
     """
-    guard = Guard(is_loopback(host), token, {*web_page.FILES})
+    guard = Guard(token, {*web_page.FILES})
     service = Service(mimi, name, codebooks, guard, limits)
     async with listening(service, host, port) as (address, port):
         await asyncio.gather(service.encoder.warm(codebooks), service.decoder.warm(codebooks))

@@ -72,6 +72,13 @@ async def session(url: str, kind: str, options: Any, messages: list[Any]) -> Hea
     return heard
 
 
+async def admitted(*arguments: Any) -> Heard:
+    """:func:`session`, as soon as there is room for one: who vanishes is noticed a moment later."""
+    while (heard := await session(*arguments)).code == 1013:
+        await asyncio.sleep(0.02)
+    return heard
+
+
 async def hear(socket: aiohttp.ClientWebSocketResponse, kind: str, options: Any) -> Heard:
     """All that comes until the service closes."""
     is_int16 = isinstance(options, dict) and options.get("format") == "int16"
