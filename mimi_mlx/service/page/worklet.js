@@ -10,13 +10,12 @@ class CodecProcessor extends AudioWorkletProcessor {
     this.buffer = new JitterBuffer(frame);
     this.chunk = new Float32Array(frame);
     this.filled = 0;
-    this.first = null; // the context's frame number of the first sample captured
+    this.captured = 0; // samples, ever
     this.delay = 0;
     this.port.onmessage = ({ data }) => this.buffer.push(data);
   }
 
   process([[microphone]], [[speaker]]) {
-    this.first ??= currentFrame;
     this.play(speaker);
     this.capture(microphone, speaker.length);
     return true;
@@ -28,13 +27,14 @@ class CodecProcessor extends AudioWorkletProcessor {
       this.chunk[this.filled++] = samples ? samples[i] : 0;
       if (this.filled === this.frame) this.report();
     }
+    this.captured += length;
   }
 
   play(speaker) {
     const { buffer } = this;
     const count = buffer.pull(speaker);
-    // The sample `read` is played next, and was captured that many samples after the first.
-    if (count) this.delay = currentFrame + count - (this.first + buffer.read);
+    // While the sample `captured` comes in, the one that is as many before it goes out.
+    if (count) this.delay = this.captured + count - buffer.read;
   }
 
   report() {
