@@ -4,6 +4,7 @@ import { openMicrophone } from "./microphone.js";
 import { Session } from "./session.js";
 
 const RATE = 24000; // Mimi's own: the browser converts from and to the devices'
+const PATIENCE = 10000; // ms until headphones must have opened
 
 export class Live {
   // `on`: ready(service), frame(codes, samples), report(figures) and ended(error), with null where
@@ -45,7 +46,11 @@ export class Live {
 
   async makeContext(options) {
     this.context = new AudioContext({ latencyHint: "interactive", ...options });
-    await this.context.resume();
+    const late = new Promise((resolve) => setTimeout(resolve, PATIENCE));
+    await Promise.race([this.context.resume(), late]); // for ever, where there is no device
+    if (this.context.state !== "running") {
+      throw new Error("The browser opens no headphones. Check where it plays sound.");
+    }
     this.context.onstatechange = () => {
       if (this.context.state !== "running") this.stop(new Error("The browser stopped the sound."));
     };
