@@ -75,19 +75,33 @@ def row_of(reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> dic
         "log_mel_db": metrics.log_mel_distance(reference, degraded, sample_rate),
         "stft": metrics.stft_distance(reference, degraded),
     }
+    pair = reference, degraded, sample_rate
     if importlib.util.find_spec("pesq"):
-        import pesq  # pyright: ignore[reportMissingImports]  # of an extra
-
-        # Wide-band PESQ (ITU-T P.862.2), which is defined at 16 kHz; NaN if it finds no utterance.
-        both = (x.astype(np.float32) for x in (reference, degraded))
-        wide = [audio.resample(x, sample_rate, 16000) for x in both]
-        on_error = pesq.PesqError.RETURN_VALUES
-        row["pesq"] = float(pesq.pesq(16000, *wide, mode="wb", on_error=on_error))
+        row["pesq"] = _pesq(*pair)
     if importlib.util.find_spec("pystoi"):
-        import pystoi  # pyright: ignore[reportMissingImports]  # of an extra
-
-        row["stoi"] = float(pystoi.stoi(reference, degraded, sample_rate))
+        row["stoi"] = _stoi(*pair)
     return row
+
+
+def _pesq(reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> float:
+    """Wide-band PESQ (ITU-T P.862.2), which is defined at 16 kHz; NaN if it finds no utterance."""
+    import pesq  # pyright: ignore[reportMissingImports]  # of an extra
+
+    both = (x.astype(np.float32) for x in (reference, degraded))
+    wide = [audio.resample(x, sample_rate, 16000) for x in both]
+    on_error = pesq.PesqError.RETURN_VALUES
+    found = float(pesq.pesq(16000, *wide, mode="wb", on_error=on_error))
+    return found if found > 0 else np.nan  # an error's code, as of a clip that is too short
+
+
+def _stoi(reference: np.ndarray, degraded: np.ndarray, sample_rate: int) -> float:
+    """Short-time objective intelligibility; NaN if there is less speech than it looks at once."""
+    if len(reference) < 0.4 * sample_rate:
+        return np.nan
+    import pystoi  # pyright: ignore[reportMissingImports]  # of an extra
+
+    found = float(pystoi.stoi(reference, degraded, sample_rate))
+    return found if found > 1e-5 else np.nan  # what it gives where silence leaves too little
 
 
 class Fidelity(NamedTuple):

@@ -54,6 +54,14 @@ def test_two_models(run, tmp_path):
     assert same[0]["equal_codes_percent"] == 100 and same[0]["snr_of_other_db"] is None
 
 
+def test_a_clip_too_short_for_a_figure_has_none(speech):
+    clip = speech("kathleen-1")[20000:21000]
+    row = quality.row_of(clip, 0.5 * clip, 24000)
+    assert row["si_sdr_db"] > 60 and all(
+        np.isnan(row.get(name, np.nan)) for name in ("pesq", "stoi")
+    )
+
+
 def test_without_the_metrics_extra_there_are_fewer_columns(speech, monkeypatch):
     monkeypatch.setattr(quality.importlib.util, "find_spec", lambda name: None)
     clip = speech("kathleen-1")
