@@ -6,12 +6,14 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+import mlx.core as mx
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..mimi import Mimi
 from ..streaming import halves
 from ..streaming.halves import Half
-from ..streaming.rows import State, joined, take
+from ..streaming.rows import State, joined, place, take
 from ..streaming.runner import Runner
 from ..streaming.worker import MimiWorker
 from .limits import Fault
@@ -32,13 +34,12 @@ class Call(NamedTuple):
 class Batch:
     """Rows ``[C, T]``, whose frames go through the model together, in a thread of its own.
 
-    There are as many rows in a step as the highest one that is taken needs: a lone session costs
-    little.
+    A step is of those rows alone that have a frame: on a CPU each costs nearly the same.
 
     Args:
         runner: Of the model.
         half_of: The half that gives, or takes, so many codebooks; all have one state.
-        blank: The input of a row that takes no part, of so many codebooks.
+        blank: An input of nothing, of so many codebooks.
         rows: How many can be taken at once.
         most: Codebooks that the model has.
     """
@@ -118,40 +119,49 @@ class Batch:
         return await asyncio.wrap_future(self.worker.submit(self._step, calls, fresh, size))
 
     def _step(self, calls: dict[int, Call], fresh: set[int], size: int) -> dict[int, np.ndarray]:
-        """In the worker: all other rows stay as they are."""
+        """In the worker: outputs of rows; all others stay as they are."""
         start = time.perf_counter()
         level = next(n for n in self._levels if n >= max(c.codebooks for c in calls.values()))
-        half, blank = self._half_of(level), self._blank(level)
-        self._resize(half, size)
-        if fresh:
-            self._state = self._runner.reset(half, self._state, _mask(fresh, size))
-        whole = {row for row, call in calls.items() if call.x.shape[-1] == half.unit}
+        half = self._half_of(level)
+        self._grow(half, size)
         outputs = {}
+        whole = sorted(row for row, call in calls.items() if call.x.shape[-1] == half.unit)
         if whole:
-            x = np.repeat(blank[None], size, axis=0)
-            for row in whole:
-                x[row, : len(calls[row].x)] = calls[row].x
-            mask = _mask(whole, size)
-            y, self._state = self._runner.advance(half, x, self._state, mask)
-            outputs = dict(enumerate(np.array(y)))
-        for row in calls.keys() - whole:  # a ragged last frame is a step of its own
-            state = take(self._state, np.array([row]))
-            y, _ = self._runner.advance(half, calls[row].x[None], state)
-            outputs[row] = np.array(y)[0]
+            x = np.repeat(self._blank(level)[None], rounded(len(whole)), axis=0)
+            for filled, row in zip(x, whole, strict=False):
+                filled[: len(calls[row].x)] = calls[row].x
+            # Filled up with rows that are there anyway, whose second outputs nobody takes.
+            y, state = self._advance(half, x, np.resize(whole, len(x)), fresh)
+            self._runner.evaluate(lambda: self._place(np.array(whole), state))
+            outputs = dict(zip(whole, np.array(y), strict=False))
+        for row in calls.keys() - {*whole}:  # a ragged last frame is a step of its own
+            outputs[row] = np.array(self._advance(half, calls[row].x[None], [row], fresh)[0])[0]
         self.seconds.observe(time.perf_counter() - start)
         return outputs
 
-    def _resize(self, half: Half, size: int) -> None:
-        """Have so many rows; those that there are stay as they are."""
+    def _advance(
+        self, half: Half, x: np.ndarray, rows: ArrayLike, fresh: set[int]
+    ) -> tuple[mx.array, State]:
+        """The outputs of some rows and their new states."""
+        which = np.array(rows)
+        state = take(self._state, which)
+        if begin := fresh & {*which.tolist()}:
+            state = self._runner.reset(half, state, np.isin(which, [*begin]))
+        return self._runner.advance(half, x, state)
+
+    def _place(self, rows: np.ndarray, state: State) -> State:
+        place(self._state, rows, state)
+        return self._state
+
+    def _grow(self, half: Half, size: int) -> None:
+        """Have at least so many rows; those that there are stay as they are."""
         state, more = self._state, size - self._size
         if not self._size:
             self._state = self._runner.init_state(half, size)
         elif more > 0:
             fresh = self._runner.init_state(half, more)
             self._state = self._runner.evaluate(lambda: joined(state, fresh))
-        elif more < 0:
-            self._state = self._runner.evaluate(lambda: take(state, np.arange(size)))
-        self._size = size
+        self._size = max(size, self._size)
 
 
 def encoder(mimi: Mimi, rows: int) -> Batch:
@@ -171,9 +181,5 @@ def decoder(mimi: Mimi, rows: int) -> Batch:
 
 
 def rounded(rows: int) -> int:
-    """The next power of two, and from 8 on the next multiple of 8: each size is compiled."""
+    """So many, or some more: up to 8 a power of two, then a multiple of 8. Each is compiled."""
     return -(-rows // 8) * 8 if rows > 8 else 1 << (rows - 1).bit_length()
-
-
-def _mask(rows: set[int], size: int) -> np.ndarray:
-    return np.isin(np.arange(size), list(rows))

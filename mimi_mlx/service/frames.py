@@ -13,6 +13,9 @@ from .limits import HIGHEST_RATE, LOUDEST, LOWEST_RATE, Fault
 
 Kind = Literal["encode", "decode", "roundtrip"]
 
+# Samples that are resampled at once, between turns of others.
+_AT_ONCE = 1 << 14
+
 _CODE: np.dtype[Any] = np.dtype("<u2")
 _FORMATS: dict[str, np.dtype[Any]] = {"float32": np.dtype("<f4"), "int16": np.dtype("<i2")}
 
@@ -104,7 +107,8 @@ class Framing:
             return
         samples = self._read(data)
         self.samples += len(samples)
-        yield from self._cut(self._there.push(samples))
+        for start in range(0, len(samples), _AT_ONCE):
+            yield from self._cut(self._there.push(samples[start : start + _AT_ONCE]))
 
     def finish(self) -> Iterator[Frame]:
         """What is left when the client has said that this is all: the last one may be ragged."""

@@ -8,6 +8,9 @@ LOWEST_RATE, HIGHEST_RATE = 8000, 192000
 LOUDEST = 10.0
 """The greatest sample of a session; full scale is 1."""
 
+MAX_TEXT = 4096
+"""Characters of a message of text."""
+
 WAITING = 4
 """Frames of a session that wait for the model, and once more between encoding and decoding."""
 

@@ -129,7 +129,7 @@ class Service:
     async def _session(self, request: web.Request) -> web.StreamResponse:
         kind: Kind = request.path[1:]  # type: ignore[assignment]
         socket = web.WebSocketResponse(
-            timeout=FAREWELL, max_msg_size=self._limits.message, compress=False
+            timeout=FAREWELL, max_msg_size=self._limits.message, compress=False, autoping=False
         )
         if not socket.can_prepare(request):
             raise web.HTTPUpgradeRequired(text=f"GET {request.path} is for WebSocket")

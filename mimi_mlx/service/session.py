@@ -14,7 +14,7 @@ from ..files import parse_json, reason
 from ..mimi import Mimi
 from .batch import Batch
 from .frames import Frame, Framing, Kind, Options, count
-from .limits import WAITING, Fault, Limits
+from .limits import MAX_TEXT, WAITING, Fault, Limits
 from .metrics import Metrics
 
 T = TypeVar("T")
@@ -143,10 +143,16 @@ class CodecSession:
         await self._say({"end": counts})
 
     async def _next(self) -> WSMessage:
-        message = await self._socket.receive()
-        if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
-            raise Gone
-        return message
+        """The next message, after all others had their turn: many may have come at once."""
+        while True:
+            await asyncio.sleep(0)
+            message = await self._socket.receive()
+            if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
+                return message
+            if message.type is WSMsgType.PING:
+                await self._within_reading(self._socket.pong(message.data))
+            elif message.type is not WSMsgType.PONG:
+                raise Gone
 
     async def _say(self, values: dict[str, Any]) -> None:
         await self._within_reading(self._socket.send_str(json.dumps(values)))
@@ -208,6 +214,8 @@ def _object(message: WSMessage) -> dict[str, Any]:
     """The JSON of a message."""
     if message.type is not WSMsgType.TEXT:
         raise Fault(1003, "the first message is JSON text with options, such as {}")
+    if len(message.data) > MAX_TEXT:
+        raise Fault(1009, f"a text message has at most {MAX_TEXT} characters")
     try:
         return parse_json(message.data)
     except ValueError as error:

@@ -125,6 +125,7 @@ LOUD = np.full(1920, -11, "<f4").tobytes()
         ("encode", {}, {"end": 1}, 1003, "a message during a session is"),
         ("encode", {}, {"codebooks": 0}, 1003, "codebooks is 0"),
         ("roundtrip", {}, bytes(2**20 + 1), 1009, None),
+        ("roundtrip", {"rate": "9" * 4096}, END, 1009, "at most 4096 characters"),
     ],
 )
 def test_what_is_not_understood_ends_its_own_session_alone(
