@@ -157,6 +157,21 @@ def test_the_page_says_the_limits_of_the_service(browser, url):
         assert f"Up to {Limits().compared_seconds:g} s" in tab.text_content("#drop")
 
 
+COLOURS = """(() => {
+  const canvas = document.querySelector("#picture");
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  return new Set(new Uint32Array(data.buffer)).size;
+})()"""
+
+
+def test_codes_are_drawn_in_colours_of_their_own(browser, url):
+    with browser.tab(url) as tab:
+        tab.click("#play")
+        is_live(tab)
+        tab.wait_for_timeout(400)
+        assert tab.evaluate(COLOURS) > 20
+
+
 @pytest.mark.parametrize("width", [390, 1280])
 def test_the_page_fits_and_all_is_reached_by_keys(browser, url, width):
     with browser.tab(url, viewport={"width": width, "height": 800}) as tab:

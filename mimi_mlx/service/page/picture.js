@@ -40,7 +40,9 @@ export class Picture {
     const style = getComputedStyle(canvas);
     this.ink = style.getPropertyValue("--accent");
     this.empty = style.getPropertyValue("--line");
-    this.ramp = colours(this.dark.matches).map((rgb) => `rgb(${rgb})`);
+    this.ramp = colours(this.dark.matches).map(
+      (pixel) => `rgb(${pixel & 255} ${(pixel >> 8) & 255} ${(pixel >> 16) & 255})`,
+    );
     this.changed = true;
   }
 
