@@ -46,7 +46,9 @@ def test_a_row_goes_on_while_the_batch_grows_and_shrinks(tiny, rows, frames):
         others = [encoder.take() for _ in range(9)]
         with pytest.raises(Fault):
             encoder.take()
-        found.append((await asyncio.gather(*(push(row, frames[2]) for row in [first, *others])))[0])
+        heard = {row: frames[2] for row in [first, others[1], others[0], *others[2:]]}
+        heard[others[1]] = frames[7]
+        found.append((await asyncio.gather(*(push(*each) for each in heard.items())))[0])
         found.append(await push(first, frames[3]))
         for row in others[1:]:
             encoder.release(row)
