@@ -97,6 +97,21 @@ def test_the_delay_is_that_of_what_is_played(tiny, page):
     assert 80 < shown < 5000
 
 
+@pytest.mark.slow
+def test_another_microphone_goes_on_where_the_first_was(tiny, page):
+    page.tab.click("#play")
+    page.wait(5)
+    devices = page.tab.evaluate("Array.from(document.querySelector('#device').options).length")
+    assert devices > 2
+    page.tab.run(page.tab.page.select_option("#device", index=devices - 1))
+    page.wait(25)
+    assert page.tab.is_hidden("#problem")
+    page.tab.click("#play")
+    counts = [len(codes) for codes, _ in page.frames]
+    codes, _ = offline(tiny, np.concatenate(page.sent), counts)
+    np.testing.assert_array_equal([c for c, _ in page.frames], codes)
+
+
 # As browsers do that join no microphone to a context of another rate than its own.
 FIXED_RATE = """
 const create = AudioContext.prototype.createMediaStreamSource;
