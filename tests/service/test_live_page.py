@@ -147,7 +147,7 @@ STALL = """async () => {
   const told = [];
   let frame = 0;
   let late = 0;
-  for (let quantum = 0; quantum < 15 * 60; quantum++) {
+  for (let quantum = 0; quantum < 15 * 200; quantum++) {
     if (quantum % 15 === 0) {
       const stalls = frame + late >= 20 && frame + late < 30;
       if (stalls) late++;
@@ -168,7 +168,9 @@ def test_a_stall_makes_one_hole_and_no_lasting_delay(page):
     count, sample, level, underruns, dropped, target = told.T
     assert not count[:7].any() and (count[8:300] == 128).all()  # half a frame, then sound
     assert underruns[299] == 0 and dropped[299] == 0 and level[8:300].min() >= 960 - 128
-    assert underruns[-1] == 1 and target[-1] == 1920  # half a frame more
-    assert level.max() > 10 * 1920
-    assert level[-200:].max() <= 2 * 1920 + 128 and dropped[-1] > 8 * 1920
+    assert underruns[-1] == 1 and level.max() > 10 * 1920
+    after = 15 * 60
+    assert target[after] == 1920 and dropped[after] > 8 * 1920  # half a frame more is held
+    assert level[after : after + 200].max() <= 2 * 1920 + 128
+    assert target[-1] == 960 and level[-200:].max() <= 1.5 * 1920 + 128  # and in the end as before
     assert (np.diff(sample[count == 128]) >= 0).all()  # in order

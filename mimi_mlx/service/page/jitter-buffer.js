@@ -3,6 +3,7 @@
 const CAPACITY = 1 << 17; // samples; 5.4 s at 24 kHz
 const AT_MOST = 4; // frames held before playing
 const ARRIVALS = 13; // about a second of frames: how long an excess lasts before it is left out
+const CALM = 10; // such seconds without a hole, after which less may be held
 
 export class JitterBuffer {
   // `frame` is the number of samples that come at once.
@@ -25,8 +26,10 @@ export class JitterBuffer {
   }
 
   watch() {
-    this.lowest = Infinity;
+    this.lowest = Infinity; // of the levels as frames came, in this second
     this.arrivals = 0;
+    this.spare = Infinity; // and since there was no hole, or for ten seconds
+    this.seconds = 0;
   }
 
   push(samples) {
@@ -40,9 +43,20 @@ export class JitterBuffer {
   measure() {
     this.lowest = Math.min(this.lowest, this.level);
     if (++this.arrivals < ARRIVALS) return;
+    this.spare = Math.min(this.spare, this.lowest);
+    if (++this.seconds === CALM) this.relax();
     const excess = this.lowest - this.target;
-    if (excess > this.frame / 2) this.excess = excess;
-    this.watch();
+    if (excess > this.frame / 4) this.excess = excess;
+    this.lowest = Infinity;
+    this.arrivals = 0;
+  }
+
+  // Half a frame less, if there would still have been a quarter of one left.
+  relax() {
+    const half = this.frame / 2;
+    if (this.target > half && this.spare > half + half / 2) this.target -= half;
+    this.spare = Infinity;
+    this.seconds = 0;
   }
 
   skip(count) {
