@@ -1,4 +1,4 @@
-"""One way of the codec for many sessions: each has a row, and one step takes all that wait."""
+"""One way of the codec for many sessions: each has a row, and a step takes those that wait."""
 
 import asyncio
 import heapq
