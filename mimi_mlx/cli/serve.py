@@ -18,8 +18,8 @@ _TOKEN = "MIMI_MLX_TOKEN"
 _ENDS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 
 MORE = (
-    "Live sessions are WebSockets at /encode, /decode and /roundtrip; all that have a frame go "
-    "through the model in one step. Whole clips are posted to /encode and /decode; /metrics are "
+    "Live sessions are WebSockets at /encode, /decode and /roundtrip; those that have a frame go "
+    "through the model together. Whole clips are posted to /encode and /decode; /metrics are "
     "for Prometheus; a page is at /. docs/serve.md specifies all of it. Ctrl-C ends it. Needs "
     f"aiohttp: {extras.install('serve')}."
 )

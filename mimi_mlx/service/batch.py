@@ -1,7 +1,8 @@
-"""One way of the codec for many sessions: each has a row, and one step takes all that wait."""
+"""One way of the codec for many sessions: each has a row, and a step takes those that wait."""
 
 import asyncio
 import heapq
+import itertools
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -21,6 +22,10 @@ from .metrics import Histogram
 
 # Steps are of so many codebooks, or all: each other number would be compiled for itself.
 _LEVELS = 8, 16, 32
+
+# Rows of a step, likewise compiled each for itself. More of them would not be faster on a CPU, and
+# on a GPU hardly; who waits for the next step, waits less long.
+_SIZES = 1, 2, 4, 8, 16
 
 
 class Call(NamedTuple):
@@ -55,6 +60,7 @@ class Batch:
         self.worker, self.seconds = MimiWorker(), Histogram()
         self._runner, self._half_of, self._blank = runner, half_of, blank
         self._levels = [*(level for level in _LEVELS if level < most), most]
+        self._most_rows = rows
         self._free, self._taken = list(range(rows)), set[int]()
         self._fresh = set[int]()  # rows that begin anew with their next frame
         self._calls: dict[int, Call] = {}
@@ -94,40 +100,44 @@ class Batch:
         return await output
 
     async def warm(self, codebooks: int) -> None:
-        """Compile the step of one row, so that the first session does not wait for that."""
-        output = asyncio.get_running_loop().create_future()
-        call = Call(self._blank(codebooks), codebooks, output)
-        await self._submit({0: call}, {0}, 1)
+        """Compile the steps, so that no session waits for that."""
+        await asyncio.wrap_future(self.worker.submit(self._warm, codebooks))
 
     async def run(self) -> None:
-        """Step for ever, with every row that has a frame."""
+        """Step for ever, with the rows that have a frame: who has waited longest comes first."""
         while await self._news.wait():
             self._news.clear()
             while self._calls:
-                calls, self._calls = self._calls, {}
+                rows = list(itertools.islice(self._calls, _SIZES[-1]))
+                calls = {row: self._calls.pop(row) for row in rows}
                 fresh = self._fresh & calls.keys()
                 self._fresh -= fresh
-                outputs = await self._submit(calls, fresh, rounded(max(self._taken) + 1))
+                step = self.worker.submit(self._step, calls, fresh, max(self._taken) + 1)
+                outputs = await asyncio.wrap_future(step)
                 for row, call in calls.items():
                     if not call.output.done():  # its session may be over
                         call.output.set_result(outputs[row])
                 await asyncio.sleep(0)  # those who are answered may have the next one ready
 
-    async def _submit(
-        self, calls: dict[int, Call], fresh: set[int], size: int
-    ) -> dict[int, np.ndarray]:
-        return await asyncio.wrap_future(self.worker.submit(self._step, calls, fresh, size))
+    def _warm(self, codebooks: int) -> None:
+        """In the worker."""
+        level = self._level(codebooks)
+        half, blank = self._half_of(level), self._blank(level)
+        for size in (size for size in _SIZES if size <= self._most_rows):
+            x = np.repeat(blank[None], size, axis=0)
+            self._runner.advance(half, x, self._runner.init_state(half, size))
 
-    def _step(self, calls: dict[int, Call], fresh: set[int], size: int) -> dict[int, np.ndarray]:
+    def _step(self, calls: dict[int, Call], fresh: set[int], rows: int) -> dict[int, np.ndarray]:
         """In the worker: outputs of rows; all others stay as they are."""
         start = time.perf_counter()
-        level = next(n for n in self._levels if n >= max(c.codebooks for c in calls.values()))
+        level = self._level(max(call.codebooks for call in calls.values()))
         half = self._half_of(level)
-        self._grow(half, size)
+        self._grow(half, rows)
         outputs = {}
         whole = sorted(row for row, call in calls.items() if call.x.shape[-1] == half.unit)
         if whole:
-            x = np.repeat(self._blank(level)[None], rounded(len(whole)), axis=0)
+            size = next(size for size in _SIZES if size >= len(whole))
+            x = np.repeat(self._blank(level)[None], size, axis=0)
             for filled, row in zip(x, whole, strict=False):
                 filled[: len(calls[row].x)] = calls[row].x
             # Filled up with rows that are there anyway, whose second outputs nobody takes.
@@ -153,15 +163,20 @@ class Batch:
         place(self._state, rows, state)
         return self._state
 
-    def _grow(self, half: Half, size: int) -> None:
+    def _grow(self, half: Half, rows: int) -> None:
         """Have at least so many rows; those that there are stay as they are."""
-        state, more = self._state, size - self._size
+        state, more = self._state, min(2 * rows, self._most_rows) - self._size
         if not self._size:
-            self._state = self._runner.init_state(half, size)
-        elif more > 0:
+            self._state = self._runner.init_state(half, more)
+        elif rows > self._size:
             fresh = self._runner.init_state(half, more)
             self._state = self._runner.evaluate(lambda: joined(state, fresh))
-        self._size = max(size, self._size)
+        else:
+            return
+        self._size += more
+
+    def _level(self, codebooks: int) -> int:
+        return next(level for level in self._levels if level >= codebooks)
 
 
 def encoder(mimi: Mimi, rows: int) -> Batch:
@@ -178,8 +193,3 @@ def decoder(mimi: Mimi, rows: int) -> Batch:
         return np.full((codebooks, 1), -1, np.int32)
 
     return Batch(mimi.runner, lambda _: half, blank, rows, mimi.num_codebooks)
-
-
-def rounded(rows: int) -> int:
-    """So many, or some more: up to 8 a power of two, then a multiple of 8. Each is compiled."""
-    return -(-rows // 8) * 8 if rows > 8 else 1 << (rows - 1).bit_length()

@@ -20,7 +20,7 @@ from mimi_mlx.tiny import SPEECH
 
 @pytest.fixture(scope="module")
 def url(tiny):
-    with serving.service(tiny, body=2**20, clip_seconds=12.0, upload=1.0) as url:
+    with serving.service(tiny, body=2**20, clip_seconds=12.0, upload=0.5) as url:
         yield url
 
 

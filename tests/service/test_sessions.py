@@ -15,7 +15,7 @@ END = {"end": True}
 
 @pytest.fixture(scope="module")
 def url(tiny):
-    with serving.service(tiny) as url:
+    with serving.service(tiny, sessions=8) as url:
         yield url
 
 

@@ -23,7 +23,16 @@ def service(mimi: Mimi, token: str | None = None, **limits: Any) -> Iterator[str
     ends: list[tuple[asyncio.AbstractEventLoop, asyncio.Task]] = []
 
     async def main() -> None:
-        arguments = (mimi, "tiny", "127.0.0.1", 0, 8, token, Limits(**limits), said.put)
+        arguments = (
+            mimi,
+            "tiny",
+            "127.0.0.1",
+            0,
+            8,
+            token,
+            Limits(**{"sessions": 4, **limits}),
+            said.put,
+        )
         task = asyncio.ensure_future(serve(*arguments))
         ends.append((asyncio.get_running_loop(), task))
         with contextlib.suppress(asyncio.CancelledError):
