@@ -97,7 +97,7 @@ class Clips:
         return await self._answer(request, work, _SOUND[format])
 
     async def listen(self, request: web.Request) -> web.StreamResponse:
-        """A sound file to the page that compares it with what becomes of it; ``?name=`` is its."""
+        """A sound file to the listening page of it, whose title is ``?name=``."""
         name = printable(request.query.get("name", "the body"))[:200]
         comparer = Comparer(self._mimi, self._name, self._encoder, self._decoder, self._limits)
 
