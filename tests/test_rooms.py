@@ -39,6 +39,7 @@ ROOMS = (
         "live.devices",
         "live.network",
         "live",
+        "service",
         "cli",
     ),
     *("stream", "__main__"),

@@ -43,6 +43,7 @@ COMMANDS = {
     "bench": "Measure a model's speed on this machine.",
     "demo": "Hear and measure the codec at several bitrates.",
     "stream": "Hear yourself, live, through the codec.",
+    "serve": "Serve the codec over WebSocket and HTTP.",
     "convert": "Convert published weights to an MLX folder.",
     "verify": "Prove that a model is right on this machine.",
     "eval": "Measure how close audio is to its original.",

@@ -1,6 +1,6 @@
 """One page to hear a clip and its coded versions in: a file of HTML that needs no network."""
 
-from .document import Comparison, Version, page
-from .versions import compare, load
+from .document import Comparison, Version, page, policy
+from .versions import check, compare, load, version
 
-__all__ = ["Comparison", "Version", "compare", "load", "page"]
+__all__ = ["Comparison", "Version", "check", "compare", "load", "page", "policy", "version"]

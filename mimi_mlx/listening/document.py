@@ -75,17 +75,21 @@ def page(clips: Sequence[Comparison]) -> str:
     for clip in clips:
         _check(clip)
     check_length(len(clip.samples) / clip.sample_rate * (1 + len(clip.versions)) for clip in clips)
-    style = _file("page.css")
-    script = "\n".join(map(_file, _SCRIPTS))
     data = {"heads": quality.HEADS, "clips": [_data(clip) for clip in clips]}
     parts = {
-        "style": style,
-        "script": script,
-        "policy": f"style-src {_hash(style)}; script-src {_hash(script)}",
+        "style": _style(),
+        "script": _script(),
+        "policy": policy(),
         # A "<" of a name could end the element that the data is in.
         "data": json.dumps(data, allow_nan=False).replace("<", "\\u003c"),
     }
     return re.sub(r"{{(\w+)}}", lambda found: parts[found[1]], _file("page.html"))
+
+
+def policy(*others: str) -> str:
+    """What a Content-Security-Policy says of the page's style and script: these, and ``others``."""
+    sources = {"style-src": _hash(_style()), "script-src": _hash(_script())}
+    return "; ".join(" ".join([kind, own, *others]) for kind, own in sources.items())
 
 
 def check_length(seconds: Iterable[float]) -> None:
@@ -172,8 +176,16 @@ def _base64(data: bytes) -> str:
 
 
 def _hash(text: str) -> str:
-    """By which the page's own policy knows its script and style, and lets no other in."""
+    """By which a policy knows a script or a style, and lets no other in."""
     return f"'sha256-{_base64(hashlib.sha256(text.encode()).digest())}'"
+
+
+def _style() -> str:
+    return _file("page.css")
+
+
+def _script() -> str:
+    return "\n".join(map(_file, _SCRIPTS))
 
 
 def _file(name: str) -> str:

@@ -53,23 +53,47 @@ def compare(
     Raises:
         ValueError: The clip is silent, or a model has not so many codebooks.
     """
-    if not sound.samples.any():
-        raise ValueError(f"{name} is silent; there is nothing to hear. Choose another clip.")
+    check(name, sound)
     versions = []
     for model, mimi in models.items():
         clip = audio.resample(sound.samples, sound.sample_rate, mimi.sample_rate)
         codes = np.array(mimi.encode(clip, max(codebooks)))[0]
         for count in codebooks:
-            versions.append(_version(mimi, model, sound, clip, codes[:count]))
+            decoded = np.array(mimi.decode(codes[:count], length=len(clip)))[0, 0]
+            versions.append(version(mimi, model, sound, clip, codes[:count], decoded))
             advance(len(clip) / mimi.sample_rate)
     return Comparison(name, sound.sample_rate, sound.samples, versions)
 
 
-def _version(
-    mimi: Mimi, model: str, sound: audio.Sound, clip: np.ndarray, codes: np.ndarray
+def check(name: str, sound: audio.Sound) -> None:
+    """A clip can be compared.
+
+    Raises:
+        ValueError: It is silent, or browsers do not play its rate.
+    """
+    check_rate(name, sound.sample_rate)
+    if not sound.samples.any():
+        raise ValueError(f"{name} is silent; there is nothing to hear. Choose another clip.")
+
+
+def version(
+    mimi: Mimi,
+    model: str,
+    sound: audio.Sound,
+    clip: np.ndarray,
+    codes: np.ndarray,
+    decoded: np.ndarray,
 ) -> Version:
-    """Of a clip ``[T]`` at the model's rate, that was encoded to codes ``[K, F]``."""
-    decoded = np.array(mimi.decode(codes, length=len(clip)))[0, 0]
+    """What became of a clip.
+
+    Args:
+        mimi: The model.
+        model: What the page calls it.
+        sound: The clip.
+        clip: ``[T]``, the same at the model's rate.
+        codes: ``[K, F]``, those of ``clip``.
+        decoded: ``[T]``, what they decode to.
+    """
     length = len(sound.samples)
     return Version(
         label=counted(len(codes), "codebook"),

@@ -49,7 +49,15 @@ class SplitResidualVectorQuantizer(nn.Module):
 
     def decode(self, codes: mx.array) -> mx.array:
         """The latents ``[B, F, hidden_size]`` that codes ``[B, K, F]`` stand for."""
-        entries = self.codebooks.lookup(codes)  # [B, K, D, F]
+        return self._latents(self.codebooks.lookup(codes))
+
+    def decode_mixed(self, codes: mx.array) -> mx.array:
+        """:meth:`decode` of rows that have different numbers of codebooks: -1 past their own."""
+        entries = self.codebooks.lookup(mx.maximum(codes, 0))
+        return self._latents(mx.where(codes[:, :, None] < 0, 0.0, entries))
+
+    def _latents(self, entries: mx.array) -> mx.array:
+        """Of entries ``[B, K, D, F]``."""
         semantic = entries[:, : self.num_semantic].sum(axis=1)
         acoustic = entries[:, self.num_semantic :].sum(axis=1)
         x = mx.concatenate([semantic, acoustic], axis=1).swapaxes(1, 2)  # [B, F, 2 D]

@@ -36,6 +36,15 @@ def decoder(codec: Codec) -> Half:
     return Half(codec.decode_step, codec.init_decoder_state, 1, 0)
 
 
+def mixed_decoder(codec: Codec) -> Half:
+    """:func:`decoder` of rows with different numbers of codebooks: codes are -1 past their own."""
+
+    def step(codes: mx.array, state: DecoderState) -> tuple[mx.array, DecoderState]:
+        return codec.waveform_step(codec.quantizer.decode_mixed(codes), state)
+
+    return Half(step, codec.init_decoder_state, 1, 0)
+
+
 def latent_encoder(codec: Codec) -> Half:
     """From samples ``[B, 1, T]`` to latents ``[B, hidden_size, F]``."""
 

@@ -25,6 +25,24 @@ def take(state: State, rows: np.ndarray) -> State:
     return tree_map(lambda leaf: leaf[index], state)
 
 
+def place(state: State, rows: np.ndarray, some: State) -> None:
+    """Have a state's ``rows``, which ascend, be the first rows of ``some``: it is altered."""
+    first, last = int(rows[0]), int(rows[-1])
+    together = last - first == len(rows) - 1
+    where = slice(first, last + 1) if together else mx.array(rows.astype(np.int32))
+
+    def replace(leaf: mx.array, new: mx.array) -> None:
+        if leaf.size:  # MLX 0.32 ends the process where there is nothing to replace
+            leaf[where] = new[: len(rows)]
+
+    tree_map(replace, state, some)
+
+
+def joined(a: State, b: State) -> State:
+    """The rows of ``a``, and after them those of ``b``."""
+    return tree_map(lambda x, y: mx.concatenate([x, y]), a, b)
+
+
 def padded(rows: Sequence[np.ndarray], nothing: int) -> np.ndarray:
     """Rows ``[C, T]`` of different lengths as one array ``[B, C, T]``, ``nothing`` past an end."""
     longest = max(row.shape[-1] for row in rows)

@@ -1,0 +1,1 @@
+"""The codec behind HTTP and WebSocket: docs/serve.md specifies it. Needs aiohttp."""
