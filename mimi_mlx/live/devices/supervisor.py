@@ -43,7 +43,7 @@ class DeviceSupervisor:
         echo: EchoPath | None = None,
     ):
         self._audio, self._wanted, self._say = audio, wanted, say
-        self._echo = echo
+        self.echo = echo
         self._next = 0.0
         self.microphone: Microphone | None = None
         self.speaker: Speaker | None = None
@@ -118,8 +118,8 @@ class DeviceSupervisor:
                 self._introduce(each)
                 if hint := hints.rate(before, each.port.rate):
                     self._say(hint)
-                if self._echo and self._echo.problem:
-                    self._say(self._echo.problem)
+                if self.echo and self.echo.problem:
+                    self._say(self.echo.problem)
 
     def _introduce(self, opened: OpenDevice) -> None:
         device, rate = opened.device, opened.port.rate
