@@ -64,7 +64,7 @@ def choose(args: argparse.Namespace, audio: Audio, screen: Screen) -> EchoPath |
     screen.inform(f"echo cancellation: {'on' if is_on else 'off'}, {why}")
     options = {"noise_suppression": args.noise_suppression, "auto_gain": args.auto_gain}
     if is_on:
-        return EchoPath(**options)
+        return EchoPath(audio.clock, **options)
     if any(options.values()):
         raise ValueError("noise and gain are the echo canceller's. Give --echo-cancel on.")
     if not is_private:

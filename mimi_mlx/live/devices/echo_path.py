@@ -1,6 +1,8 @@
 """The way of sound from the speaker back to the microphone, and taking out what went it."""
 
+import math
 import time
+from collections.abc import Callable
 
 import numpy as np
 
@@ -11,44 +13,48 @@ from .ring import Ring
 # To ask of devices, in Hz: all of a voice in one rate that most have.
 RATE = 48000
 
-# Seconds of what was played that are kept; and over which a device's clock is averaged.
-_KEPT, _AVERAGE = 1.0, 2.0
+# Seconds of what was played that are kept until they are read, and then.
+_KEPT, _SPARE = 1.0, 0.1
 
-# How fast the two devices' clocks are followed, a second for each second that they are apart, and
-# at most: 200 ppm, that the canceller does not mind. What is apart by more than that many seconds
-# is no drift: some sound was lost.
-_GAIN, _MOST, _JUMP = 0.02, 2e-4, 0.03
+# A device's count of samples is held against the clock, and the least is followed: it may rise by
+# 200 ppm, which the canceller does not mind, and a block that comes late makes it fall at once.
+# What is off by more than 20 ms, or for a second, is no drift: some sound was lost.
+_RISE, _JUMP, _WHILE = 2e-4, 0.02, 1.0
 
 # Of the filters that read between samples: taps on either side, and places in a sample.
 _HALF, _PHASES = 16, 256
 
 
-class SampleClock:
-    """Seconds of a device's samples less those of the clock, averaged over its blocks."""
+class Least:
+    """The least that a value in seconds was of late; it may rise slowly. For a callback."""
 
-    def __init__(self, rate: int):
-        self._rate = rate
-        self._mark: tuple[float, int] | None = None
-        self._count = 0
-        self.offset: float | None = None  # None: nothing is known yet
+    def __init__(self) -> None:
+        self.value: float | None = None
+        self.jumps = 0  # how many times it began anew
+        self._taken = self._since = 0.0  # when the newest value was, and the first of a while
+        self._above = math.inf  # how near it came to the least in that while
 
-    def follow(self, mark: tuple[float, int] | None) -> None:
-        """Take a block's time at the converter, in seconds of the clock, and first sample."""
-        if mark is None or mark == self._mark:
+    def take(self, value: float, now: float) -> None:
+        """Take its newest value, and the seconds of the clock."""
+        if self.value is None or value < self.value - _JUMP:
+            self._begin(value, now)
             return
-        heard, number = mark
-        offset = number / self._rate - heard
-        passed = heard - self._mark[0] if self._mark else 0.0
-        self._mark, self._count = mark, self._count + 1
-        if self.offset is None:
-            self.offset = offset
-        else:
-            share = min(1.0, max(1 / self._count, passed / _AVERAGE))
-            self.offset += share * (offset - self.offset)
+        self.value = min(value, self.value + _RISE * (now - self._taken))
+        self._taken = now
+        self._above = min(self._above, value - self.value)
+        if now - self._since > _WHILE:
+            if self._above > _JUMP:
+                self._begin(value, now)
+            self._since, self._above = now, math.inf
+
+    def _begin(self, value: float, now: float) -> None:
+        self.value, self.jumps = value, self.jumps + 1
+        self._taken = self._since = now
+        self._above = math.inf
 
 
 class FarEnd:
-    """What a speaker has played: its callback writes, the loop reads any part, at any rate.
+    """What a speaker was given, in a ring that its callback writes, to be read at another rate.
 
     Args:
         rate: Of the speaker, in Hz.
@@ -58,8 +64,7 @@ class FarEnd:
     def __init__(self, rate: int, near_rate: int):
         self.rate = rate
         self.ring = Ring(int(_KEPT * rate))
-        self.mark: tuple[float, int] | None = None
-        self.clock = SampleClock(rate)
+        self.given = Least()  # seconds of sound that the speaker has been given, less the clock
         self._held = np.zeros(0, np.float32)
         self._start = 0  # the number of the first one that is held
         self.set_near_rate(near_rate)
@@ -69,11 +74,6 @@ class FarEnd:
         self._step = self.rate / near_rate
         self._half = int(_HALF * max(1.0, self._step))
         self._taps = filters(_PHASES, self._half, 0.5 / max(1.0, self._step), beta=5.0)
-
-    def write(self, block: np.ndarray, heard: float) -> None:
-        """Samples ``[T]`` that are heard at some seconds of the clock; for the callback."""
-        self.mark = (heard, self.ring.written)
-        self.ring.write(block)
 
     def read(self, start: float, count: int) -> np.ndarray:
         """So many samples ``[count]`` from ``start`` seconds on; silence where there are none."""
@@ -85,8 +85,10 @@ class FarEnd:
         before = min(max(0, -first), end - first)
         part = np.pad(part, (before, max(0, end - first - before - len(part))))
         phases = ((places - whole) * _PHASES).astype(int)
-        gone = min(max(0, first), len(self._held))  # later reads are later in time
+        gone = min(max(0, first - int(_SPARE * self.rate)), len(self._held))
         self._held, self._start = self._held[gone:], self._start + gone
+        if self._step == 1:
+            return np.convolve(part, self._taps[phases[0]][::-1], "valid")
         return apply(part, whole - whole[0], self._taps[phases])
 
     def _take(self) -> None:
@@ -100,36 +102,43 @@ class FarEnd:
 
 
 class EchoPath:
-    """Knows what the speaker played when the microphone heard, and takes it out.
+    """Knows what the speaker was given when the microphone gave what it heard, and takes it out.
 
-    Both devices' clocks are followed; where sound was lost or a device opened anew, it begins
-    anew as well. :meth:`played` is the speaker's callback's, all else the loop's.
+    Both are counted and held against the clock, so that clocks that differ are followed,
+    whatever the devices say of their delays. Where sound was lost or a device opened anew, it
+    begins anew as well. :meth:`played` and :meth:`heard` are the callbacks', all else the loop's.
 
     Args:
+        clock: Seconds.
         noise_suppression: See :class:`echo_canceller.EchoCanceller`.
         auto_gain: The same.
     """
 
-    def __init__(self, *, noise_suppression: bool = False, auto_gain: bool = False):
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        *,
+        noise_suppression: bool = False,
+        auto_gain: bool = False,
+    ):
+        self._clock = clock
         self._options = {"noise_suppression": noise_suppression, "auto_gain": auto_gain}
         self._canceller: EchoCanceller | None = None
         self._far: FarEnd | None = None
         self._near_rate, self._next = RATE, 0
-        self._near_clock = SampleClock(RATE)
-        self._shift: float | None = None  # seconds from near to far; None: nobody knows yet
-        self._early = 0.0  # seconds of it by which the far end comes before its time
-        self.problem: str | None = None  # why nothing is taken out of this microphone's sound
+        self._lag = Least()  # the clock, less the seconds that the microphone has given
+        self._jumps: tuple[int, int] | None = None  # of both, that are known of
         self._spent = 0.0
+        self.problem: str | None = None  # why nothing is taken out of this microphone's sound
 
     def set_speaker(self, rate: int) -> None:
         """A speaker was opened at a rate in Hz."""
         self._far = FarEnd(rate, self._near_rate)
-        self._shift = None
+        self._jumps = None
 
     def set_microphone(self, rate: int) -> None:
         """A microphone was opened at a rate in Hz; if it does not do, see :attr:`problem`."""
-        self._near_rate, self._near_clock = rate, SampleClock(rate)
-        self._next, self._shift = 0, None
+        self._near_rate, self._lag = rate, Least()
         if self._far:
             self._far.set_near_rate(rate)
         try:
@@ -137,31 +146,36 @@ class EchoPath:
         except ValueError as error:
             self._canceller, self.problem = None, str(error)
 
-    def played(self, block: np.ndarray, heard: float) -> None:
-        """The speaker plays samples ``[T]``, the first at ``heard`` seconds of the clock."""
-        assert self._far is not None
-        self._far.write(block, heard)
+    def restart(self) -> None:
+        """What the devices have done so far says nothing of what they do."""
+        self._lag = Least()
+        if self._far:
+            self._far.given = Least()
 
-    def clean(self, samples: np.ndarray, ring: Ring, mark: tuple[float, int] | None) -> np.ndarray:
-        """Take the newest samples ``[T]`` read from a microphone's ring; give what is ready.
+    def played(self, block: np.ndarray) -> None:
+        """The speaker is given samples ``[T]``."""
+        far, now = self._far, self._clock()
+        assert far is not None
+        far.given.take(far.ring.written / far.rate - now, now)
+        far.ring.write(block)
 
-        Args:
-            mark: When the microphone heard which sample, in seconds of the clock.
-        """
+    def heard(self, written: int) -> None:
+        """The microphone has given so many samples in all."""
+        now = self._clock()
+        self._lag.take(now - written / self._near_rate, now)
+
+    def clean(self, samples: np.ndarray, ring: Ring) -> np.ndarray:
+        """Take the newest samples ``[T]`` read from a microphone's ring; give what is ready."""
         if self._canceller is None or not len(samples):
             return samples
-        begin = time.perf_counter()
+        start = time.perf_counter()
         first = ring.taken - len(samples)
         if first != self._next:
-            self._shift = None
+            self._canceller.reset()
         self._next = ring.taken
-        self._near_clock.follow(mark)
-        self._follow(len(samples), ring.written)
-        far = np.zeros_like(samples)
-        if self._far and self._shift is not None:
-            far = self._far.read(first / self._near_rate + self._shift, len(samples))
+        far = self._far_end(first, len(samples))
         clean = self._canceller.process(samples, far)
-        self._spent += time.perf_counter() - begin
+        self._spent += time.perf_counter() - start
         return clean
 
     @property
@@ -184,24 +198,16 @@ class EchoPath:
         spent, self._spent = self._spent, 0.0
         return spent
 
-    def _follow(self, count: int, written: int) -> None:
-        """Follow the clocks for so many samples; ``written`` by the microphone are there."""
-        far, near = self._far, self._near_clock.offset
-        if far is None or self._canceller is None:
-            return
-        far.clock.follow(far.mark)
-        if far.clock.offset is None or near is None:
-            return
-        shift = far.clock.offset - near  # as the devices' words on their delays have it
-        if self._shift is None or abs(shift + self._early - self._shift) > _JUMP:
-            # These words may be wrong, and no echo can be before its cause. Half of what has
-            # come from the speaker beyond what is needed is given early.
-            ahead = far.ring.written / far.rate - (written / self._near_rate + shift)
-            self._early = max(0.0, ahead / 2)
-            self._shift = shift + self._early
+    def _far_end(self, first: int, count: int) -> np.ndarray:
+        """What the speaker was given for samples of the microphone ``[count]``.
+
+        As late as it is sure to be there: no echo comes before.
+        """
+        given, lag = self._far and self._far.given, self._lag
+        if not self._far or not given or given.value is None or lag.value is None:
+            return np.zeros(count, np.float32)
+        assert self._canceller
+        if self._jumps != (given.jumps, lag.jumps):
+            self._jumps = given.jumps, lag.jumps
             self._canceller.reset()
-            self._canceller.hint(self._early)
-        seconds = count / self._near_rate
-        most = _MOST * seconds
-        apart = shift + self._early - self._shift
-        self._shift += min(most, max(-most, _GAIN * seconds * apart))
+        return self._far.read(first / self._near_rate + given.value + lag.value, count)

@@ -54,6 +54,8 @@ class Microphone:
         """Leave out what has come so far: nobody was ready for it."""
         self._ring.read()
         self._lost = self._ring.dropped
+        if self._echo:
+            self._echo.restart()
 
     def frames(self) -> list[np.ndarray]:
         """Every frame ``[frame_size]`` that is whole by now."""
@@ -65,7 +67,7 @@ class Microphone:
         if len(sounding := np.flatnonzero(samples)):
             self.zeros = len(samples) - 1 - int(sounding[-1])
         if self._echo:
-            samples = self._echo.clean(samples, self._ring, self._mark)
+            samples = self._echo.clean(samples, self._ring)
         self._pending = np.concatenate([self._pending, self._resampler.push(samples)])
         count = len(self._pending) // self._frame_size
         whole, self._pending = np.split(self._pending, [count * self._frame_size])
@@ -102,7 +104,9 @@ class Microphone:
         self._mark = (heard, self._ring.written)
         if block.shape[1] == 1:
             self._ring.write(block[:, 0])
-            return
-        for start in range(0, len(block), _MIXED):
-            piece = block[start : start + _MIXED]
-            self._ring.write(np.mean(piece, axis=1, out=self._mixed[: len(piece)]))
+        else:
+            for start in range(0, len(block), _MIXED):
+                piece = block[start : start + _MIXED]
+                self._ring.write(np.mean(piece, axis=1, out=self._mixed[: len(piece)]))
+        if self._echo:
+            self._echo.heard(self._ring.written)

@@ -116,10 +116,9 @@ class Speaker:
         for start in range(0, len(block), len(self._mono)):
             piece = block[start : start + len(self._mono)]
             mono = self._mono[: len(piece)]
-            at = heard + start / self._device_rate
-            self.playout.pull(mono, at)
+            self.playout.pull(mono, heard + start / self._device_rate)
             if self._echo:
-                self._echo.played(mono, at)
+                self._echo.played(mono)
             piece[:] = mono[:, None]
 
     def _count(self) -> None:
