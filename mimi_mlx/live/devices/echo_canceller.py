@@ -63,12 +63,11 @@ class EchoCanceller:
         # and the windows of the noise's spectrum. As measured, within 2 ms.
         self.delay = 0.015 if noise_suppression else 0.009
         self._near = self._far = np.zeros(0, np.float32)
-        self.reset()
+        self._reductions: deque[float] = deque(maxlen=_RECENT)
 
     def reset(self) -> None:
         """Forget the room. What waits for its block's rest stays, so no sound is lost."""
         self._processor.reset()
-        self._reductions: deque[float] = deque(maxlen=_RECENT)
 
     def process(self, near: np.ndarray, far: np.ndarray) -> np.ndarray:
         """Take the next samples ``[T]`` of both, give all blocks that are whole ``[n * block]``.

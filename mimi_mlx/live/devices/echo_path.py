@@ -17,9 +17,10 @@ RATE = 48000
 _KEPT, _SPARE = 1.0, 0.1
 
 # A device's count of samples is held against the clock, and the least is followed: it may rise by
-# 200 ppm, which the canceller does not mind, and a block that comes late makes it fall at once.
-# What is off by more than 20 ms, or for a second, is no drift: some sound was lost.
-_RISE, _JUMP, _WHILE = 2e-4, 0.02, 1.0
+# 200 ppm, which the canceller does not mind. What is less by more than 20 ms is a block that comes
+# late, and costs less if it is left alone; for 0.1 s it is sound that was lost, and so is what is
+# more by that for 4 s.
+_RISE, _JUMP, _LOST, _GAINED = 2e-4, 0.02, 0.1, 4.0
 
 # Of the filters that read between samples: taps on either side, and places in a sample.
 _HALF, _PHASES = 16, 256
@@ -29,27 +30,29 @@ class Least:
     """The least that a value in seconds was of late; it may rise slowly. For a callback."""
 
     def __init__(self) -> None:
-        self.value: float | None = None
-        self.jumps = 0  # how many times it began anew
-        self._taken = self._since = 0.0  # when the newest value was, and the first of a while
-        self._above = math.inf  # how near it came to the least in that while
+        self.value = 0.0
+        self.falls = 0  # how many times it was set or fell at once; 0: nothing is known yet
+        self._taken = self._near = self._risen = 0.0  # when: the newest; was near it; last rose
+        self._above = math.inf  # how near it came since then
 
     def take(self, value: float, now: float) -> None:
         """Take its newest value, and the seconds of the clock."""
-        if self.value is None or value < self.value - _JUMP:
-            self._begin(value, now)
-            return
-        self.value = min(value, self.value + _RISE * (now - self._taken))
+        is_late = value < self.value - _JUMP
+        if not self.falls or (is_late and now - self._near > _LOST):
+            self.falls += 1
+            self._restart(value, now)
+        self.value += _RISE * (now - self._taken)
         self._taken = now
+        if value < self.value - _JUMP:
+            return
+        self._near, self.value = now, min(value, self.value)
         self._above = min(self._above, value - self.value)
-        if now - self._since > _WHILE:
-            if self._above > _JUMP:
-                self._begin(value, now)
-            self._since, self._above = now, math.inf
+        if now - self._risen > _GAINED:
+            self._restart(self.value + (self._above if self._above > _JUMP else 0.0), now)
 
-    def _begin(self, value: float, now: float) -> None:
-        self.value, self.jumps = value, self.jumps + 1
-        self._taken = self._since = now
+    def _restart(self, value: float, now: float) -> None:
+        self.value = value
+        self._taken = self._near = self._risen = now
         self._above = math.inf
 
 
@@ -127,14 +130,14 @@ class EchoPath:
         self._far: FarEnd | None = None
         self._near_rate, self._next = RATE, 0
         self._lag = Least()  # the clock, less the seconds that the microphone has given
-        self._jumps: tuple[int, int] | None = None  # of both, that are known of
+        self._falls: tuple[int, int] | None = None  # of both, that are known of
         self._spent = 0.0
         self.problem: str | None = None  # why nothing is taken out of this microphone's sound
 
     def set_speaker(self, rate: int) -> None:
         """A speaker was opened at a rate in Hz."""
         self._far = FarEnd(rate, self._near_rate)
-        self._jumps = None
+        self._falls = None
 
     def set_microphone(self, rate: int) -> None:
         """A microphone was opened at a rate in Hz; if it does not do, see :attr:`problem`."""
@@ -203,11 +206,10 @@ class EchoPath:
 
         As late as it is sure to be there: no echo comes before.
         """
-        given, lag = self._far and self._far.given, self._lag
-        if not self._far or not given or given.value is None or lag.value is None:
+        if not self._far or not self._canceller:
             return np.zeros(count, np.float32)
-        assert self._canceller
-        if self._jumps != (given.jumps, lag.jumps):
-            self._jumps = given.jumps, lag.jumps
+        given, lag = self._far.given, self._lag
+        if self._falls != (given.falls, lag.falls):
+            self._falls = given.falls, lag.falls
             self._canceller.reset()
         return self._far.read(first / self._near_rate + given.value + lag.value, count)
