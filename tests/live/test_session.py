@@ -109,8 +109,9 @@ def test_any_devices_and_the_delay_is_as_shown(tiny, microphone, speaker):
     assert stats.late == stats.underruns == stats.dropped == stats.overruns == 0
 
 
-@pytest.mark.parametrize("rate", [24000, 48000])
-def test_an_echo_canceller_adds_at_most_ten_milliseconds_and_they_are_shown(tiny, rate):
+@pytest.mark.parametrize(("rate", "added"), [(24000, 0.009), (48000, 0.0)])
+def test_an_echo_canceller_adds_at_most_ten_milliseconds_and_they_are_shown(tiny, rate, added):
+    """None where a filter made the last sample of a frame wait for the device's next block."""
     measured = []
     for aec in (False, True):
         mic = FakeDevice("mic", inputs=1, rate=rate)
@@ -119,7 +120,7 @@ def test_an_echo_canceller_adds_at_most_ten_milliseconds_and_they_are_shown(tiny
         measured.append(onset(run))
         assert stats.mouth_to_ear_now == pytest.approx(measured[-1], abs=0.004)
         assert stats.late == stats.underruns == stats.dropped == 0
-    assert -0.001 < measured[1] - measured[0] < 0.012
+    assert measured[1] - measured[0] == pytest.approx(added, abs=0.003)
     assert 0.008 < stats.parts["echo"] <= 0.01 and stats.cancel.count == stats.frames
 
 

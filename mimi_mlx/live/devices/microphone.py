@@ -95,7 +95,7 @@ class Microphone:
         self._ring: Ring = Ring(int(_WAITING * rate))
         if self._echo:
             self._echo.set_microphone(rate)
-            # Silence before it lets a frame be whole with its last block.
+            # Silence before it lets a frame be whole with its last block: else it waits for more.
             late = self._resampler.delay
             self._resampler.push(np.zeros(round(late * rate), np.float32))
             self._entered += late + self._echo.delay
