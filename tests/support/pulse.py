@@ -54,10 +54,14 @@ def missing() -> str | None:
     return None
 
 
-def urgent(priority: int = 5) -> None:
-    """Go before what else the machine does, as sound servers do, if that is allowed."""
+def urgent(priority: int = 5, process: int = 0) -> None:
+    """Go before what else the machine does, as sound servers do, if that is allowed.
+
+    Args:
+        process: Its number; 0: this one.
+    """
     with contextlib.suppress(PermissionError):
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(priority))
+        os.sched_setscheduler(process, os.SCHED_RR, os.sched_param(priority))
 
 
 class Pulse:
@@ -81,6 +85,7 @@ class Pulse:
         while not (sinks := self._ask("list", "short", "sinks")):
             assert time.monotonic() < deadline, "PulseAudio does not answer"
             time.sleep(0.05)
+        urgent(20, self._processes[0].pid)  # it has given that up
         if self._modules[1:] == ALONE:
             self._ask("set-default-source", "mic")
         # Silence keeps a virtual speaker awake, as it does a real one.
