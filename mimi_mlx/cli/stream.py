@@ -11,7 +11,6 @@ from .. import extras
 from ..audio.writer import check_format
 from ..checkpoint import hub
 from ..files import PIPE, check_apart, check_extension, check_output
-from ..live.devices import hints
 from ..live.devices.interface import Audio, Kind
 from ..live.devices.portaudio import PortAudio
 from ..live.devices.supervisor import DeviceSupervisor
@@ -29,13 +28,14 @@ from ..mimi import Mimi
 from ..model.codec import Only
 from ..streaming import validation
 from ..streaming.worker import MimiWorker
-from . import device_list, options, signals
+from . import device_list, echo_choice, options, signals
 
 MORE = (
     "Microphone to codes to speaker, until Ctrl-C. With --send the codes go to another machine "
     "over UDP, with --listen they come from one, with both it is a call. That is without any "
-    "encryption, for this machine and trusted networks only. There is no echo cancellation: use "
-    f"headphones. Needs sounddevice: {extras.install('mic')}."
+    "encryption, for this machine and trusted networks only. Needs sounddevice: "
+    f"{extras.install('mic')}; without headphones a call needs an echo canceller as well: "
+    f"{extras.install('aec')}."
 )
 
 # Milliseconds. Linux sound servers hand sound over in larger lumps.
@@ -52,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     latency = "to ask of each device; more if the sound has gaps (20 on a Mac, else 40)"
     add("--latency", type=float, default=_LATENCY, metavar="MS", help=latency)
     add("--no-playback", action="store_true", help="no speaker")
+    echo_choice.add_arguments(parser)
     add("--input", metavar="FILE", help="a sound file in place of the microphone")
     options.mono(parser, "several channels of FILE")
     add("--fast", action="store_true", help="FILE as fast as it can be coded; with --no-playback")
@@ -105,6 +106,7 @@ def check(args: argparse.Namespace) -> None:
     for is_wrong, message in wrong:
         if is_wrong:
             raise ValueError(message)
+    echo_choice.check(args, is_heard and says and not args.input)
     _check_outputs(args)
 
 
@@ -160,6 +162,7 @@ class _Parts:
         self._log = self._open_log()  # the files, when all else is there
         self.stats = self._log.stats
         self.stats.microphone, self.stats.speaker = self._devices.microphone, self._devices.speaker
+        self.stats.echo = self._devices.echo
 
     def session(self) -> Session:
         """A session that is ready to run."""
@@ -212,12 +215,12 @@ class _Parts:
             wanted["input"] = args.input_device
         if self._hears and not args.no_playback:
             wanted["output"] = args.output_device
-        latency, say = args.latency / 1e3, self.screen.say
-        devices = DeviceSupervisor(self._audio, wanted, *sizes, latency, say)
+        latency, screen = args.latency / 1e3, self.screen
+        echo = echo_choice.choose(args, self._audio, screen) if len(wanted) == 2 else None
+        devices = DeviceSupervisor(self._audio, wanted, *sizes, latency, screen.say, echo)
         self._opened.enter_context(closing(devices))
-        speaker = devices.microphone and devices.speaker
-        if speaker and (hint := hints.echo(speaker.opened.device)):
-            say(hint)
+        if echo:
+            echo_choice.check_rate(args, echo, screen)
         return devices
 
 

@@ -54,6 +54,8 @@ class RunLog:
         self.stats.frames += 1
         self.stats.heard = coded.level
         self.stats.encode.add(coded.encoded - coded.start)
+        if self.stats.echo:
+            self.stats.cancel.add(self.stats.echo.take_spent())
         self.recorder.add_codes(coded.codes, samples)
         if self.trace:
             self.trace.span("encode", coded.start, coded.encoded)

@@ -96,6 +96,8 @@ def _parts(stats: LiveStats) -> Iterator[str]:
     ways = ("in", "enc", stats.heard, stats.encode), ("out", "dec", stats.said, stats.decode)
     if levels := [f"{name} {_bar(level)}" for name, _, level, times in ways if times.count]:
         yield " ".join(levels)
+    if stats.echo_db is not None:
+        yield f"echo {stats.echo_db:.0f} dB"
     ear, queue = stats.mouth_to_ear_now, f"queue {1e3 * stats.queue:.0f} ms"
     yield queue if ear is None else f"ear {1e3 * ear:.0f} ms"
     yield f"late {stats.late}"
@@ -112,9 +114,14 @@ def _parts(stats: LiveStats) -> Iterator[str]:
 def summary(stats: LiveStats) -> list[str]:
     """What is to be said at the end, in lines."""
     lines = [f"{stats.seconds:.1f} s, {counted(stats.frames, 'frame')}, {stats.kbps:.3g} kbps"]
-    for name, times in (("encode", stats.encode), ("decode", stats.decode)):
+    ways = ("encode", stats.encode), ("decode", stats.decode), ("echo canceller", stats.cancel)
+    for name, times in ways:
         if times.count:
             lines.append(f"{name}: {_times(times)} ms (median/95 %/worst)")
+    if stats.echo_db is not None:
+        lines.append(
+            f"echo: {stats.echo_db:.0f} dB, the median of the last 3 s in which it was heard"
+        )
     ear = stats.mouth_to_ear_now
     if ear is not None:
         parts = ", ".join(f"{name} {1e3 * value:.0f}" for name, value in stats.parts.items())

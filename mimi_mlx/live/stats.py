@@ -5,6 +5,7 @@ from dataclasses import asdict
 from statistics import median
 from typing import Any
 
+from .devices.echo_path import EchoPath
 from .devices.microphone import Microphone
 from .devices.speaker import Speaker
 from .meters import SILENCE, Times
@@ -22,6 +23,7 @@ class LiveStats:
         self._recent: deque[float] = deque(maxlen=_RECENT)
         self.encode = Times()
         self.decode = Times()
+        self.cancel = Times()  # taking out the echo, a frame
         self.mouth_to_ear = Times()
         self.seconds = 0.0  # how long the run has lasted
         self.frames = 0  # that were encoded, or decoded if none are encoded
@@ -29,6 +31,7 @@ class LiveStats:
         self.reopened = 0  # how many times devices were opened anew
         self.microphone: Microphone | None = None
         self.speaker: Speaker | None = None
+        self.echo: EchoPath | None = None
         self.link: LinkStats | None = None
         self.alone = False  # whether somebody is listened for, and nobody is heard now
 
@@ -37,6 +40,11 @@ class LiveStats:
         seconds = max(0.0, seconds)  # devices' words on their delays may be less than true
         self._recent.append(seconds)
         self.mouth_to_ear.add(seconds)
+
+    @property
+    def echo_db(self) -> float | None:
+        """What is left of the echo; None: there was none, or it is not taken out."""
+        return self.echo.echo_db if self.echo else None
 
     @property
     def kbps(self) -> float:
@@ -58,6 +66,7 @@ class LiveStats:
         """What the time from mouth to ear is made of, in seconds; queues are what is left over."""
         parts = {
             "microphone": self.microphone.opened.delay if self.microphone else 0.0,
+            **({"echo": self.echo.delay} if self.echo else {}),
             "frame": self._frame_seconds,
             "compute": self.encode.median + self.decode.median,
             "speaker": self.speaker.opened.delay if self.speaker else 0.0,
@@ -104,6 +113,8 @@ class LiveStats:
             "kbps": round(self.kbps, 4),
             "encode_ms": _milliseconds(self.encode),
             "decode_ms": _milliseconds(self.decode),
+            "cancel_ms": _milliseconds(self.cancel),
+            "echo_db": None if self.echo_db is None else round(self.echo_db, 1),
             "mouth_to_ear_ms": _milliseconds(self.mouth_to_ear),
             "mouth_to_ear_parts_ms": None if ear is None else _all_milliseconds(self.parts),
             "queue_ms": round(1e3 * self.queue, 1),

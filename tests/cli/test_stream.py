@@ -17,9 +17,10 @@ from fake_audio import FakeAudio, FakeDevice, FakeWorker
 from paths import SPEECH
 
 from mimi_mlx import cli, codefile
-from mimi_mlx.cli import stream
+from mimi_mlx.cli import echo_choice, stream
 from mimi_mlx.live.devices.portaudio import PortAudio
 from mimi_mlx.live.frame_codec import FrameCodec
+from mimi_mlx.live.screen import Screen
 
 CLIP = SPEECH / "kathleen-1.flac"  # 40134 samples: 21 frames, the last one ragged
 
@@ -125,6 +126,45 @@ def test_devices_are_listed(monkeypatch, capsys):
     assert speaker["name"] == "Speaker" and speaker["is_default_output"]
 
 
+@pytest.mark.parametrize(
+    ("args", "speaker", "line"),
+    [
+        ("--send a:1 --listen 2", "speaker", "on, as this is a call"),
+        ("--send a:1 --listen 2", "My AirPods", "off, as only you hear My AirPods"),
+        ("", "speaker", "off, as this is no call"),
+        ("--echo-cancel on", "My AirPods", "on, as asked"),
+        ("--echo-cancel off --send a:1 --listen 2", "speaker", "off, as asked"),
+    ],
+)
+def test_the_first_line_says_whether_the_echo_is_cancelled_and_why(args, speaker, line):
+    audio, said = FakeAudio(FakeDevice(speaker, outputs=2)), io.StringIO()
+    parsed = cli.parse(["stream", *args.split()])
+    echo_choice.check(parsed, True)
+    echo = echo_choice.choose(parsed, audio, Screen(said, audio.clock))
+    lines = [f"echo cancellation: {line}"]
+    if not echo and speaker == "speaker":
+        lines.append("hint: use headphones, or the sound goes round in circles")
+    assert said.getvalue().splitlines() == lines and bool(echo) == line.startswith("on")
+
+
+def test_without_the_package_calls_go_on_and_who_asks_for_it_is_told(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "pywebrtc_audio", None)
+    audio, said = FakeAudio(FakeDevice("speaker", outputs=2)), io.StringIO()
+    parsed = cli.parse(["stream", "--send", "a:1", "--listen", "2"])
+    assert echo_choice.choose(parsed, audio, Screen(said, audio.clock)) is None
+    assert "off, as pywebrtc-audio is missing (pip install '.[aec]')" in said.getvalue()
+    assert cli.main(["stream", "--echo-cancel", "on"]) == 2
+    err = capsys.readouterr().err
+    assert "pip install '.[aec]'" in err and err.count("\n") == 1
+
+
+def test_a_microphone_whose_rate_does_not_do_is_an_error_if_it_was_asked_for(capsys):
+    audio = FakeAudio(FakeDevice("mic", inputs=1, rate=96000), FakeDevice("speaker", outputs=2))
+    with pytest.raises(ValueError, match=r"does not take 96000 Hz.*another microphone") as error:
+        run(audio, "--echo-cancel", "on")
+    assert "\n" not in str(error.value) and not audio.ports
+
+
 def test_without_devices_the_list_says_so(monkeypatch, capsys):
     monkeypatch.setattr(stream, "PortAudio", FakeAudio)
     assert cli.main(["stream", "--list-devices"]) == 1
@@ -164,6 +204,11 @@ def test_the_figures_have_plain_names(capsys):
         ("--bind 127.0.0.1", "--bind is about who can send"),
         ("--listen 7000 --bind 192.0.2.1 --no-playback --model tiny", "port 7000 of 192.0.2.1"),
         ("--send localhost:7000 --save-wav a.wav", "--send alone decodes nothing"),
+        ("--echo-cancel on --no-playback", "Leave --no-playback out"),
+        ("--echo-cancel on --input CLIP", "Leave --input out"),
+        ("--echo-cancel on --listen 7000", "Give --send and --listen, or none"),
+        ("--noise-suppression --echo-cancel off", "Leave --echo-cancel off out"),
+        ("--auto-gain --send localhost:7000", "--auto-gain needs a speaker and a microphone"),
         ("--latency 0", "--latency is 0"),
         ("--duration -1", "--duration is -1"),
         ("--save-wav a.txt", "'.txt'"),

@@ -1,12 +1,6 @@
 """The live codec on a real sound system, from the virtual microphone to the virtual speaker."""
 
-import contextlib
-import json
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,53 +39,6 @@ class Heard(NamedTuple):
         return fit and sum(half) < 1e3 * QUICK
 
 
-class Stream(NamedTuple):
-    """The command, between the virtual devices, and the file that has what it said."""
-
-    process: subprocess.Popen
-    said: Path
-
-    def wait_for(self, word: str) -> None:
-        """Return once it has said so."""
-        deadline = time.monotonic() + 60
-        while word not in self.said.read_text():
-            alive = self.process.poll() is None and time.monotonic() < deadline
-            assert alive, self.said.read_text()
-            time.sleep(0.02)
-
-    def end(self) -> dict:
-        """Press Ctrl-C: the figures of the run."""
-        self.process.send_signal(signal.SIGINT)
-        out, _ = self.process.communicate(timeout=60)
-        assert self.process.returncode == 0, self.said.read_text()
-        return json.loads(out)
-
-
-@contextlib.contextmanager
-def stream(system: pulse.Pulse, folder: Path, *options: object) -> Iterator[Stream]:
-    """The command that runs; none is left of it, whatever happens."""
-    command = [sys.executable, "-m", "mimi_mlx.stream", "--model", "tiny", "--json"]
-    command += ["-i", "pulse", "-o", "pulse", *options]
-    said = folder / "said"
-    with (
-        said.open("w") as errors,
-        subprocess.Popen(
-            command,
-            env=system.environment,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            preexec_fn=pulse.urgent,
-        ) as process,
-    ):
-        try:
-            started = Stream(process, said)
-            started.wait_for("running")
-            yield started
-        finally:
-            process.kill()  # nothing, once it has ended
-
-
 def live(folder: Path, seconds: float) -> Heard:
     """One run of the command, of about so long, while somebody speaks."""
     speech = np.concatenate(CLIPS * (1 + int(seconds / 15)))
@@ -101,7 +48,7 @@ def live(folder: Path, seconds: float) -> Heard:
     with pulse.running() as system:
         ears = [pulse.Ear(system, "mic_feed"), pulse.Ear(system, "speaker")]
         mouth = system.speak(folder / "speech.wav")
-        with stream(system, folder, *options) as running:
+        with pulse.stream(system, folder / "said", *options) as running:
             hiccups = pulse.Hiccups(HICCUP)
             time.sleep(seconds)
             end, waits = time.monotonic(), hiccups.close()
@@ -185,7 +132,7 @@ def test_a_minute_without_a_late_frame(tiny, tmp_path):
 
 @pytest.mark.slow
 def test_the_sound_system_dies_and_comes_back(tmp_path):
-    with pulse.running() as system, stream(system, tmp_path) as running:
+    with pulse.running() as system, pulse.stream(system, tmp_path / "said") as running:
         system.crash()
         running.wait_for("opening it anew")
         system.start()

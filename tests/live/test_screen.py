@@ -65,6 +65,15 @@ def test_the_live_line_has_whole_parts_the_most_important_first(busy):
         assert whole[len(line) :].startswith(" | ") or not line
 
 
+def test_what_is_left_of_the_echo_is_among_the_most_important(busy):
+    busy.echo = SimpleNamespace(echo_db=-37.8, delay=0.009)
+    busy.cancel.add(0.001)
+    levels = "in ▕████  ▏ -20 out ▕      ▏-100"
+    assert live_line(busy, 60) == f"{levels} | echo -38 dB | ear 131 ms"
+    said = "\n".join(summary(busy))
+    assert "echo canceller: 1.0/1.0/1.0 ms" in said and "echo: -38 dB" in said and "echo 9" in said
+
+
 @pytest.mark.parametrize("columns", [60, 80])
 def test_it_fits_the_terminal_that_it_is_on(busy, columns, monkeypatch):
     """That is not always the one of stdout, nor what the environment says."""

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from fake_audio import FakeAudio, FakeDevice, FakeWorker
 
+from mimi_mlx.live.devices.echo_path import EchoPath
 from mimi_mlx.live.devices.supervisor import DeviceSupervisor
 from mimi_mlx.live.frame_codec import CodedFrame
 from mimi_mlx.live.pipeline import Outgoing, RunLog
@@ -30,14 +31,18 @@ class EchoCodec:
 class Run:
     """A session between a microphone and a speaker, with the echo for a codec."""
 
-    def __init__(self, tiny, microphone, speaker, sound, takes=lambda: 0.004, wanted=(None, None)):
+    def __init__(
+        self, tiny, microphone, speaker, sound, takes=lambda: 0.004, wanted=(None, None), aec=False
+    ):
         self.microphone, self.speaker = microphone, speaker
         self.audio = FakeAudio(microphone, speaker, sound=sound)
         self.codec, self.terminal = EchoCodec(), io.StringIO()
         self.stats = LiveStats(0.08, 1.1)
         screen = Screen(self.terminal, self.audio.clock)
         names = {"input": wanted[0], "output": wanted[1]}
-        self.supervisor = DeviceSupervisor(self.audio, names, 24000, 1920, 0.02, screen.say)
+        echo = EchoPath(self.audio.clock) if aec else None
+        self.supervisor = DeviceSupervisor(self.audio, names, 24000, 1920, 0.02, screen.say, echo)
+        self.stats.echo = echo
         self.stats.microphone, self.stats.speaker = (
             self.supervisor.microphone,
             self.supervisor.speaker,
@@ -102,6 +107,32 @@ def test_any_devices_and_the_delay_is_as_shown(tiny, microphone, speaker):
     # margin, 2 of the loop, and at first as much as both devices' blocks of 10.
     assert 0.115 < measured < 0.165
     assert stats.late == stats.underruns == stats.dropped == stats.overruns == 0
+
+
+@pytest.mark.parametrize(("rate", "added"), [(24000, 0.009), (48000, 0.0)])
+def test_an_echo_canceller_adds_at_most_ten_milliseconds_and_they_are_shown(tiny, rate, added):
+    """None where a filter made the last sample of a frame wait for the device's next block."""
+    measured = []
+    for aec in (False, True):
+        mic = FakeDevice("mic", inputs=1, rate=rate)
+        run = Run(tiny, mic, FakeDevice("speaker", outputs=2, rate=48000), pulse, aec=aec)
+        stats = run.go(3.5)
+        measured.append(onset(run))
+        assert stats.mouth_to_ear_now == pytest.approx(measured[-1], abs=0.004)
+        assert stats.late == stats.underruns == stats.dropped == 0
+    assert measured[1] - measured[0] == pytest.approx(added, abs=0.003)
+    assert 0.008 < stats.parts["echo"] <= 0.01 and stats.cancel.count == stats.frames
+
+
+def test_a_rate_that_cancelling_does_not_do_is_told_of_and_sound_goes_on(tiny):
+    mic, speaker = FakeDevice("mic", inputs=1, rate=48000), FakeDevice("speaker", outputs=2)
+    run = Run(tiny, mic, speaker, pulse, aec=True)
+    spare = FakeDevice("spare", inputs=1, rate=96000)
+    run.audio.at(0.5, lambda: run.audio.plug(spare))
+    run.audio.at(1.0, lambda: run.audio.unplug(mic))
+    stats = run.go(4.5)
+    assert run.said.count("does not take 96000 Hz") == 1
+    assert stats.mouth_to_ear_now == pytest.approx(onset(run), abs=0.004) and stats.echo.delay == 0
 
 
 def test_what_is_heard_is_what_was_said(tiny):

@@ -11,11 +11,14 @@ _PRIVATE = ("headphone", "headset", "airpods", "earphone", "earbud", "buds")
 _PHONE_RATE = 24000
 
 
-def echo(output: Device) -> str | None:
+def is_private(output: Device) -> bool:
+    """Whether a microphone does not hear it, as far as its name tells."""
+    return any(word in output.name.lower() for word in _PRIVATE)
+
+
+def echo() -> str:
     """About a microphone that may hear the speaker."""
-    if any(word in output.name.lower() for word in _PRIVATE):
-        return None
-    return "hint: there is no echo cancellation; use headphones, or the sound goes round in circles"
+    return "hint: use headphones, or the sound goes round in circles"
 
 
 def unheard(port: int) -> str:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from .echo_path import RATE, EchoPath
 from .interface import Audio, Device
 from .open_device import OpenDevice
 from .polyphase import PolyphaseResampler
@@ -24,14 +25,20 @@ class Microphone:
     """
 
     def __init__(
-        self, audio: Audio, device: Device, sample_rate: int, frame_size: int, latency: float
+        self,
+        audio: Audio,
+        device: Device,
+        sample_rate: int,
+        frame_size: int,
+        latency: float,
+        echo: EchoPath | None = None,
     ):
-        self._rate, self._frame_size = sample_rate, frame_size
+        self._rate, self._frame_size, self._echo = sample_rate, frame_size, echo
         self._pending = np.zeros(0, np.float32)
         self._taken = 0  # frames
         self.dropped = 0.0  # seconds of sound that were lost because they waited for too long
         self.zeros = 0  # samples at the end of what has come that are all exactly zero
-        asked = device, sample_rate, latency
+        asked = device, RATE if echo else sample_rate, latency
         self.opened = OpenDevice(audio, "input", *asked, self._prepare, self._called)
 
     def close(self) -> None:
@@ -47,6 +54,8 @@ class Microphone:
         """Leave out what has come so far: nobody was ready for it."""
         self._ring.read()
         self._lost = self._ring.dropped
+        if self._echo:
+            self._echo.restart()
 
     def frames(self) -> list[np.ndarray]:
         """Every frame ``[frame_size]`` that is whole by now."""
@@ -57,6 +66,8 @@ class Microphone:
         self.zeros += len(samples)
         if len(sounding := np.flatnonzero(samples)):
             self.zeros = len(samples) - 1 - int(sounding[-1])
+        if self._echo:
+            samples = self._echo.clean(samples, self._ring)
         self._pending = np.concatenate([self._pending, self._resampler.push(samples)])
         count = len(self._pending) // self._frame_size
         whole, self._pending = np.split(self._pending, [count * self._frame_size])
@@ -82,12 +93,20 @@ class Microphone:
         self._entered = (self._taken * self._frame_size + len(self._pending)) / self._rate
         self._lost = 0
         self._ring: Ring = Ring(int(_WAITING * rate))
+        if self._echo:
+            self._echo.set_microphone(rate)
+            # Silence before it lets a frame be whole with its last block: else it waits for more.
+            late = self._resampler.delay
+            self._resampler.push(np.zeros(round(late * rate), np.float32))
+            self._entered += late + self._echo.delay
 
     def _called(self, block: np.ndarray, heard: float) -> None:
         self._mark = (heard, self._ring.written)
         if block.shape[1] == 1:
             self._ring.write(block[:, 0])
-            return
-        for start in range(0, len(block), _MIXED):
-            piece = block[start : start + _MIXED]
-            self._ring.write(np.mean(piece, axis=1, out=self._mixed[: len(piece)]))
+        else:
+            for start in range(0, len(block), _MIXED):
+                piece = block[start : start + _MIXED]
+                self._ring.write(np.mean(piece, axis=1, out=self._mixed[: len(piece)]))
+        if self._echo:
+            self._echo.heard(self._ring.written)

@@ -13,7 +13,7 @@ class Ring:
 
     def __init__(self, capacity: int):
         self._memory = np.zeros(2 * capacity, np.float32)
-        self._capacity = capacity
+        self.capacity = capacity
         self.written = 0  # samples so far; only the writer changes it
         self.taken = 0  # samples read or skipped so far; only the reader changes it
         self.dropped = 0  # those of them that were skipped
@@ -21,7 +21,7 @@ class Ring:
     @property
     def waiting(self) -> int:
         """Samples that a read would give now."""
-        return min(self.written - self.taken, self._capacity)
+        return min(self.written - self.taken, self.capacity)
 
     def write(self, samples: np.ndarray) -> None:
         """Add samples ``[T]``."""
@@ -36,7 +36,7 @@ class Ring:
 
     def read_into(self, out: np.ndarray) -> int:
         """Move the oldest samples to ``out [T]``; how many there were, at most T."""
-        lost = self.written - self.taken - self._capacity
+        lost = self.written - self.taken - self.capacity
         if lost > 0:
             self.taken += lost
             self.dropped += lost
@@ -51,5 +51,5 @@ class Ring:
 
     def read(self) -> np.ndarray:
         """Take all samples that wait ``[T]``."""
-        out = np.empty(self._capacity, np.float32)
+        out = np.empty(self.capacity, np.float32)
         return out[: self.read_into(out)]

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from .drift import DriftControl
+from .echo_path import RATE, EchoPath
 from .interface import Audio, Device
 from .open_device import OpenDevice
 from .playout import Playout
@@ -29,16 +30,22 @@ class Speaker:
     """
 
     def __init__(
-        self, audio: Audio, device: Device, sample_rate: int, frame_size: int, latency: float
+        self,
+        audio: Audio,
+        device: Device,
+        sample_rate: int,
+        frame_size: int,
+        latency: float,
+        echo: EchoPath | None = None,
     ):
-        self._rate, self._frame_size = sample_rate, frame_size
+        self._rate, self._frame_size, self._echo = sample_rate, frame_size, echo
         self._frames = 0
         self.late = 0  # frames that came after the device had needed them
         self.underruns = 0  # how many times the queue ran empty
         self.cut = 0.0  # seconds of sound left out, because too much waited
         self._device_rate = sample_rate
         self.playout = Playout(0, 0)  # while no device is open it can be fed, and is not heard
-        asked = device, sample_rate, latency
+        asked = device, RATE if echo else sample_rate, latency
         self.opened = OpenDevice(audio, "output", *asked, self._prepare, self._called)
 
     def close(self) -> None:
@@ -102,12 +109,16 @@ class Speaker:
         self._counted = (0, 0)
         self._mono = np.zeros(int(_WAITING * rate), np.float32)
         self.playout = Playout(int(_WAITING * rate), int(_FADE * rate))
+        if self._echo:
+            self._echo.set_speaker(rate)
 
     def _called(self, block: np.ndarray, heard: float) -> None:
         for start in range(0, len(block), len(self._mono)):
             piece = block[start : start + len(self._mono)]
             mono = self._mono[: len(piece)]
             self.playout.pull(mono, heard + start / self._device_rate)
+            if self._echo:
+                self._echo.played(mono)
             piece[:] = mono[:, None]
 
     def _count(self) -> None:

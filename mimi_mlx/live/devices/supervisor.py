@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from . import hints
+from .echo_path import EchoPath
 from .interface import Audio, Kind, find
 from .microphone import Microphone
 from .open_device import OpenDevice
@@ -25,6 +26,7 @@ class DeviceSupervisor:
         frame_size: Samples a frame.
         latency: Seconds to ask of the devices.
         say: Takes lines for the user.
+        echo: Takes the speaker out of the microphone, if it is to be.
 
     Raises:
         ValueError: A device is not there, or cannot be opened.
@@ -38,15 +40,17 @@ class DeviceSupervisor:
         frame_size: int,
         latency: float,
         say: Callable[[str], None],
+        echo: EchoPath | None = None,
     ):
         self._audio, self._wanted, self._say = audio, wanted, say
+        self.echo = echo
         self._next = 0.0
         self.microphone: Microphone | None = None
         self.speaker: Speaker | None = None
         self.down: set[Kind] = set()  # what is gone for now
         self.reopened = 0  # how many times devices were opened anew
         devices = {kind: find(audio, kind, name) for kind, name in wanted.items()}
-        asked = sample_rate, frame_size, latency
+        asked = sample_rate, frame_size, latency, echo
         try:
             if "input" in devices:
                 self.microphone = Microphone(audio, devices["input"], *asked)
@@ -114,6 +118,8 @@ class DeviceSupervisor:
                 self._introduce(each)
                 if hint := hints.rate(before, each.port.rate):
                     self._say(hint)
+                if self.echo and self.echo.problem:
+                    self._say(self.echo.problem)
 
     def _introduce(self, opened: OpenDevice) -> None:
         device, rate = opened.device, opened.port.rate

@@ -1,0 +1,118 @@
+"""WebRTC's echo canceller (AEC3), by way of pywebrtc_audio."""
+
+import importlib.util
+from collections import deque
+from statistics import median
+
+import numpy as np
+
+from ... import extras
+
+# In Hz. Above, it hardly cancels anything; below is no device.
+_LEAST_RATE, _MOST_RATE = 8000, 48000
+
+# Blocks of 10 ms over which the reduction is told: 3 s in which the far end was heard. And the
+# power from which on a block counts as sound: -60 dBFS from the speaker, -80 at the microphone.
+_RECENT, _PLAYED, _HEARD = 300, 1e-6, 1e-8
+
+
+def missing() -> str | None:
+    """What is not installed, and the remedy; or None."""
+    if importlib.util.find_spec("pywebrtc_audio"):
+        return None
+    return f"echo cancellation needs pywebrtc-audio, which is missing. {extras.install('aec')}"
+
+
+class EchoCanceller:
+    """Takes what the speaker plays out of what the microphone hears, in blocks of 10 ms.
+
+    An echo may come up to 0.4 s after its cause, and their clocks may differ by 100 ppm. Within a
+    second 20 dB of it are gone, after some more 40. What is below 50 Hz goes too.
+
+    It finds the delay itself. A hint of it, of which the library takes one, would win some dB in
+    the first second where it is right, and lose 20 where a device's word on its delay is wrong.
+
+    Args:
+        rate: Of both, in Hz: 8000 to 48000, with whole samples in 10 ms, so 44100 is one.
+        noise_suppression: Also make steady noise 12 dB quieter. Takes 6 ms more.
+        auto_gain: Also bring voices to one level.
+
+    Raises:
+        ValueError: It does not take the rate, or pywebrtc_audio is not installed.
+    """
+
+    def __init__(self, rate: int, *, noise_suppression: bool = False, auto_gain: bool = False):
+        if not _LEAST_RATE <= rate <= _MOST_RATE or rate % 100:
+            raise ValueError(
+                f"the echo canceller does not take {rate} Hz. It takes {_LEAST_RATE} to "
+                f"{_MOST_RATE} Hz in steps of 100, such as 16000, 44100 or 48000."
+            )
+        if problem := missing():
+            raise ValueError(problem)
+        import pywebrtc_audio  # pyright: ignore[reportMissingImports]  # of an extra
+
+        self._processor = pywebrtc_audio.AudioProcessor(
+            sample_rate=rate,
+            echo_cancellation=True,
+            noise_suppression=noise_suppression,
+            auto_gain_control=auto_gain,
+        )
+        self._block = rate // 100
+        self._gains = auto_gain
+        # Seconds by which sound comes out later than it goes in: AEC3's own blocks and its bands,
+        # and the windows of the noise's spectrum. As measured, within 2 ms.
+        self.delay = 0.015 if noise_suppression else 0.009
+        self._near = self._far = np.zeros(0, np.float32)
+        self._reductions: deque[float] = deque(maxlen=_RECENT)
+
+    def reset(self) -> None:
+        """Forget the room. What waits for its block's rest stays, so no sound is lost."""
+        self._processor.reset()
+
+    def process(self, near: np.ndarray, far: np.ndarray) -> np.ndarray:
+        """Take the next samples ``[T]`` of both, give all blocks that are whole ``[n * block]``.
+
+        Less than a block waits for its rest, so nothing is lost.
+
+        Args:
+            near: What the microphone heard.
+            far: What the speaker played at that time, or up to 0.4 s before the echo of it is
+                heard; never after.
+
+        Raises:
+            ValueError: They differ in length.
+        """
+        if near.shape != far.shape:
+            raise ValueError(f"near is {near.shape}, far {far.shape}. Give as much of both, [T].")
+        near, far = np.concatenate([self._near, near]), np.concatenate([self._far, far])
+        count = len(near) // self._block * self._block
+        self._near, self._far = near[count:], far[count:]
+        near, far = near[:count], far[:count]
+        if not count:
+            return near
+        clean = self._processor.process(near, far)
+        self._measure(*(self._powers(samples) for samples in (near, far, clean)))
+        return clean
+
+    @property
+    def echo_db(self) -> float | None:
+        """What was left of the microphone's sound while the speaker played, the median of 3 s.
+
+        In dB: -40 is a hundredth of the amplitude. None: nothing of it was heard yet. While
+        somebody speaks here as well, it is near 0.
+        """
+        return float(median(self._reductions)) if self._reductions else None
+
+    @property
+    def speech_probability(self) -> float:
+        """Of the newest block, 0 to 1: that somebody speaks in what came out."""
+        return float(self._processor.speech_probability)
+
+    def _powers(self, samples: np.ndarray) -> np.ndarray:
+        """Of each block ``[n]``."""
+        return np.mean(np.square(samples.reshape(-1, self._block)), axis=1)
+
+    def _measure(self, near: np.ndarray, far: np.ndarray, clean: np.ndarray) -> None:
+        counts = (far > _PLAYED) & (near > _HEARD)
+        gain = self._processor.gain_db if self._gains else 0.0
+        self._reductions.extend(10 * np.log10((clean[counts] + 1e-12) / near[counts]) - gain)
