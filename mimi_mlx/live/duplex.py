@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from ..arrays import ArrayLike, host
 from ..streaming import validation
-from .devices.interface import Audio
+from .devices.interface import Audio, Kind
 from .devices.portaudio import LATENCY, PortAudio
 from .dialogue import Dialogue, DuplexFrame
 
@@ -31,30 +31,35 @@ class Duplex:
     Args:
         input_device: A device's number or a part of its name; None: the system's default.
         output_device: The same.
-        latency: Seconds to ask of each device; None: 20 ms on a Mac, else 40.
+        latency: Seconds to ask of each device, 0.001 to 0.5; None: 0.02 on a Mac, else 0.04.
         inform: Takes lines for the user, about the devices; None: they go to stderr.
         audio: In place of this machine's devices and clock.
 
     Raises:
         ValueError: A device is not there, cannot be opened, or has a rate at which an echo cannot
-            be cancelled; or sounddevice or pywebrtc-audio is not installed.
+            be cancelled; ``latency`` is not in its range; or sounddevice or pywebrtc-audio is not
+            installed.
     """
 
     def __init__(
         self,
-        input_device: str | None = None,
-        output_device: str | None = None,
+        input_device: str | int | None = None,
+        output_device: str | int | None = None,
         *,
         latency: float | None = None,
         inform: Callable[[str], None] | None = None,
         audio: Audio | None = None,
     ):
-        self._dialogue = Dialogue(
-            PortAudio() if audio is None else audio,
-            {"input": input_device, "output": output_device},
-            LATENCY if latency is None else latency,
-            inform or _print,
+        latency = LATENCY if latency is None else latency
+        if not 0.001 <= latency <= 0.5:
+            raise ValueError(f"latency is {latency}; it is 0.001 to 0.5 seconds. Try {LATENCY}.")
+        names: tuple[tuple[Kind, str | int | None], ...] = (
+            ("input", input_device),
+            ("output", output_device),
         )
+        wanted = {kind: None if name is None else str(name) for kind, name in names}
+        audio = PortAudio() if audio is None else audio
+        self._dialogue = Dialogue(audio, wanted, latency, inform or _print)
         self._frames: deque[DuplexFrame] = deque()
         self._changed = threading.Condition()
         self._closed = False

@@ -85,6 +85,10 @@ def test_devices_that_do_not_do_are_told_of():
         live.Duplex(audio=devices(96000), inform=print)
     with pytest.raises(ValueError, match="there is no output device"):
         live.Duplex(audio=FakeAudio(FakeDevice("mic", inputs=1)), inform=print)
+    with pytest.raises(ValueError, match="'7' is no input device"):
+        live.Duplex(7, audio=devices(), inform=print)
+    with pytest.raises(ValueError, match="latency is 40; it is"):
+        live.Duplex(latency=40, audio=devices(), inform=print)
 
 
 def test_without_the_package_it_says_what_to_install(monkeypatch):
