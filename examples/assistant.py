@@ -1,18 +1,17 @@
 """A voice assistant's loop: microphone, encode, a model's step on the codes, decode, speaker.
 
     python examples/assistant.py [--input clip.wav] [--output answer.wav]   # no microphone
-    python examples/assistant.py --mic                                      # pip install '.[mic]'
+    python examples/assistant.py --mic                             # pip install '.[mic,aec]'
 
-It listens while it speaks. When somebody speaks over it, the decoder begins anew and the voice
-stops until they pause; the encoder listens on, and the model goes on unheard. The model is any
-``step(codes) -> codes``: "echo" says what it heard 2 s ago, "moshi" is moshi_mlx's LmGen (see
-assistant_models.py). Nothing cancels the echo of a loudspeaker: use headphones.
+It listens while it speaks, and with --mic it does not hear itself. When somebody speaks over it,
+the decoder begins anew and the voice stops until they pause; the encoder listens on, and the model
+goes on unheard. The model is any ``step(codes) -> codes``: "echo" says what it heard 2 s ago,
+"moshi" is moshi_mlx's LmGen (see assistant_models.py).
 """
 
 import argparse
 import contextlib
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -20,12 +19,12 @@ import numpy as np
 from assistant_models import MODELS, Step
 
 from mimi_mlx import Mimi, MimiWorker, audio
+from mimi_mlx.live import Duplex, DuplexFrame
 from mimi_mlx.tiny import SPEECH
 
 NUM_CODEBOOKS = 8
 LOUD = 0.02  # RMS of a frame of speech, -34 dBFS
 PAUSE = 5  # quiet frames after which somebody has finished: 0.4 s
-WAITING = 4  # frames between the sound card and the worker; of more, the oldest are dropped
 
 
 class Assistant:
@@ -40,14 +39,14 @@ class Assistant:
         self.hush = 0  # quiet frames still to wait for, after an interruption
         self.seconds: dict[str, list[float]] = {"encode": [], "model": [], "decode": []}
 
-    def hear(self, pcm: np.ndarray) -> np.ndarray:
+    def hear(self, frame: DuplexFrame) -> np.ndarray:
         """One frame from the microphone to one for the speaker, ``[frame_size]``."""
-        codes = self.timed("encode", self.encoder.push, pcm)
+        codes = self.timed("encode", self.encoder.push, frame.pcm)
         answer = self.timed("model", self.step, codes)
-        if loud(pcm) and (self.speaking or self.hush):
-            if not self.hush:
-                self.decoder.reset()  # what it says next does not follow from what it said
-                self.interruptions += 1
+        if frame.interrupted:
+            self.decoder.reset()  # what it says next does not follow from what it said
+            self.interruptions += 1
+        if frame.interrupted or (self.hush and frame.speech > 0.5):
             self.hush = PAUSE
         elif self.hush:
             self.hush -= 1
@@ -68,24 +67,22 @@ def loud(pcm: np.ndarray) -> bool:
     return float(np.sqrt(np.mean(np.square(pcm)))) > LOUD
 
 
-def live(assistant: Assistant, worker: MimiWorker, sample_rate: int) -> None:
-    """Microphone to speaker until Ctrl-C. The callback only copies; the worker computes."""
-    import sounddevice
+def live(assistant: Assistant, worker: MimiWorker) -> None:
+    """Microphone to speaker until Ctrl-C, without headphones. Only the worker computes."""
+    with Duplex() as duplex:
+        for frame in duplex.frames():
+            if (said := worker.submit(assistant.hear, frame).result()).any():
+                duplex.say(said)
 
-    heard, to_say = deque(maxlen=WAITING), deque(maxlen=WAITING)
 
-    def callback(pcm: np.ndarray, out: np.ndarray, *_: object) -> None:
-        heard.append(pcm[:, 0].copy())
-        out[:, 0] = to_say.popleft() if to_say else 0
-
-    size = len(assistant.silence)
-    with sounddevice.Stream(sample_rate, size, channels=1, dtype="float32", callback=callback):
-        while True:
-            if heard:
-                to_say.append(worker.submit(assistant.hear, heard.popleft()).result())
-                if assistant.hush:
-                    to_say.clear()  # stop at once
-            time.sleep(0.002)
+def recorded(assistant: Assistant, worker: MimiWorker, clip: np.ndarray) -> np.ndarray:
+    """What it says while it hears a clip of whole frames, ``[T]`` to ``[T]``."""
+    said = []
+    for pcm in clip.reshape(-1, len(assistant.silence)):
+        speech = loud(pcm)
+        frame = DuplexFrame(pcm, speech, speech and assistant.speaking and not assistant.hush)
+        said.append(worker.submit(assistant.hear, frame).result())
+    return np.concatenate(said)
 
 
 def main() -> None:
@@ -102,14 +99,14 @@ def main() -> None:
         assistant = worker.submit(Assistant, mimi, step).result()
         if args.mic:
             with contextlib.suppress(KeyboardInterrupt):
-                live(assistant, worker, mimi.sample_rate)
+                live(assistant, worker)
         else:
             size = mimi.frame_size
             clip = audio.read(args.input, mimi.sample_rate, mono=True)
             clip = np.pad(clip, (0, 38 * size - len(clip) % size))  # and 3 s of silence
-            said = [worker.submit(assistant.hear, x).result() for x in clip.reshape(-1, size)]
+            said = recorded(assistant, worker, clip)
             if args.output:
-                audio.write(args.output, np.concatenate(said), mimi.sample_rate)
+                audio.write(args.output, said, mimi.sample_rate)
     print(f"{assistant.interruptions} interruptions; of the 80 ms of a frame, at the median:")
     for part, times in assistant.seconds.items():
         print(f"  {part} {1000 * np.median(times or [0]):.1f} ms, {len(times)} frames")

@@ -12,7 +12,7 @@ from ..audio.writer import check_format
 from ..checkpoint import hub
 from ..files import PIPE, check_apart, check_extension, check_output
 from ..live.devices.interface import Audio, Kind
-from ..live.devices.portaudio import PortAudio
+from ..live.devices.portaudio import LATENCY, PortAudio
 from ..live.devices.supervisor import DeviceSupervisor
 from ..live.file_source import FileSource
 from ..live.frame_codec import FrameCodec
@@ -38,9 +38,6 @@ MORE = (
     f"{extras.install('aec')}."
 )
 
-# Milliseconds. Linux sound servers hand sound over in larger lumps.
-_LATENCY = 20.0 if sys.platform == "darwin" else 40.0
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``stream``."""
@@ -50,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("-i", "--input-device", metavar="DEVICE", help=f"the microphone: {device}")
     add("-o", "--output-device", metavar="DEVICE", help=f"the speaker: {device}")
     latency = "to ask of each device; more if the sound has gaps (20 on a Mac, else 40)"
-    add("--latency", type=float, default=_LATENCY, metavar="MS", help=latency)
+    add("--latency", type=float, default=1e3 * LATENCY, metavar="MS", help=latency)
     add("--no-playback", action="store_true", help="no speaker")
     echo_choice.add_arguments(parser)
     add("--input", metavar="FILE", help="a sound file in place of the microphone")

@@ -163,8 +163,7 @@ class Incoming:
     def _needed(self) -> bool:
         if self._speaker is None:
             return self._due is None or self._clock() >= self._due
-        held = self._speaker.drift.margin + self._speaker.opened.watchdog.jitter
-        return self._speaker.waiting < held + self._log.stats.decode.p95 + _EARLY
+        return self._speaker.needs(self._log.stats.decode.p95 + _EARLY)
 
     def _finish(self, coded: CodedFrame) -> None:
         pcm = coded.pcm * _ramp(self._before, self._gain, len(coded.pcm), self._seconds)

@@ -1,6 +1,7 @@
 """A live run: one loop that moves frames between devices, codec and network."""
 
 from collections.abc import Sequence
+from concurrent.futures import Future
 
 from .devices import hints
 from .devices.interface import Audio
@@ -12,8 +13,8 @@ from .pipeline import Incoming, Outgoing, RunLog
 from .screen import Screen
 from .trace import Trace
 
-# Seconds between two turns of the loop; between two points of the trace's curves, and two flushes.
-_PAUSE, _POINT, _FLUSH = 0.002, 0.02, 1.0
+# Seconds between two points of the trace's curves, and two flushes.
+_POINT, _FLUSH = 0.02, 1.0
 
 # Seconds after which somebody who hears nobody is told what may be wrong.
 _LONELY = 3.0
@@ -46,7 +47,7 @@ class Session:
         self._peer: Address | None = None  # who was told of
         self._hinted = False  # whether it was told that nobody is heard
         self._stopped = False
-        self._zeros = False  # whether exact zeros were told of
+        self._faults = (0, 0, 0)  # of each kind, as many as the trace has
         self._drawn = self._flushed = 0.0  # when the trace was, last
 
     def stop(self) -> None:
@@ -62,19 +63,20 @@ class Session:
             self._screen.inform(f"listening at UDP port {self._link.port}{where}")
         self._screen.inform("running; Ctrl-C ends it")
         start = self._audio.clock()
-        while not self._stopped and (duration is None or stats.seconds < duration):
-            now = self._audio.clock()
+        for now in self._supervisor.turns(self._job):
             stats.seconds = now - start
             self._turn(now)
-            if self._ended():
+            over = duration is not None and stats.seconds >= duration
+            if self._stopped or over or self._ended():
                 break
-            jobs = (each.job.future for each in self._pipelines)
-            self._audio.wait(_PAUSE, next((future for future in jobs if future), None))
+
+    def _job(self) -> Future | None:
+        """What the worker is at, if anything."""
+        jobs = (each.job.future for each in self._pipelines)
+        return next((future for future in jobs if future), None)
 
     def _turn(self, now: float) -> None:
         supervisor, stats = self._supervisor, self._log.stats
-        before = supervisor.reopened, stats.underruns, stats.late
-        supervisor.poll(now)
         silent = "input" in supervisor.down or (self._file and self._file.ended)
         if supervisor.speaker and silent and not self._listens:
             supervisor.speaker.playout.expecting = False  # nothing can come: no fault if it is dry
@@ -83,13 +85,9 @@ class Session:
         stats.reopened = supervisor.reopened
         if self._link:
             self._ask(self._link)
-        microphone = supervisor.microphone
-        if microphone and not self._zeros and microphone.zeros > microphone.opened.port.rate:
-            self._zeros = True
-            self._screen.say(hints.zeros())
         self._screen.show(stats)
         if self._log.trace:
-            self._draw(self._log.trace, now, before)
+            self._draw(self._log.trace, now)
 
     def _ended(self) -> bool:
         """Whether a file has ended, and all of it is done and was heard."""
@@ -115,12 +113,13 @@ class Session:
             say(hints.unheard(link.port))
         stats.alone = silent
 
-    def _draw(self, trace: Trace, now: float, before: tuple[int, int, int]) -> None:
+    def _draw(self, trace: Trace, now: float) -> None:
         stats = self._log.stats
         counts = stats.reopened, stats.underruns, stats.late
-        for name, count, was in zip(_FAULTS, counts, before, strict=True):
+        for name, count, was in zip(_FAULTS, counts, self._faults, strict=True):
             if count > was:
                 trace.instant(name)
+        self._faults = counts
         if stats.speaker and now - self._drawn > _POINT:
             self._drawn = now
             trace.counters("speaker's queue", {"ms": round(1e3 * stats.speaker.waiting, 1)})

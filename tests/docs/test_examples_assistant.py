@@ -1,18 +1,19 @@
 """examples/assistant.py: it hears while it speaks, and begins anew when it is interrupted."""
 
+import functools
 import importlib
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
+from fake_audio import FakeDevice, PacedAudio
 
 from mimi_mlx import MimiWorker
+from mimi_mlx.live import Duplex, DuplexFrame
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 FRAME = 1920
@@ -52,7 +53,8 @@ def test_an_interruption(tiny, speech, assistant, barges_in):
         return answers[-1]
 
     it = assistant.Assistant(tiny, step)
-    voice = np.concatenate([it.hear(x) for x in frames(pcm)])
+    with MimiWorker() as worker:
+        voice = assistant.recorded(it, worker, pcm)
 
     undisturbed = tiny.encode(pcm, num_codebooks=assistant.NUM_CODEBOOKS)
     np.testing.assert_array_equal(np.concatenate(heard, axis=-1), undisturbed)
@@ -70,61 +72,32 @@ def test_an_interruption(tiny, speech, assistant, barges_in):
     assert np.abs(after - as_if_nothing_was).max() > 1e-3
 
 
-class SoundCard:
-    """Plays frames into a callback from a thread of its own, each when the last was heard."""
-
-    def __init__(self, pcm: np.ndarray, heard: list, **given):
-        self.given, self.played = given, []
-        self.thread = threading.Thread(target=self.play, args=(frames(pcm), heard))
-
-    def play(self, pcm: list[np.ndarray], heard: list) -> None:
-        end = time.monotonic() + 120  # for an assistant that hears nothing
-        for count, frame in enumerate(pcm):
-            while len(heard) < count and time.monotonic() < end:
-                time.sleep(0.001)
-            out = np.full((FRAME, 1), np.nan, np.float32)
-            self.given["callback"](frame[:, None], out, FRAME, None, None)
-            self.played.append(out[:, 0])
-
-    def __enter__(self):
-        self.thread.start()
-
-    def __exit__(self, *_):
-        self.thread.join()
-
-
 def test_from_microphone_to_speaker(tiny, speech, assistant, monkeypatch):
-    """Each frame comes out one block later or two; Ctrl-C ends it; only the worker computes."""
-    pcm = np.zeros(26 * FRAME, np.float32)
-    pcm[: 10 * FRAME] = speech("kathleen-1")[4 * FRAME : 14 * FRAME]
+    """All that it says is played; Ctrl-C ends it; only the worker computes."""
+    clip = speech("kathleen-1")[4 * FRAME : 14 * FRAME]
+    fakes = FakeDevice("mic", inputs=1), FakeDevice("speaker", outputs=2)
+    audio = PacedAudio(*fakes)
+    begun, places = audio.now + 1.5, np.arange(len(clip)) / 24000
+    audio.sound = lambda seconds: np.interp(seconds - begun, places, clip, left=0, right=0)
     it = assistant.Assistant(tiny, assistant.MODELS["echo"](DELAY))
-    expected = np.concatenate([it.hear(x) for x in frames(pcm)])
-    it = assistant.Assistant(tiny, assistant.MODELS["echo"](DELAY))
-    hear, heard = it.hear, []
+    hear, threads, said = it.hear, set(), []
 
-    def hear_and_stop(frame: np.ndarray) -> np.ndarray:
-        answer = hear(frame)
-        heard.append(threading.current_thread().name)
-        if len(heard) == 26:
+    def hear_and_stop(frame: DuplexFrame) -> np.ndarray:
+        said.append(hear(frame))
+        threads.add(threading.current_thread().name)
+        if len(said) == 60:
             raise KeyboardInterrupt
-        return answer
+        return said[-1]
 
     it.hear = hear_and_stop
-    cards = []
-
-    def stream(rate: int, size: int, **given) -> SoundCard:
-        assert (rate, size, given["channels"], given["dtype"]) == (24000, FRAME, 1, "float32")
-        cards.append(SoundCard(pcm, heard, **given))
-        return cards[0]
-
-    monkeypatch.setitem(sys.modules, "sounddevice", SimpleNamespace(Stream=stream))
+    monkeypatch.setattr(assistant, "Duplex", functools.partial(Duplex, audio=audio, inform=print))
     with MimiWorker() as worker, pytest.raises(KeyboardInterrupt):
-        assistant.live(it, worker, tiny.sample_rate)
-    assert set(heard) == {"mimi-worker"}
-    spoken = [frame for frame in cards[0].played if frame.any()]
-    wanted = [frame for frame in frames(expected) if frame.any()]
-    assert 8 < len(spoken) >= len(wanted) - 2
-    np.testing.assert_allclose(spoken, wanted[: len(spoken)], atol=1e-5)
+        assistant.live(it, worker)
+    assert threads == {"mimi-worker"} and it.interruptions == 0
+    assert not audio.ports
+    energy = np.sum(np.square(said))
+    assert energy > 20
+    assert np.sum(np.square(audio.ear()[1])) == pytest.approx(energy, rel=0.05)
 
 
 @pytest.mark.parametrize("model", ["echo", "moshi"])

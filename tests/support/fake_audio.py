@@ -1,5 +1,6 @@
 """Devices and a clock that exist only in numbers: hours pass in seconds."""
 
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
@@ -30,12 +31,13 @@ class FakePort:
         flag, self.fake.flags = self.fake.flags > 0, max(0, self.fake.flags - 1)
         if self.kind == "input":
             start = self.audio.now - self.period - self.latency
-            seconds = start + np.arange(self.block) / self.rate
+            seconds = start + np.arange(self.block) * (self.period / self.block)
             block = np.repeat(self.audio.sound(seconds)[:, None], self.channels, axis=1)
             self._call(block.astype(np.float32), self.latency + self.period, flag)
         else:
             block = np.full((self.block, self.channels), np.nan, np.float32)
             self._call(block, self.latency, flag)
+            self.audio.played(self.audio.now + self.latency, self.block / self.period, block[:, 0])
             self.audio.heard.append((self.audio.now + self.latency, self.rate, block))
             self.audio.heard_by.setdefault(self.fake.name, []).append(block)
 
@@ -69,13 +71,19 @@ class FakeAudio:
     """See :class:`mimi_mlx.live.devices.interface.Audio`.
 
     ``sound`` is what there is to hear at some seconds of the clock; ``heard`` collects what the
-    speakers made of it: the time of the first sample, the rate, and ``[T, channels]``.
+    speakers made of it: the time of the first sample, the rate, and ``[T, channels]``. ``played``
+    gets that too, one channel of it at the speaker's true rate: with a :class:`room.Room` for both
+    the microphone hears the speaker.
     """
 
     def __init__(
-        self, *fakes: FakeDevice, sound: Callable[[np.ndarray], np.ndarray] = np.zeros_like
+        self,
+        *fakes: FakeDevice,
+        sound: Callable[[np.ndarray], np.ndarray] = np.zeros_like,
+        played: Callable[[float, float, np.ndarray], None] = lambda at, rate, pcm: None,
     ):
         self.now = 100.0
+        self.played = played
         self.plugged = list(fakes)
         self.sound = sound
         self.ports: list[FakePort] = []
@@ -159,6 +167,14 @@ class FakeAudio:
             times.append(start + np.arange(len(block)) / rate)
             samples.append(block[:, 0])
         return np.concatenate(times), np.concatenate(samples)
+
+
+class PacedAudio(FakeAudio):
+    """For a loop in a thread beside others: time passes 30 times as fast as it does."""
+
+    def wait(self, seconds: float, future: Future | None) -> None:
+        time.sleep(seconds / 30)
+        super().wait(seconds, future)
 
 
 class FakeWorker:

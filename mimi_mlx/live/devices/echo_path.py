@@ -2,11 +2,12 @@
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable
 
 import numpy as np
 
-from .echo_canceller import EchoCanceller
+from .echo_canceller import CleanBlock, EchoCanceller
 from .polyphase import apply, filters
 from .ring import Ring
 
@@ -191,10 +192,10 @@ class EchoPath:
         """See :attr:`echo_canceller.EchoCanceller.echo_db`."""
         return self._canceller.echo_db if self._canceller else None
 
-    @property
-    def speech_probability(self) -> float:
-        """See :attr:`echo_canceller.EchoCanceller.speech_probability`."""
-        return self._canceller.speech_probability if self._canceller else 0.0
+    def take_blocks(self) -> list[CleanBlock]:
+        """What is known of each 10 ms since the last call."""
+        blocks = self._canceller.blocks if self._canceller else deque()
+        return [blocks.popleft() for _ in range(len(blocks))]
 
     def take_spent(self) -> float:
         """Seconds of computing since the last call."""

@@ -59,6 +59,8 @@ class Microphone:
 
     def frames(self) -> list[np.ndarray]:
         """Every frame ``[frame_size]`` that is whole by now."""
+        if not self._ring.waiting:
+            return []
         samples = self._ring.read()
         self._entered += len(samples) / self._device_rate
         self.dropped += (self._ring.dropped - self._lost) / self._device_rate

@@ -25,6 +25,8 @@ class Playout:
         self.dry = True  # there was nothing left, or nothing has come yet
         self.expecting = False  # whether being dry counts: not while nothing could come
         self.pulled = False  # whether the device has begun to take samples
+        self.hushing = False  # whether what waits is to be dropped: the next pull does it
+        self.hushed = 0  # samples that had been taken when that was done, the last time
         self.underruns = 0  # how many times it ran dry while it was expecting
         # When which sample is heard: seconds of the clock, and its number among all pushed.
         self.mark: tuple[float, int] | None = None
@@ -37,7 +39,9 @@ class Playout:
         out[count:] = 0
         if self._faded < len(self._falling):
             self._fade(out)
-        if count == len(out):
+        if self.hushing:
+            self._hush(out, count)
+        elif count == len(out):
             self._last = float(out[-1])
             self._least = min(self._least, self.ring.waiting)
             self.mark = (heard, number)
@@ -69,6 +73,18 @@ class Playout:
         self.dry = False
         self.expecting = True
         return late
+
+    def _hush(self, out: np.ndarray, count: int) -> None:
+        """Fade what was taken, of which there are so many samples, and drop all that waits."""
+        fading = min(count, len(self._falling))
+        if fading:
+            self._last, self._faded = float(out[fading - 1]), fading
+        out[:fading] *= self._falling[:fading]
+        out[fading:count] = 0
+        self.hushed = self.ring.taken - count + fading
+        self.ring.skip()
+        self.dry, self.mark = True, None
+        self.expecting = self.hushing = False
 
     def _fade(self, out: np.ndarray) -> None:
         """Add what is left of the fade from the last sample, as far as there is room."""

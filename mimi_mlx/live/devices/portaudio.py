@@ -16,6 +16,9 @@ from .interface import Callback, Device, Kind, PortOptions
 # then it may call without end. Elsewhere, and for microphones, PortAudio chooses best.
 _ALSA_BLOCKS = 200
 
+# Seconds to ask of a device. Linux sound servers hand sound over in larger lumps.
+LATENCY = 0.02 if sys.platform == "darwin" else 0.04
+
 # Seconds: a device's own word on how late a block is, if it is more, is no use; nor is exactly 0.
 _LATEST = 1.0
 

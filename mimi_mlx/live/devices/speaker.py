@@ -95,17 +95,29 @@ class Speaker:
         if mark is None:
             return None
         heard, number = mark
+        return self.place(number) - heard
+
+    def place(self, number: int) -> float:
+        """Where in the sound the queue's sample of a number is, in seconds."""
         held = self._stretch.delay / self._rate + self._resampler.delay
         head = self._frames * self._frame_size / self._rate - held
-        return head - (self.playout.ring.written - number) / self._device_rate - heard
+        return head - (self.playout.ring.written - number) / self._device_rate
+
+    def needs(self, lead: float) -> bool:
+        """Whether it is time for the next frame, which comes in so many seconds."""
+        return self.waiting < self.drift.margin + self.opened.watchdog.jitter + lead
+
+    def clear(self) -> None:
+        """Forget what is still in the filters, 3 ms: the next frame does not go on from it."""
+        self._stretch = Stretch(self._frame_size)
+        self._resampler = PolyphaseResampler(self._rate, self._device_rate)
 
     def _prepare(self, rate: int) -> None:
         unheard = self.playout.ring.written - self.playout.ring.taken
         self.cut += unheard / self._device_rate
         self._device_rate = rate
         self.drift = DriftControl(_MARGIN, self._frame_size, self._rate)
-        self._stretch = Stretch(self._frame_size)
-        self._resampler = PolyphaseResampler(self._rate, rate)
+        self.clear()
         self._counted = (0, 0)
         self._mono = np.zeros(int(_WAITING * rate), np.float32)
         self.playout = Playout(int(_WAITING * rate), int(_FADE * rate))

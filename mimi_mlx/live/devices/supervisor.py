@@ -1,6 +1,7 @@
 """Opening the devices, and opening them anew when they go away."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 
 from . import hints
 from .echo_path import EchoPath
@@ -13,7 +14,7 @@ from .speaker import Speaker
 # computer slept, or we were stopped) after which the devices cannot be blamed.
 _RETRY, _AWAY = 0.7, 0.3
 
-# Seconds that devices may take to begin, and between two looks at them.
+# Seconds that devices may take to begin, and between two turns of a loop.
 _STARTING, _PAUSE = 3.0, 0.002
 
 
@@ -49,6 +50,7 @@ class DeviceSupervisor:
         self.speaker: Speaker | None = None
         self.down: set[Kind] = set()  # what is gone for now
         self.reopened = 0  # how many times devices were opened anew
+        self._zeros = False  # whether exact zeros were told of
         devices = {kind: find(audio, kind, name) for kind, name in wanted.items()}
         asked = sample_rate, frame_size, latency, echo
         try:
@@ -74,6 +76,17 @@ class DeviceSupervisor:
         if self.microphone:
             self.microphone.skip()
 
+    def turns(self, result: Callable[[], Future | None] = lambda: None) -> Iterator[float]:
+        """A loop that keeps the devices open: at each turn the seconds of the clock.
+
+        Between two turns a moment passes, less of it if the future that ``result`` gives is done.
+        """
+        while True:
+            now = self._audio.clock()
+            self.poll(now)
+            yield now
+            self._audio.wait(_PAUSE, result())
+
     def poll(self, now: float) -> None:
         """Open again what has gone away. To be called many times a second.
 
@@ -92,6 +105,10 @@ class DeviceSupervisor:
         if self.down and now >= self._next:
             self._next = now + _RETRY
             self._reopen()
+        microphone = self.microphone
+        if microphone and not self._zeros and microphone.zeros > microphone.opened.port.rate:
+            self._zeros = True
+            self._say(hints.zeros())
 
     def close(self) -> None:
         """Close all."""
