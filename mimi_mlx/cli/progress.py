@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from ..text import counted, printable
 
 if TYPE_CHECKING:
+    from tqdm import tqdm
+
     from ..mimi import Mimi
 
 _quiet = False
@@ -81,6 +83,20 @@ class Progress:
     def elapsed(self) -> float:
         """Seconds since the work began."""
         return time.perf_counter() - self._start
+
+
+def counter(what: str, total: int, form: str) -> "tqdm":
+    """A bar of things done, on a terminal; ``form`` says tqdm's ``bar_format`` behind it."""
+    from tqdm import tqdm
+
+    return tqdm(
+        total=total,
+        desc=what,
+        bar_format="{desc} {percentage:3.0f}%|{bar}| " + form,
+        leave=False,
+        dynamic_ncols=True,
+        disable=True if _quiet else None,
+    )
 
 
 def say(line: str) -> None:
