@@ -46,11 +46,6 @@ class Segments:
         self.context = min(CONTEXT, frames)
         self._seed = seed
 
-    @property
-    def seconds(self) -> float:
-        """Of sound, without its variants."""
-        return sum(clip.frames for clip in self._clips)
-
     def batch(self, step: int) -> SegmentBatch:
         """The batch of a step. A segment that has not all its context before it begins a clip."""
         draw = np.random.default_rng([self._seed, step])

@@ -78,8 +78,8 @@ def held_out(
     Raises:
         ValueError: One of both would be empty.
     """
-    count = max(1, round(share * len(files)))
-    if not 0 < share < 1 or count >= len(files):
+    count = max(1, round(share * len(files))) if 0 < share < 1 else 0
+    if not 0 < count < len(files):
         raise ValueError(
             f"--held-out {share:g} of {len(files)} sound files leaves nothing on one side. Give "
             "another share, more sound, or a folder of other sound."

@@ -8,7 +8,9 @@ import mlx.optimizers as optim
 from mlx.utils import tree_flatten, tree_map, tree_unflatten
 
 from ..model.codec import Codec
+from ..model.ops.activations import ELU, TrainedELU
 from ..model.ops.device import is_gpu, memory
+from ..model.seanet import ResnetBlock, Sequential
 from ..streaming import rows
 from . import losses
 from .losses import Losses
@@ -45,6 +47,7 @@ class Trainer:
         self.optimiser = RelativeAdamW(settings.learning_rate, settings.steps)
         self.optimiser.init(weights)
         self.average: Any = tree_map(lambda x: x, weights)
+        _take_slopes(codec.decoder.layers)
         if self._is_large():
             _compute_twice(codec)
         self._gradients = nn.value_and_grad(codec, self._loss)
@@ -123,6 +126,15 @@ class Trainer:
         config = self.codec.config
         samples = self.settings.batch_size * self.settings.frames(config) * config.frame_size
         return _KEPT * samples * config.num_filters > _SHARE * memory()
+
+
+def _take_slopes(layers: Sequential) -> None:
+    """Give ELUs the gradient that is cheap."""
+    for i, layer in enumerate(layers):
+        if isinstance(layer, ELU):
+            layers[i] = TrainedELU()
+        elif isinstance(layer, ResnetBlock):
+            _take_slopes(layer.block)
 
 
 def _compute_twice(codec: Codec) -> None:
