@@ -94,6 +94,14 @@ def origin(path: Path) -> Origin | None:
     return found if is_whole else None
 
 
+def is_trained(path: Path) -> bool:
+    """Whether the config.json beside a file says that it was trained here, and so is no copy."""
+    try:
+        return "finetuned" in files.read_json(path.with_name("config.json"), "")[KEY]
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
 def load(
     tensors: dict[str, mx.array], said: str, paths: Sequence[Path], config: MimiConfig, only: Only
 ) -> Codec:

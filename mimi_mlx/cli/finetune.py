@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import shlex
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         given[name] = _absolute(given[name]) if name in given else None
     given = {name: value for name, value in given.items() if value is not None}
     out = Path(args.output)
-    with _stopping() as stop, _Screen(stop) as screen:
+    with _stopping() as stop, _Screen(stop, args.output) as screen:
         if args.resume:
             if args.force:
                 raise ValueError("-f replaces what --resume goes on with. Give one of them.")
@@ -73,7 +74,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _absolute(name: str) -> str:
     """A path as it is found from any folder; a Hub id or a share as it is."""
-    return str(Path(name).resolve()) if Path(name).exists() else name
+    path = Path(name).expanduser()
+    return str(path.resolve()) if name != "tiny" and path.exists() else name
 
 
 def _check_same(given: dict[str, Any], settings: Settings, out: str) -> None:
@@ -115,8 +117,8 @@ def _stopping() -> Iterator[list[int]]:
 class _Screen:
     """What a person sees of a run."""
 
-    def __init__(self, stop: list[int]):
-        self._stop = stop
+    def __init__(self, stop: list[int], out: str):
+        self._stop, self._out = stop, out
         self._bar: Any = None
 
     def __enter__(self) -> "_Screen":
@@ -135,12 +137,13 @@ class _Screen:
         if done == files:
             self._close()
         if self._stop:
-            raise KeyboardInterrupt  # what is coded stays
+            say(f"{self._out}: what is coded stays; {_going_on(self._out)}")
+            raise KeyboardInterrupt
 
     def stepped(self, step: int, steps: int, losses: dict[str, float], speed: float) -> None:
         if self._bar is None:
-            self._bar = progress.counter("train", steps, "{n} of {total}{postfix}, {remaining}")
-            self._bar.initial = self._bar.n = step - 1
+            form = "{n} of {total}{postfix}, {remaining} left"
+            self._bar = progress.counter("train", steps, form, step - 1)
         self._bar.set_postfix_str(f"loss {losses['loss']:.3f}, {speed:.1f} x", refresh=False)
         self._bar.update(step - self._bar.n)
 
@@ -166,11 +169,15 @@ def _shown(figures: dict[str, float]) -> str:
     )
 
 
+def _going_on(out: str) -> str:
+    return f"go on with: mimi-mlx finetune -o {shlex.quote(out)} --resume"
+
+
 def _summarise(result: training.TrainingResult, out: str) -> None:
     if result.step < result.steps:
         say(
-            f"{out}: stopped after step {result.step} of {result.steps}, and saved; go on with: "
-            f"mimi-mlx finetune -o {out} --resume"
+            f"{out}: stopped after step {result.step} of {result.steps}, and saved; "
+            f"{_going_on(out)}"
         )
     for name, word in FIGURES.items():
         if name in result.base:

@@ -85,12 +85,13 @@ class Progress:
         return time.perf_counter() - self._start
 
 
-def counter(what: str, total: int, form: str) -> "tqdm":
-    """A bar of things done, on a terminal; ``form`` says tqdm's ``bar_format`` behind it."""
+def counter(what: str, total: int, form: str, done: int = 0) -> "tqdm":
+    """A bar of things, ``done`` of them before; ``form`` is of tqdm's, for what is behind it."""
     from tqdm import tqdm
 
     return tqdm(
         total=total,
+        initial=done,
         desc=what,
         bar_format="{desc} {percentage:3.0f}%|{bar}| " + form,
         leave=False,

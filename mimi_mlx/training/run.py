@@ -67,7 +67,7 @@ def begin(settings: Settings, out: Path, watcher: Watcher, force: bool = False) 
         ValueError: The model, the sound or the folder is none for this.
     """
     folder = RunFolder(out)
-    folder.check_new(force)
+    folder.check_new(force, Path(settings.data))
     sources = _Sources(settings)
     folder.create(settings)
     return _Run(settings, folder, sources, watcher).finish()
@@ -90,10 +90,8 @@ class _Sources:
     def __init__(self, settings: Settings):
         settings.check_paths()
         found = self.checkpoint = hub.find(settings.model)
-        recipe = mlx_format.recipe(found.files)
-        if recipe not in (None, precision.Recipe()) and recipe._replace(group_size=64) != (
-            precision.Recipe()
-        ):
+        recipe = mlx_format.recipe(found.files) or precision.Recipe()
+        if recipe.bits or recipe.dtype != "float32":
             raise ValueError(
                 f"{settings.model} is {recipe}; training starts from float32. Give what it was "
                 "converted from, and convert what comes out."
@@ -104,6 +102,13 @@ class _Sources:
         self.trained = sounds.index(Path(settings.data), *about)
         if settings.share is None:
             self.held_out = sounds.index(Path(settings.held_out), *about)
+            apart = {file.path.resolve() for file in self.held_out}
+            self.trained = [file for file in self.trained if file.path.resolve() not in apart]
+            if not self.trained:
+                raise ValueError(
+                    f"{settings.held_out} has all of {settings.data}, so that nothing is left to "
+                    "train on. Hold out other sound."
+                )
         else:
             halves = sounds.held_out(self.trained, settings.share, settings.seed)
             self.trained, self.held_out = halves
@@ -133,7 +138,7 @@ class _Run:
             self.settings = replace(settings, steps=steps, minutes=None)
             folder.keep(self.settings)
         self._trainer = Trainer(codec, self.settings)
-        self._saved = Saved()
+        self._saved = Saved(0, 0.0)
         if found := folder.load(self._digest):
             state, self._saved = found
             self._trainer.restore(state)
@@ -176,9 +181,10 @@ class _Run:
             step = self._saved.step + 1
             found = [float(np.array(x)) for x in trainer.step(self._segments.batch(step))]
             loss = sum(x * w for x, w in zip(found, WEIGHTS, strict=True))
+            self._check_finite(loss, step)
             sums += [loss, *found]
             minutes = (time.perf_counter() - start) / 60
-            self._saved = self._saved._replace(step=step, minutes=minutes)
+            self._saved = Saved(step, minutes)
             speed = (step - first) * self._audio / (time.perf_counter() - since)
             names = ("loss", "mel", "stft", "waveform")
             values = dict(zip(names, (sums / (step - first)).tolist(), strict=True))
@@ -193,7 +199,6 @@ class _Run:
         """Judge the weights on what is held out; keep them if they are the best so far."""
         trainer, saved = self._trainer, self._saved
         figures = self._held_out.figures(trainer.average)
-        is_best = figures["loss"] < saved.best_loss
         line = {
             "step": saved.step,
             "minutes": round(saved.minutes, 3),
@@ -203,8 +208,8 @@ class _Run:
             "held_out": figures,
         }
         self._lines.append(line)
+        is_best = self._best is line
         if is_best:
-            self._saved = saved._replace(best_step=saved.step, best_loss=figures["loss"])
             self._write_best(figures)
         self._folder.log(line)
         self._save()
@@ -214,6 +219,18 @@ class _Run:
             with replacing(self._folder.picture) as file:
                 picture.draw(file, self._lines, f"{self._folder.path.name}: {self._sound}")
         self._watcher.looked(saved.step, figures, is_best)
+
+    @property
+    def _best(self) -> dict[str, Any]:
+        """The log's line of the least loss of what is held out, the first of equals."""
+        return min(self._lines, key=lambda line: line["held_out"]["loss"])
+
+    def _check_finite(self, loss: float, step: int) -> None:
+        if not np.isfinite(loss):
+            raise ValueError(
+                f"the loss of step {step} is no number any more. {self._folder.path} has the model "
+                f"of step {self._best['step']}; begin anew with a smaller --lr."
+            )
 
     def _write_best(self, figures: dict[str, float]) -> None:
         trainer, settings = self._trainer, self.settings
@@ -237,9 +254,6 @@ class _Run:
         self._folder.save(self._trainer.state(), self._saved, self._digest)
 
     def _result(self, steps: int) -> TrainingResult:
-        of_step = {line["step"]: line["held_out"] for line in self._lines}
-        best = of_step[self._saved.best_step]
-        last = self._lines[-1]["held_out"]
-        return TrainingResult(
-            self._saved.step, steps, self._saved.best_step, of_step[0], best, last
-        )
+        best, lines = self._best, self._lines
+        figures = [line["held_out"] for line in (lines[0], best, lines[-1])]
+        return TrainingResult(self._saved.step, steps, best["step"], *figures)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import mlx.core as mx
 
 from .. import atomic, files
-from ..checkpoint import mlx_format, precision
+from ..checkpoint import hub, mlx_format, precision
 from ..model.codec import Codec
 from . import card
 from .settings import Settings
@@ -28,10 +28,8 @@ _TRAINING = "training"
 class Saved(NamedTuple):
     """Where a run is."""
 
-    step: int = 0
-    minutes: float = 0.0  # that it took to come here
-    best_step: int = 0
-    best_loss: float = float("inf")
+    step: int
+    minutes: float  # that it took to come here
 
 
 class RunFolder:
@@ -45,12 +43,18 @@ class RunFolder:
         self._run, self._log = self._training / "run.json", self._training / "log.jsonl"
         self._state = self._training / "state.safetensors"
 
-    def check_new(self, force: bool) -> None:
-        """A run may begin here.
+    def check_new(self, force: bool, data: Path) -> None:
+        """A run on the sound in the folder ``data`` may begin here.
 
         Raises:
-            ValueError: It is there, without ``force``; or it holds other things than a run.
+            ValueError: It is there, without ``force``; it holds other things than a run; or it is
+                inside the sound's folder, where the clips that are written would be sound, too.
         """
+        if data.resolve() in (self.path.resolve(), *self.path.resolve().parents):
+            raise ValueError(
+                f"{self.path} is inside {data}, whose sound files are trained on; what is written "
+                "would be among them. Give another -o."
+            )
         if not self.path.parent.is_dir():
             raise ValueError(
                 f"{self.path} cannot be written: there is no folder {self.path.parent}. Create it "
@@ -173,7 +177,7 @@ def base_facts(name: str, paths: Sequence[Path]) -> dict[str, Any]:
     """What a trained model says of its base."""
     snapshot = paths[0].parent
     return {
-        "base": name,
+        "base": hub.shared_name(name),
         # The Hub's cache has a commit's files in snapshots/COMMIT/.
         "revision": snapshot.name if snapshot.parent.name == "snapshots" else None,
         "base_sha256": {path.name: files.sha256(path) for path in paths},

@@ -37,7 +37,8 @@ class TrainedELU(nn.Module):
     """
 
     def __call__(self, x: mx.array) -> mx.array:
-        return ELU()(x) if has_fast_exp() else _elu_with_slope(x)
+        y: mx.array = ELU()(x) if has_fast_exp() else _elu_with_slope(x)  # type: ignore[assignment]
+        return y
 
 
 def gelu(x: mx.array) -> mx.array:

@@ -1,0 +1,179 @@
+"""Runs, from the command line: what they write, that they go on, and what they refuse."""
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import mlx.core as mx
+import numpy as np
+import pytest
+import soundfile
+from mlx.utils import tree_flatten
+from sounds import noise
+
+from mimi_mlx import Mimi, audio
+from mimi_mlx.training.heldout import HeldOut
+from mimi_mlx.training.losses import Losses
+from mimi_mlx.training.trainer import Trainer
+
+SHORT = ("--codebooks", 3, "--seconds", 0.3, "--batch-size", 1, "--held-out", 0.4)
+SHORT += ("--steps", 4, "--every", 2, "--lr", 0.01)
+
+
+@pytest.fixture
+def finetune(run, small, sound, monkeypatch) -> Callable[..., tuple[int, str]]:
+    """Run ``mimi-mlx finetune SOUND -o out --model SMALL``, short, with more."""
+    # Fourier transforms of windows this short say little, and PESQ takes long.
+    monkeypatch.setattr("mimi_mlx.training.heldout.quality.row_of", lambda *_: {"log_mel_db": 1.0})
+
+    def finetune(*args: object, data: object = sound, model: object = small) -> tuple[int, str]:
+        code, _, err = run("finetune", data, "-o", "out", "--model", model, *SHORT, *args)
+        return code, err
+
+    return finetune
+
+
+def refused(outcome: tuple[int, str]) -> str:
+    """The one line of a wrong use, after which nothing is there."""
+    code, err = outcome
+    assert code == 2 and err.count("\n") == 1, err
+    return err
+
+
+def stop_after(step: int, monkeypatch: pytest.MonkeyPatch, number: int = signal.SIGINT) -> None:
+    """A signal comes while this step is made."""
+    done, plain = [], Trainer.step
+
+    def stepped(self: Trainer, batch: object) -> object:
+        done.append(batch)
+        if len(done) == step:
+            os.kill(os.getpid(), number)
+        return plain(self, batch)
+
+    monkeypatch.setattr(Trainer, "step", stepped)
+
+
+def test_a_run_makes_a_model_whose_codes_are_the_bases(finetune, run, small, sound, tmp_path):
+    code, err = finetune()
+    assert code == 0 and "step 4: held out loss" in err and "out: step" in err
+    base, trained = Mimi.from_pretrained(small), Mimi.from_pretrained("out")
+    clip = audio.read(sound / "1.wav", 24000)
+    assert np.array_equal(np.array(base.encode(clip)), np.array(trained.encode(clip)))
+    codes = base.encode(clip, 3)
+    assert not np.array_equal(np.array(base.decode(codes)), np.array(trained.decode(codes)))
+    assert base.fingerprint == trained.fingerprint
+    latents = [np.array(each.decode_latent(codes)) for each in (base, trained)]
+    assert np.array_equal(*latents)
+    assert (
+        run("encode", sound / "1.wav", "-o", "a.mimi", "--model", small, "--codebooks", 3)[0] == 0
+    )
+    assert run("decode", "a.mimi", "-o", "a.wav", "--model", "out")[0] == 0
+    card = Path("out/README.md").read_text()
+    assert "those of `model`" in card
+    assert "3 codebooks" in card and "| base | trained |" in card
+    assert str(small.parent) not in card and str(sound.parent) not in card
+    assert run("convert", "out", "--mlx-path", "half", "--dtype", "float16")[0] == 0
+
+
+def test_what_a_run_leaves_beside_its_model(finetune, tmp_path):
+    pytest.importorskip("matplotlib")
+    assert finetune()[0] == 0
+    out = tmp_path / "out"
+    assert {path.name for path in out.iterdir()} == {
+        *("config.json", "model.safetensors", "README.md", "training")
+    }
+    lines = [json.loads(line) for line in (out / "training/log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [0, 2, 4]
+    assert all(line["held_out"]["loss"] > 0 for line in lines) and lines[1]["train"]["loss"] > 0
+    assert (out / "training/progress.png").read_bytes().startswith(b"\x89PNG")
+    names = sorted(path.name.split("-")[-1] for path in (out / "training/clips").iterdir())
+    assert names == ["after.wav"] * 2 + ["before.wav"] * 2 + ["original.wav"] * 2
+    assert soundfile.info(next((out / "training/clips").iterdir())).samplerate == 24000
+
+
+def weights(folder: Path) -> dict[str, np.ndarray]:
+    return {
+        k: np.array(x) for k, x in tree_flatten(Mimi.from_pretrained(folder).codec.parameters())
+    }
+
+
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
+def test_a_run_that_is_stopped_goes_on_with_the_same_numbers(
+    finetune, run, tmp_path, monkeypatch, number
+):
+    assert finetune()[0] == 0
+    whole, log = weights(tmp_path / "out"), (tmp_path / "out/training/log.jsonl").read_text()
+    with monkeypatch.context() as patch:
+        stop_after(3, patch, number)
+        code, err = finetune("-f")
+    assert code == 128 + number
+    assert "stopped after step 3 of 4, and saved; go on with: mimi-mlx finetune -o out" in err
+    code, _, err = run("finetune", "-o", "out", "--resume")
+    assert code == 0, err
+    again = weights(tmp_path / "out")
+    assert all(np.array_equal(whole[name], again[name]) for name in whole)
+    held_out = [
+        [json.loads(line)["held_out"] for line in text.splitlines()]
+        for text in (log, (tmp_path / "out/training/log.jsonl").read_text())
+    ]
+    assert held_out[0] == held_out[1]
+    assert run("finetune", "-o", "out", "--resume")[0] == 0  # there is nothing left to do
+
+
+def test_the_best_is_kept_of_a_run_that_gets_worse(finetune, small, tmp_path, monkeypatch):
+    losses = iter([3.0, 4.0, 5.0])
+    monkeypatch.setattr(HeldOut, "figures", lambda *_: {"loss": next(losses)})
+    code, err = finetune()
+    assert code == 0 and "no step was better than the base on what is held out" in err
+    base, kept = weights(small), weights(tmp_path / "out")
+    assert all(np.array_equal(base[name], kept[name]) for name in base)
+    losses = iter([3.0, 2.0, 5.0])
+    assert "step 2 is kept; what came after it is worse" in finetune("-f")[1]
+
+
+def test_minutes_become_steps(finetune, run, sound, small, tmp_path):
+    assert "not allowed with" in refused(finetune("--minutes", 1))
+    length = SHORT.index("--steps")
+    rest = SHORT[:length] + SHORT[length + 2 :]
+    code, _, err = run("finetune", sound, "-o", "out", "--model", small, *rest, "--minutes", 1e-6)
+    assert code == 0, err
+    settings = json.loads((tmp_path / "out/training/run.json").read_text())
+    assert (settings["steps"], settings["minutes"]) == (1, None)
+
+
+def test_a_loss_that_is_no_number_ends_a_run(finetune, monkeypatch):
+    nothing = mx.array(float("nan"))
+    monkeypatch.setattr(Trainer, "step", lambda *_: Losses(nothing, nothing, nothing))
+    code, err = finetune()
+    assert code == 2 and "out has the model of step 0; begin anew with a smaller --lr" in err
+
+
+def test_wrong_uses_are_told_in_one_line(finetune, run, small, sound, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert "has no sound files" in refused(finetune(data="empty"))
+    assert "is no folder" in refused(finetune(data="gone"))
+    (tmp_path / "short").mkdir()
+    audio.write(tmp_path / "short" / "a.wav", noise(5000), 24000)
+    assert "shorter than a segment" in refused(finetune(data="short"))
+    assert "has 4. Give at most as many" in refused(finetune("--codebooks", 5))
+    assert "leaves nothing on one side" in refused(finetune("--held-out", 0.95))
+    assert "seconds is 0.05" in refused(finetune("--seconds", 0.05))
+    assert "steps is 0" in refused(finetune("--steps", 0))
+    assert "no folder of sound is given" in refused(run("finetune", "-o", "out")[::2])
+    assert "holds no run to resume" in refused(run("finetune", "-o", "out", "--resume")[::2])
+    assert "nothing is left to train on" in refused(finetune("--held-out", sound))
+    inside = shutil.copytree(sound, tmp_path / "inside")
+    assert "is inside" in refused(run("finetune", inside, "-o", inside / "out")[::2])
+    for flag, said in (("--decoder-only", "has no encoder"), ("--dtype=float16", "is float16")):
+        assert run("convert", small, "--mlx-path", "half", "-f", flag)[0] == 0
+        assert said in refused(finetune(model="half"))
+        shutil.rmtree("out", ignore_errors=True)
+    (tmp_path / "out").mkdir()
+    assert "exists; nothing is overwritten unasked" in refused(finetune())
+    (tmp_path / "out" / "thesis.txt").write_text("years of work")
+    assert "other things than a trained model" in refused(finetune("-f"))
