@@ -15,7 +15,7 @@ from ..mimi import Mimi
 from . import clips, sounds
 from .clips import CodedClip
 from .heldout import HeldOut
-from .losses import WEIGHTS
+from .losses import WEIGHTS, Losses
 from .run_folder import RunFolder, Saved, base_facts
 from .segments import Segments
 from .settings import DEFAULT_MINUTES, Settings
@@ -176,7 +176,7 @@ class _Run:
             self._held_out.write_originals(self._folder.clips)
             self._held_out.write(trainer.average, self._folder.clips, "before")
             self._look({}, 0.0)
-        sums, since, first = np.zeros(4), time.perf_counter(), self._saved.step
+        sums, since, first = np.zeros(5), time.perf_counter(), self._saved.step
         while self._saved.step < steps and not self._watcher.is_stopped():
             step = self._saved.step + 1
             found = [float(np.array(x)) for x in trainer.step(self._segments.batch(step))]
@@ -186,12 +186,12 @@ class _Run:
             minutes = (time.perf_counter() - start) / 60
             self._saved = Saved(step, minutes)
             speed = (step - first) * self._audio / (time.perf_counter() - since)
-            names = ("loss", "mel", "stft", "waveform")
+            names = ("loss", *Losses._fields)
             values = dict(zip(names, (sums / (step - first)).tolist(), strict=True))
             self._watcher.stepped(step, steps, values, speed)
             if step % every == 0 or step == steps:
                 self._look(values, speed)
-                sums, since, first = np.zeros(4), time.perf_counter(), step
+                sums, since, first = np.zeros(5), time.perf_counter(), step
         self._save()
         return self._result(steps)
 

@@ -148,7 +148,7 @@ def test_minutes_become_steps(finetune, run, sound, small, tmp_path):
 
 def test_a_loss_that_is_no_number_ends_a_run(finetune, monkeypatch):
     nothing = mx.array(float("nan"))
-    monkeypatch.setattr(Trainer, "step", lambda *_: Losses(nothing, nothing, nothing))
+    monkeypatch.setattr(Trainer, "step", lambda *_: Losses(*[nothing] * 4))
     code, err = finetune()
     assert code == 2 and "out has the model of step 0; begin anew with a smaller --lr" in err
 
