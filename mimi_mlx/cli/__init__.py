@@ -44,6 +44,7 @@ COMMANDS = {
     "demo": "Hear and measure the codec at several bitrates.",
     "stream": "Hear yourself, live, through the codec.",
     "convert": "Convert published weights to an MLX folder.",
+    "export": "Export a model to a folder for PyTorch.",
     "verify": "Prove that a model is right on this machine.",
     "eval": "Measure how close audio is to its original.",
     "plot": "Draw what the codec does to a clip.",
