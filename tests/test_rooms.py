@@ -31,8 +31,17 @@ ROOMS = (
         "streaming",
         "mimi",
     ),
-    *("codefile", "compat", "evaluation", "training", "live.devices", "live.network", "live"),
-    *("cli", "stream", "__main__"),
+    *(
+        "codefile",
+        "compat",
+        "evaluation",
+        "training",
+        "live.devices",
+        "live.network",
+        "live",
+        "cli",
+    ),
+    *("stream", "__main__"),
 )
 
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -32,15 +32,11 @@ def init_state(losses: int) -> BalancerState:
 
 
 def gradients(
-    losses: Callable[[mx.array], Sequence[mx.array]], x: mx.array
-) -> tuple[mx.array, list[mx.array]]:
-    """Of N scalar losses of ``x`` the values ``[N]``, and the gradient of each, shaped as ``x``."""
-    values = mx.stack(list(losses(x)))
-    found = []
-    for which in mx.eye(values.size):
-        _, (gradient,) = mx.vjp(lambda x: [mx.stack(list(losses(x)))], [x], [which])
-        found.append(gradient)
-    return values, found
+    losses: Sequence[Callable[[mx.array], mx.array]], x: mx.array
+) -> tuple[list[mx.array], list[mx.array]]:
+    """Of each loss, a scalar of ``x``, the value and the gradient, which is shaped as ``x``."""
+    found = [mx.value_and_grad(loss)(x) for loss in losses]
+    return [value for value, _ in found], [gradient for _, gradient in found]
 
 
 def balance(
