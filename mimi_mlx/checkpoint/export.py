@@ -42,7 +42,7 @@ class Exported(NamedTuple):
 
 def export(
     source: str,
-    folder: Path,
+    folder: str | Path,
     layout: str = "hub",
     revision: str | None = None,
     force: bool = False,
@@ -61,7 +61,7 @@ def export(
     """
     if layout not in FILES:
         raise ValueError(f"layout is {shown(layout)}; it must be {' or '.join(FILES)}.")
-    found = hub.find(source, revision)
+    folder, found = Path(folder), hub.find(source, revision)
     said = mlx_format.about_files(found.files)
     _check(source, said)
     destination.check(folder, found.files, force, _HOLDS, _FLAG)
@@ -69,7 +69,8 @@ def export(
     size = sum(x.nbytes for x in tensors.values())
     destination.check_room(folder, size, _FLAG)
     origin = mlx_format.origin(found.files[0])
-    base = (origin.name, origin.revision) if origin else (source, found.commit or revision)
+    name = hub.shared_name(source)
+    base = (origin.name, origin.revision) if origin else (name, found.commit or revision)
     with atomic.replacing_folder(folder) as beside:
         mx.save_safetensors(str(beside / FILES[layout]), tensors, {"format": "pt"})
         for name, values in _described(found.config, layout).items():

@@ -1,7 +1,6 @@
 """``mimi-mlx export``: a model to a folder for PyTorch."""
 
 import argparse
-from pathlib import Path
 
 from ..checkpoint import export
 from . import options
@@ -27,12 +26,11 @@ def run(args: argparse.Namespace) -> None:
     source = options.chosen_model(args, "")
     if not source:
         raise ValueError(f"no model to export. Give MODEL, such as {options.MODEL}.")
-    folder = Path(args.output)
-    made = export.export(source, folder, args.layout, args.revision, args.force)
+    made = export.export(source, args.output, args.layout, args.revision, args.force)
     kept = f", with the values that {made.dtype} left" if made.dtype != "float32" else ""
     say(f"{made.file}: {made.bytes / 1e6:.1f} MB, {made.tensors} tensors, float32{kept}")
     if args.layout == "hub":
-        say(f"load it: transformers.MimiModel.from_pretrained({str(folder)!r})")
+        say(f"load it: transformers.MimiModel.from_pretrained({str(made.file.parent)!r})")
         return
     path = str(made.file)
     if not made.has_kyutais_sizes:

@@ -25,12 +25,15 @@ def noise(*shape: int, seed: int = 0) -> mx.array:
 
 
 def test_each_scale_judges_in_time_and_frequency():
-    judged = MultiScaleDiscriminator(channels=2)(noise(2, 4096))
+    model = MultiScaleDiscriminator(channels=2)
+    judged = model(noise(2, 4096))
     assert len(judged) == len(WINDOWS) == 5
     for window, (*features, logits) in zip(WINDOWS, judged, strict=True):
         frames, bins = 4096 // (window // 4) - 3, window // 2
         assert [x.shape for x in features] == [(2, frames, bins // n, 2) for n in (1, 2, 4, 8)]
         assert logits.shape == (2, frames, bins // 8, 1)
+    linear = model.scales[-1].layers[1](features[0])
+    assert mx.array_equal(features[1], mx.where(linear > 0, linear, 0.2 * linear))
 
 
 def test_spectra_are_those_of_numpy():
