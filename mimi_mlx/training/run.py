@@ -2,6 +2,7 @@
 
 import importlib.util
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -15,7 +16,6 @@ from ..mimi import Mimi
 from . import clips, sounds
 from .clips import CodedClip
 from .heldout import HeldOut
-from .losses import WEIGHTS, Losses
 from .run_folder import RunFolder, Saved, base_facts
 from .segments import Segments
 from .settings import DEFAULT_MINUTES, Settings
@@ -69,6 +69,7 @@ def begin(settings: Settings, out: Path, watcher: Watcher, force: bool = False) 
     folder = RunFolder(out)
     folder.check_new(force, Path(settings.data))
     sources = _Sources(settings)
+    folder.check_base(sources.checkpoint.files)
     folder.create(settings)
     return _Run(settings, folder, sources, watcher).finish()
 
@@ -119,8 +120,8 @@ class _Run:
 
     def __init__(self, settings: Settings, folder: RunFolder, sources: _Sources, watcher: Watcher):
         self.settings, self._folder, self._watcher = settings, folder, watcher
-        config, paths = sources.checkpoint
-        self._base = base_facts(settings.model, paths)
+        config, paths = sources.checkpoint.config, sources.checkpoint.files
+        self._base = base_facts(settings.model, sources.checkpoint)
         mimi = Mimi.from_pretrained(settings.model, only="encoder")
         trained, held_out = self._coded(mimi, sources.trained, sources.held_out)
         del mimi
@@ -176,22 +177,21 @@ class _Run:
             self._held_out.write_originals(self._folder.clips)
             self._held_out.write(trainer.average, self._folder.clips, "before")
             self._look({}, 0.0)
-        sums, since, first = np.zeros(5), time.perf_counter(), self._saved.step
+        sums: Counter[str] = Counter()
+        since, first = time.perf_counter(), self._saved.step
         while self._saved.step < steps and not self._watcher.is_stopped():
             step = self._saved.step + 1
-            found = [float(np.array(x)) for x in trainer.step(self._segments.batch(step))]
-            loss = sum(x * w for x, w in zip(found, WEIGHTS, strict=True))
-            self._check_finite(loss, step)
-            sums += [loss, *found]
+            found = trainer.step(self._segments.batch(step))
+            self._check_finite(found["loss"], step)
+            sums.update(found)
             minutes = (time.perf_counter() - start) / 60
             self._saved = Saved(step, minutes)
             speed = (step - first) * self._audio / (time.perf_counter() - since)
-            names = ("loss", *Losses._fields)
-            values = dict(zip(names, (sums / (step - first)).tolist(), strict=True))
-            self._watcher.stepped(step, steps, values, speed)
+            means = {name: x / (step - first) for name, x in sums.items()}
+            self._watcher.stepped(step, steps, means, speed)
             if step % every == 0 or step == steps:
-                self._look(values, speed)
-                sums, since, first = np.zeros(5), time.perf_counter(), step
+                self._look(means, speed)
+                sums, since, first = Counter(), time.perf_counter(), step
         self._save()
         return self._result(steps)
 

@@ -7,7 +7,6 @@ of what is trained on).
 """
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, fields
 from importlib.metadata import version
 from pathlib import Path
@@ -16,13 +15,15 @@ from typing import Any, NamedTuple
 import mlx.core as mx
 
 from .. import atomic, files
-from ..checkpoint import hub, mlx_format, precision
+from ..checkpoint import destination, hub, mlx_format, precision
 from ..model.codec import Codec
 from . import card
 from .settings import Settings
 
 _MODEL = {"config.json", "model.safetensors", "README.md"}
 _TRAINING = "training"
+
+_COPIES = 4  # of the base's size: the model, its weights in training, and what the optimiser keeps
 
 
 class Saved(NamedTuple):
@@ -73,6 +74,16 @@ class RunFolder:
                 f"{self.path} holds other things than a trained model; -f would delete them. Give "
                 "another -o."
             )
+
+    def check_base(self, paths: list[Path]) -> None:
+        """The base is elsewhere, and there is room for it, and for what is trained.
+
+        Raises:
+            ValueError: It is not, or there is none.
+        """
+        if any(self.path.resolve() in path.resolve().parents for path in paths):
+            raise ValueError(f"{self.path} is what training starts from. Give another -o.")
+        destination.check_room(self.path, _COPIES * sum(p.stat().st_size for p in paths), "-o")
 
     def create(self, settings: Settings) -> None:
         """Make the folder anew, with its settings alone."""
@@ -173,12 +184,10 @@ def _write_json(path: Path, values: dict[str, Any]) -> None:
         file.write((json.dumps(values, indent=1) + "\n").encode())
 
 
-def base_facts(name: str, paths: Sequence[Path]) -> dict[str, Any]:
+def base_facts(name: str, found: hub.Checkpoint) -> dict[str, Any]:
     """What a trained model says of its base."""
-    snapshot = paths[0].parent
     return {
         "base": hub.shared_name(name),
-        # The Hub's cache has a commit's files in snapshots/COMMIT/.
-        "revision": snapshot.name if snapshot.parent.name == "snapshots" else None,
-        "base_sha256": {path.name: files.sha256(path) for path in paths},
+        "revision": found.commit,
+        "base_sha256": {path.name: files.sha256(path) for path in found.files},
     }

@@ -1,10 +1,13 @@
 """One step of training: the loss of a batch, its gradient, and new weights. The decoder alone."""
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
 import mlx.optimizers as optim
+import numpy as np
 from mlx.utils import tree_flatten, tree_map, tree_unflatten
 
 from ..model.codec import Codec
@@ -13,7 +16,7 @@ from ..model.ops.device import is_gpu, memory
 from ..model.seanet import ResnetBlock, Sequential
 from ..streaming import rows
 from . import losses
-from .losses import Losses
+from .adversary import Adversary
 from .optimiser import RelativeAdamW, averaged
 from .segments import SegmentBatch
 from .settings import Settings
@@ -27,6 +30,10 @@ _MOST_NORM = 1.0  # of the gradient of all weights
 # share of the memory that they may take before layers are computed twice instead.
 _KEPT = 130
 _SHARE = 0.4
+
+
+# Steps in which the discriminator learns before it judges, or a tenth of a short run's.
+_MOST_ALONE = 1000
 
 
 class Trainer:
@@ -46,25 +53,26 @@ class Trainer:
         assert settings.steps is not None
         self.optimiser = RelativeAdamW(settings.learning_rate, settings.steps)
         self.optimiser.init(weights)
+        self._alone = min(_MOST_ALONE, settings.steps // 10)
         self.average: Any = tree_map(lambda x: x, weights)
         _take_slopes(codec.decoder.layers)
         if self._is_large():
             _compute_twice(codec)
-        self._gradients = nn.value_and_grad(codec, self._loss)
+        self._adversary = Adversary(settings) if settings.adversarial else None
         self._state: list[Any] = [codec.state, self.optimiser.state, self.average]
-        # A CPU is as fast without, and MLX's C++ compiler would take minutes.
-        self._step = (
-            mx.compile(self._update, self._state, self._state) if is_gpu() else self._update
-        )
+        if self._adversary:
+            self._state += self._adversary.state
+        self._steps = {judged: self._compiled(judged) for judged in (False, True)}
 
-    def step(self, batch: SegmentBatch) -> Losses:
-        """Train on a batch; what its losses were before.
+    def step(self, batch: SegmentBatch) -> dict[str, float]:
+        """Train on a batch; what its losses were before, and the parts of them, by name.
 
         Raises:
             ValueError: The memory does not hold it.
         """
+        judged = self._adversary is not None and self.optimiser.step.item() >= self._alone
         try:
-            found = self._step(batch)
+            found = self._steps[judged](batch)
             mx.eval(found, self._state)
         except (RuntimeError, MemoryError) as error:
             if not isinstance(error, MemoryError) and not _is_about_memory(error):
@@ -74,7 +82,7 @@ class Trainer:
                 f"--seconds {self.settings.seconds:g}. Give a smaller --batch-size, then fewer "
                 "--seconds."
             ) from error
-        return Losses(*found)
+        return {name: float(np.array(x)) for name, x in found.items()}
 
     def weights(self) -> dict[str, Any]:
         """The parameters that are trained, a tree."""
@@ -82,12 +90,7 @@ class Trainer:
 
     def state(self) -> dict[str, mx.array]:
         """All that a step changes, by name."""
-        tree = {
-            "weights": self.weights(),
-            "average": self.average,
-            "optimiser": self.optimiser.state,
-        }
-        return dict(tree_flatten(tree))
+        return dict(tree_flatten(self._tree()))
 
     def restore(self, state: dict[str, mx.array]) -> None:
         """Go on from what :meth:`state` gave."""
@@ -95,24 +98,41 @@ class Trainer:
         self.codec.update(tree["weights"])
         self.average.update(tree["average"])
         self.optimiser.state.update(tree["optimiser"])
+        if self._adversary:
+            self._adversary.restore(tree["adversary"])
 
-    def _update(self, batch: SegmentBatch) -> Losses:
-        _, found, gradients = self._forward_and_back(batch)
-        gradients, _ = optim.clip_grad_norm(gradients, _MOST_NORM)
-        self.optimiser.update(self.codec, gradients)
-        average = averaged(self.average, self.weights(), self.optimiser.step)
-        self.average.update(average)
-        return found
+    def _tree(self) -> dict[str, Any]:
+        tree = {"weights": self.weights(), "average": self.average}
+        tree["optimiser"] = self.optimiser.state
+        return tree | ({"adversary": self._adversary.tree()} if self._adversary else {})
 
-    def _forward_and_back(self, batch: SegmentBatch) -> tuple[mx.array, Losses, Any]:
-        (loss, found), gradients = self._gradients(batch)
-        return loss, found, {name: gradients[name] for name in TRAINED}
+    def _compiled(self, judged: bool) -> Callable[[SegmentBatch], dict[str, mx.array]]:
+        """The step, which changes the state; ``judged`` by the discriminator too."""
+        gradients = nn.value_and_grad(self.codec, functools.partial(self._loss, judged=judged))
 
-    def _loss(self, batch: SegmentBatch) -> tuple[mx.array, Losses]:
-        found = losses.reconstruction(
-            batch.target, self.decode(batch), self.codec.config.sampling_rate
-        )
-        return losses.total(found), found
+        def step(batch: SegmentBatch) -> dict[str, mx.array]:
+            (_, (found, decoded)), slopes = gradients(batch)
+            slopes, _ = optim.clip_grad_norm({name: slopes[name] for name in TRAINED}, _MOST_NORM)
+            self.optimiser.update(self.codec, slopes)
+            average = averaged(self.average, self.weights(), self.optimiser.step)
+            self.average.update(average)
+            if self._adversary:
+                found["discriminator"] = self._adversary.learn(batch.target, decoded)
+            return found
+
+        # A CPU is as fast without, and MLX's C++ compiler would take minutes.
+        return mx.compile(step, self._state, self._state) if is_gpu() else step
+
+    def _loss(self, batch: SegmentBatch, judged: bool) -> tuple[mx.array, Any]:
+        """What is differentiated; and losses by name, and what was decoded."""
+        decoded, rate = self.decode(batch), self.codec.config.sampling_rate
+        parts = losses.reconstruction(batch.target, decoded, rate)
+        loss = losses.total(parts)
+        found = {"loss": loss, **parts._asdict()}
+        if judged:
+            assert self._adversary
+            loss = self._adversary.balanced(batch.target, decoded, rate)
+        return loss, (found, mx.stop_gradient(decoded))
 
     def decode(self, batch: SegmentBatch) -> mx.array:
         """The samples ``[B, 1920 S]`` of segments, each from the state that its context left."""
