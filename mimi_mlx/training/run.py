@@ -1,6 +1,7 @@
 """A run from its beginning, or from where it stopped, to its end."""
 
 import importlib.util
+import statistics
 import time
 from collections import Counter
 from dataclasses import replace
@@ -24,7 +25,8 @@ from .trainer import Trainer
 
 _LOOKS = 20  # at what is held out, in a run
 
-_TIMED = 3  # steps, whose speed says how many fit into the minutes; the first of them compiles
+_TIMED = 5  # steps, whose speed says how many fit into the minutes; the first one, which compiles,
+# is not counted
 
 
 class Watcher(Protocol):
@@ -165,7 +167,7 @@ class _Run:
             trainer.step(self._segments.batch(step))
             times.append(time.perf_counter() - start)
         codec.update(before)
-        return max(1, round(minutes * 60 / min(times)))
+        return max(1, round(minutes * 60 / statistics.median(times[1:])))
 
     def finish(self) -> TrainingResult:
         """Train to the end, or until the watcher stops it; either way it is saved."""
