@@ -179,6 +179,7 @@ def _summarise(result: training.TrainingResult, out: str) -> None:
             f"{out}: stopped after step {result.step} of {result.steps}, and saved; "
             f"{_going_on(out)}"
         )
+        return
     for name, word in FIGURES.items():
         if name in result.base:
             say(f"  {word}: {result.base[name]:.4g}, now {result.best[name]:.4g}")
