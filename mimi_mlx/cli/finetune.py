@@ -51,12 +51,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train; the exit code is 130 if it was stopped."""
-    given = {name: getattr(args, name) for name in vars(_DEFAULTS) if name in vars(args)}
-    given |= {"codebooks": args.num_codebooks, "data": args.data}
-    given = {name: value for name, value in given.items() if value is not None}
+    flags = {name: getattr(args, name, None) for name in vars(_DEFAULTS)}
+    flags["codebooks"] = args.num_codebooks
     for name in ("data", "model", "held_out"):
-        given[name] = _absolute(given[name]) if name in given else None
-    given = {name: value for name, value in given.items() if value is not None}
+        flags[name] = flags[name] and _absolute(str(flags[name]))
+    given = {name: value for name, value in flags.items() if value is not None}
     out = Path(args.output)
     with _stopping() as stop, _Screen(stop, args.output) as screen:
         if args.resume:
@@ -181,7 +180,7 @@ def _summarise(result: training.TrainingResult, out: str) -> None:
         )
         return
     for name, word in FIGURES.items():
-        if name in result.base:
+        if name in result.base and name in result.best:
             say(f"  {word}: {result.base[name]:.4g}, now {result.best[name]:.4g}")
     if result.best_step == 0:
         say(f"{out}: no step was better than the base on what is held out, so that is kept")

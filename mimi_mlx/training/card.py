@@ -70,7 +70,8 @@ def text(config: dict[str, Any], name: str) -> str:
         tags=["mlx", "mimi", "audio", "codec"],
     )
     before, after = said["figures_of_base"], said["figures"]
-    rows = [f"| {FIGURES[key]} | {before[key]:.4g} | {after[key]:.4g} |" for key in before]
+    both = [key for key in FIGURES if key in before and key in after]
+    rows = [f"| {FIGURES[key]} | {before[key]:.4g} | {after[key]:.4g} |" for key in both]
     source = "of Kyutai's weights CC-BY 4.0" if is_kyutais else "that of the base"
     facts = {
         **about,

@@ -56,6 +56,8 @@ class HeldOut:
     def figures(self, weights: dict[str, Any]) -> dict[str, float]:
         """The loss that is trained, and the means of what ``eval`` shows, over the clips.
 
+        What is no finite number, as the SI-SDR of silence, is left out: JSON has none.
+
         Args:
             weights: Of the decoder, as :meth:`Trainer.weights` has them.
         """
@@ -69,7 +71,8 @@ class HeldOut:
             found.append({"loss": float(np.array(loss)), **figures})
         with warnings.catch_warnings():  # PESQ has no number for a clip without speech
             warnings.simplefilter("ignore", RuntimeWarning)
-            return {name: float(np.nanmean([row[name] for row in found])) for name in found[0]}
+            means = {name: float(np.nanmean([row[name] for row in found])) for name in found[0]}
+        return {name: mean for name, mean in means.items() if np.isfinite(mean)}
 
     def write(self, weights: dict[str, Any], folder: Path, word: str) -> None:
         """Write the first clips as ``N-NAME-WORD.wav``."""

@@ -15,7 +15,7 @@ _TRAINED, _HELD_OUT = "#a9bdd6", "#20344f"
 
 def draw(file: IO[bytes], lines: list[dict[str, Any]], title: str) -> None:
     """Write a PNG of a log's lines: what is trained on, and each figure of what is held out."""
-    names = [name for name in FIGURES if name in lines[0]["held_out"]]
+    names = [name for name in FIGURES if all(name in line["held_out"] for line in lines)]
     rows = -(-len(names) // 2)
     style: dict[Any, Any] = {"font.size": 7, "axes.labelsize": 7, "axes.titlesize": 8}
     style |= {"axes.titlelocation": "left", "text.parse_math": False}

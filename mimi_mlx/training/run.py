@@ -201,6 +201,7 @@ class _Run:
         """Judge the weights on what is held out; keep them if they are the best so far."""
         trainer, saved = self._trainer, self._saved
         figures = self._held_out.figures(trainer.average)
+        self._check_finite(figures.get("loss", float("nan")), saved.step)
         line = {
             "step": saved.step,
             "minutes": round(saved.minutes, 3),
@@ -229,9 +230,10 @@ class _Run:
 
     def _check_finite(self, loss: float, step: int) -> None:
         if not np.isfinite(loss):
+            kept = f" of step {self._best['step']}" if self._lines else ""
             raise ValueError(
-                f"the loss of step {step} is no number any more. {self._folder.path} has the model "
-                f"of step {self._best['step']}; begin anew with a smaller --lr."
+                f"the loss of step {step} is no number any more. {self._folder.path} has the model"
+                f"{kept}; begin anew with a smaller --lr."
             )
 
     def _write_best(self, figures: dict[str, float]) -> None:

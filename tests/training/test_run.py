@@ -27,7 +27,7 @@ FIGURES = "mimi_mlx.training.heldout.quality.row_of"  # PESQ takes long
 @pytest.fixture
 def finetune(run, small, sound, monkeypatch) -> Callable[..., tuple[int, str]]:
     """Run ``mimi-mlx finetune SOUND -o out --model SMALL``, short, with more."""
-    monkeypatch.setattr(FIGURES, lambda *_: {"log_mel_db": 1.0})
+    monkeypatch.setattr(FIGURES, lambda *_: {"log_mel_db": 1.0, "si_sdr_db": -np.inf})
 
     def finetune(*args: object, data: object = sound, model: object = small) -> tuple[int, str]:
         code, _, err = run("finetune", data, "-o", "out", "--model", model, *SHORT, *args)
@@ -41,7 +41,7 @@ def trained(small, sound, tmp_path_factory) -> Path:
     """The folder of such a run."""
     out = tmp_path_factory.mktemp("trained") / "out"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(FIGURES, lambda *_: {"log_mel_db": 1.0})
+        patch.setattr(FIGURES, lambda *_: {"log_mel_db": 1.0, "si_sdr_db": -np.inf})
         args = ("finetune", sound, "-o", out, "--model", small, *SHORT)
         assert cli.main([str(arg) for arg in args]) == 0
     return out
