@@ -14,6 +14,7 @@ from ..atomic import replacing
 from ..checkpoint import hub, mlx_format, precision
 from ..checkpoint.load import load
 from ..mimi import Mimi
+from ..model.codec import Codec
 from . import clips, sounds
 from .clips import CodedClip
 from .heldout import HeldOut
@@ -100,6 +101,13 @@ class _Sources:
                 "converted from, and convert what comes out."
             )
         settings.check_model(found.config)
+        self.codec = load(found.files, found.config)
+        for half, other in (("encoder", "decoder"), ("decoder", "encoder")):
+            if half not in self.codec:
+                raise ValueError(
+                    f"{settings.model} has no {half}; what makes codes and what is trained must "
+                    f"both be there. Convert it without --{other}-only."
+                )
         frames = settings.frames(found.config)
         about = found.config, frames, settings.mono
         self.trained = sounds.index(Path(settings.data), *about)
@@ -134,13 +142,13 @@ class _Run:
         about = frames, settings.batch_size, settings.seed, config.frame_size
         self._segments = Segments(trained, *about)
         self._audio = frames * settings.batch_size / config.frame_rate  # seconds a step
-        codec = load(paths, config)
-        self._held_out = HeldOut(held_out, codec)
+        self._held_out = HeldOut(held_out, sources.codec)
         if settings.steps is None:
-            steps = self._steps_in(codec, settings.minutes or DEFAULT_MINUTES)
+            minutes = settings.minutes or DEFAULT_MINUTES
+            steps = self._steps_in(load(paths, config), minutes)
             self.settings = replace(settings, steps=steps, minutes=None)
             folder.keep(self.settings)
-        self._trainer = Trainer(codec, self.settings)
+        self._trainer = Trainer(sources.codec, self.settings)
         self._saved = Saved(0, 0.0)
         if found := folder.load(self._digest):
             state, self._saved = found
@@ -158,15 +166,14 @@ class _Run:
         about = self.settings.codebooks, self.settings.mono, self._folder.sound
         return [clips.prepare(files, mimi, *about, note) for files in kinds]
 
-    def _steps_in(self, codec: Any, minutes: float) -> int:
-        """How many steps take so many minutes at the speed of the first ones, which are undone."""
+    def _steps_in(self, codec: Codec, minutes: float) -> int:
+        """How many steps take so many minutes at the speed of the first ones of a codec."""
         trainer = Trainer(codec, replace(self.settings, steps=1000, minutes=None))
-        before, times = trainer.weights(), []
+        times = []
         for step in range(_TIMED):
             start = time.perf_counter()
             trainer.step(self._segments.batch(step))
             times.append(time.perf_counter() - start)
-        codec.update(before)
         return max(1, round(minutes * 60 / statistics.median(times[1:])))
 
     def finish(self) -> TrainingResult:

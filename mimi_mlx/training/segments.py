@@ -34,12 +34,20 @@ class Segments:
         batch_size: Segments in a batch.
         seed: Of what is drawn.
         frame_size: Samples a frame.
+
+    Raises:
+        ValueError: No clip has so many frames, whatever its file's header says.
     """
 
     def __init__(
         self, clips: Sequence[CodedClip], frames: int, batch_size: int, seed: int, frame_size: int
     ):
         self._clips = [clip for clip in clips if clip.frames >= frames]
+        if not self._clips:
+            raise ValueError(
+                f"none of {len(clips)} sound files holds a segment of {frames} frames. Give fewer "
+                "--seconds, or other sound."
+            )
         self._starts = np.cumsum([clip.frames - frames + 1 for clip in self._clips])
         self._frames, self._rows, self._frame_size = frames, batch_size, frame_size
         # Frames between a beginning and the context would else be in no segment.
