@@ -14,6 +14,8 @@ from mlx.utils import tree_flatten
 from sounds import noise
 
 from mimi_mlx import Mimi, audio, cli
+from mimi_mlx.checkpoint import hub, mlx_format
+from mimi_mlx.evaluation import references
 from mimi_mlx.training.heldout import HeldOut
 from mimi_mlx.training.trainer import Trainer
 
@@ -86,7 +88,10 @@ def test_a_trained_model_is_described_and_can_be_converted(trained, run, small, 
     assert "those of `model`" in card and "3 codebooks" in card and "| base | trained |" in card
     assert str(small.parent) not in card and str(sound.parent) not in card
     assert run("convert", trained, "--mlx-path", "half", "--dtype", "float16")[0] == 0
-    assert run("info", trained)[0] == 0
+    files = hub.find(trained).files
+    mimi = Mimi.from_pretrained(trained)
+    (check,) = references.of_weights(mimi, files, mlx_format.recipe(files), None)
+    assert check.passed is None and "its decoder was trained here" in check.figure
 
 
 def test_what_a_run_leaves_beside_its_model(trained):
