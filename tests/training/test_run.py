@@ -30,6 +30,8 @@ FIGURES = "mimi_mlx.training.heldout.quality.row_of"  # PESQ takes long
 def finetune(run, small, sound, monkeypatch) -> Callable[..., tuple[int, str]]:
     """Run ``mimi-mlx finetune SOUND -o out --model SMALL``, short, with more."""
     monkeypatch.setattr(FIGURES, lambda *_: {"log_mel_db": 1.0, "si_sdr_db": -np.inf})
+    if importlib.util.find_spec("matplotlib"):
+        monkeypatch.setattr("mimi_mlx.training.picture.draw", lambda *_: None)
 
     def finetune(*args: object, data: object = sound, model: object = small) -> tuple[int, str]:
         code, _, err = run("finetune", data, "-o", "out", "--model", model, *SHORT, *args)
