@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     out = f"what is never trained on: a share of the files, or a folder ({base.held_out})"
     add("--held-out", metavar="SHARE|DIR", help=out)
     add("--every", type=int, metavar="N", help="steps between looks at it (a 20th of all)")
-    judge = "let a discriminator judge, too: sharper, and slower"
+    judge = "let a discriminator judge, too: slower, and on a CPU by far"
     add("--adversarial", action="store_true", default=None, help=judge)
     add("--seed", type=int, help=f"of what is drawn ({base.seed})")
     add("--mono", action="store_true", default=None, help="mix several channels down to one")
