@@ -36,6 +36,7 @@ ROOMS = (
         "compat",
         "evaluation",
         "listening",
+        "training",
         "live.devices",
         "live.network",
         "live",
@@ -48,8 +49,11 @@ ROOMS = (
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 # Steps are compiled and evaluated by the runner. Others evaluate what is no step: weights, what a
-# call returned, parts of results; and evaluation/ measures.
-COMPILES = {"streaming/runner.py", "evaluation/bench.py", "evaluation/kernel_count.py"}
+# call returned, parts of results; evaluation/ measures, and training/ has a step of its own.
+COMPILES = {
+    *("streaming/runner.py", "evaluation/bench.py", "evaluation/kernel_count.py"),
+    "training/trainer.py",
+}
 EVALUATES = COMPILES | {
     *("checkpoint/convert.py", "checkpoint/load.py", "checkpoint/mlx_format.py"),
     *("compat/moshi_mlx.py", "compat/transformers.py", "streaming/worker.py"),

@@ -13,7 +13,10 @@ from .reader import FileReader, check_rate
 from .resampler import Resampler
 from .writer import FORMATS, check_format, writing
 
-__all__ = ["FORMATS", "Sound", "check_format", "load", "read", "resample", "write"]
+__all__ = ["FORMATS", "SUFFIXES", "Sound", "check_format", "load", "read", "resample", "write"]
+
+SUFFIXES = {*FORMATS, *(".aifc", ".au", ".oga", ".opus", ".rf64", ".snd", ".w64")}
+"""What a sound file's name ends in, in lower case, where a folder is searched for them."""
 
 
 class Sound(NamedTuple):

@@ -1,7 +1,6 @@
 """Published weights to a folder for mimi_mlx: a dtype or bit width, a half, fewer codebooks."""
 
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from importlib.metadata import version
@@ -13,12 +12,12 @@ from mlx.utils import tree_flatten
 
 from .. import atomic, files
 from ..model.codec import Codec, Only
-from . import hub, mlx_format, model_card, precision
+from . import destination, hub, mlx_format, model_card, precision
 from .load import load
 
 _FILES = {"config.json", "model.safetensors", "README.md"}  # what is written
 
-_SPARE = 1_000_000  # bytes for config.json, README.md and the file's header
+_FLAG = "--mlx-path"
 
 
 class Wanted(NamedTuple):
@@ -61,12 +60,12 @@ def convert(
     recipe = wanted.recipe
     precision.check(recipe)
     found = hub.find(wanted.source, wanted.revision)
-    if mlx_format.recipe(found.files) is not None:
+    if mlx_format.recipe(found.files) is not None and not mlx_format.is_trained(found.files[0]):
         raise ValueError(
             f"{wanted.source} is converted already; a conversion starts from published weights, or "
             "its losses would add up. Give what it was made from, such as kyutai/mimi."
         )
-    _check_folder(folder, found.files, force)
+    destination.check(folder, found.files, force, _FILES, _FLAG)
     codec = _cut(load(found.files, found.config, wanted.only), wanted)
     layers = list(precision.layers(codec, recipe))
     left = [path for path, _, bits in layers if recipe.bits and not bits]
@@ -78,12 +77,7 @@ def convert(
     precision.reduce(codec, recipe)
     mx.eval(codec.parameters())
     size = sum(x.nbytes for x in dict(tree_flatten(codec.parameters())).values())
-    free = shutil.disk_usage(folder.parent).free
-    if free < size + _SPARE:
-        raise ValueError(
-            f"{folder} needs {size / 1e6:.0f} MB, and its disk has {free / 1e6:.0f} MB left. Make "
-            "room, or give an --mlx-path on another disk."
-        )
+    destination.check_room(folder, size, _FLAG)
     with atomic.replacing_folder(folder) as beside:
         file = beside / "model.safetensors"
         kept = codec.fingerprint if wanted.num_codebooks else None
@@ -97,7 +91,7 @@ def convert(
 
 def config(codec: Codec, wanted: Wanted, found: hub.Checkpoint, file: Path) -> dict[str, Any]:
     """What config.json says: the sizes, the quantisation, where it all comes from, and sums."""
-    recipe, snapshot = wanted.recipe, found.files[0].parent
+    recipe = wanted.recipe
     about: dict[str, Any] = {"model_type": "mimi", **asdict(codec.config)}
     about["torch_dtype"] = recipe.dtype
     if recipe.bits:
@@ -106,8 +100,7 @@ def config(codec: Codec, wanted: Wanted, found: hub.Checkpoint, file: Path) -> d
     about["mimi_mlx"] = {
         "version": version("mimi_mlx"),
         "source": wanted.source,
-        # The Hub's cache has a commit's files in snapshots/COMMIT/.
-        "revision": snapshot.name if snapshot.parent.name == "snapshots" else wanted.revision,
+        "revision": found.commit or wanted.revision,
         "source_sha256": {source.name: files.sha256(source) for source in found.files},
         "sha256": {file.name: files.sha256(file)},
         "fingerprint": codec.fingerprint,
@@ -158,22 +151,3 @@ def upload(folder: Path, repository: str) -> None:
             f"{folder} is complete, but its upload to {repository} failed ({reason}). Check "
             f"`hf auth whoami`, then run: hf upload {repository} {folder}"
         ) from error
-
-
-def _check_folder(folder: Path, sources: list[Path], force: bool) -> None:
-    if not folder.parent.is_dir():
-        raise ValueError(
-            f"{folder} cannot be written: there is no folder {folder.parent}. Create it first."
-        )
-    atomic.remove_unfinished(folder.parent, holds=_FILES)
-    if any(folder.resolve() in file.resolve().parents for file in sources):
-        raise ValueError(f"{folder} is what is converted. Give another --mlx-path.")
-    if not folder.exists():
-        return
-    if not force:
-        raise ValueError(f"{folder} exists; nothing is overwritten unasked. Give -f to replace it.")
-    if not folder.is_dir() or {path.name for path in folder.iterdir()} - _FILES:
-        raise ValueError(
-            f"{folder} holds other things than a converted model; -f would delete them. Give "
-            "another --mlx-path."
-        )

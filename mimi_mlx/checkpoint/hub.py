@@ -37,6 +37,12 @@ class Checkpoint(NamedTuple):
     config: MimiConfig
     files: list[Path]
 
+    @property
+    def commit(self) -> str | None:
+        """The commit that the files are of, if they are in the Hub's cache: snapshots/COMMIT/."""
+        folder = self.files[0].parent
+        return folder.name if folder.parent.name == "snapshots" else None
+
 
 def find(
     name: str | Path,

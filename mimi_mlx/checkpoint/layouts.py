@@ -1,7 +1,7 @@
 """What each published layout calls its tensors.
 
-A checkpoint's names become the Hub's (kyutai/mimi's, as transformers saves them). What is missing,
-misshapen or left over ends in one error that names it.
+A checkpoint's names become the Hub's (kyutai/mimi's, as transformers saves them), and those become
+Kyutai's again. What is missing, misshapen or left over ends in one error that names it.
 """
 
 import re
@@ -24,24 +24,31 @@ _FOREIGN = {
     "the Qwen3-TTS tokenizer": r"(decoder\.pre_transformer|encoder\.encoder)\.",
 }
 
-# Kyutai's names, and the Hub's for the same tensors.
+# Parts of Kyutai's names, and of the Hub's for the same tensors: each is replaced, in this order,
+# whichever way. Convolutions are apart: _CONVOLUTION.
 _KYUTAI = [
-    (r"^(encoder|decoder)\.model\.", r"\1.layers."),
-    (r"^(downsample|upsample)\.(conv|convtr)\.", r"\1."),
-    (r"\.(conv|convtr)\.\1\.(weight|bias)$", r".conv.\2"),
-    (r"_transformer\.transformer\.layers\.", "_transformer.layers."),
-    (r"\.norm1\.", ".input_layernorm."),
-    (r"\.norm2\.", ".post_attention_layernorm."),
-    (r"\.linear(\d)\.", r".mlp.fc\1."),
-    (r"\.layer_scale_1\.", ".self_attn_layer_scale."),
-    (r"\.layer_scale_2\.", ".mlp_layer_scale."),
-    (r"\.self_attn\.out_proj\.", ".self_attn.o_proj."),
-    (r"^quantizer\.rvq_first\.", "quantizer.semantic_residual_vector_quantizer."),
-    (r"^quantizer\.rvq_rest\.", "quantizer.acoustic_residual_vector_quantizer."),
-    (r"\.vq\.layers\.", ".layers."),
-    (r"\._codebook\.embedding_sum$", ".codebook.embed_sum"),
-    (r"\._codebook\._?(\w+)$", r".codebook.\1"),
+    ("encoder.model.", "encoder.layers."),
+    ("decoder.model.", "decoder.layers."),
+    ("_transformer.transformer.layers.", "_transformer.layers."),
+    (".norm1.", ".input_layernorm."),
+    (".norm2.", ".post_attention_layernorm."),
+    (".linear1.", ".mlp.fc1."),
+    (".linear2.", ".mlp.fc2."),
+    (".layer_scale_1.", ".self_attn_layer_scale."),
+    (".layer_scale_2.", ".mlp_layer_scale."),
+    (".self_attn.out_proj.", ".self_attn.o_proj."),
+    ("quantizer.rvq_first.vq.layers.", "quantizer.semantic_residual_vector_quantizer.layers."),
+    ("quantizer.rvq_rest.vq.layers.", "quantizer.acoustic_residual_vector_quantizer.layers."),
+    ("quantizer.rvq_first.", "quantizer.semantic_residual_vector_quantizer."),
+    ("quantizer.rvq_rest.", "quantizer.acoustic_residual_vector_quantizer."),
+    ("._codebook.embedding_sum", ".codebook.embed_sum"),
+    ("._codebook._initialized", ".codebook.initialized"),
+    ("._codebook.", ".codebook."),
 ]
+
+# The Hub's ``.conv.`` is Kyutai's ``.conv.conv.``, or ``.convtr.convtr.`` if it is a transposed
+# one; three times so in the resampling between SEANet and the transformers.
+_CONVOLUTION = re.compile(r"(\.conv|\.convtr)\1+\.")
 
 
 def layout_of(names: Collection[str]) -> tuple[str, str]:
@@ -149,12 +156,39 @@ def some(names: Sequence[str]) -> str:
     return ", ".join(plain) + more
 
 
+def kyutai_names(tensors: Tensors, config: MimiConfig, transposed: Collection[str]) -> Tensors:
+    """Tensors under the Hub's names under Kyutai's, with q, k and v in one matrix.
+
+    Args:
+        transposed: The modules that are transposed convolutions, by their names.
+    """
+    renamed: Tensors = {}
+    for name, tensor in tensors.items():
+        base, is_query, _ = name.partition("q_proj.weight")
+        if is_query:
+            k, v = tensors[f"{base}k_proj.weight"], tensors[f"{base}v_proj.weight"]
+            tensor = mx.concatenate([_interleaved(tensor, config), _interleaved(k, config), v])
+            name = f"{base}in_proj_weight"
+        elif name.endswith(("k_proj.weight", "v_proj.weight")):
+            continue
+        module, is_convolution, last = name.partition(".conv.")
+        if is_convolution:
+            times = 3 if module in ("downsample", "upsample") else 2
+            word = ".convtr" if module in transposed else ".conv"
+            name = f"{module}{times * word}.{last}"
+        for theirs, hubs in _KYUTAI:
+            name = name.replace(hubs, theirs)
+        renamed[name] = tensor
+    return renamed
+
+
 def _from_kyutai(tensors: Tensors, config: MimiConfig) -> Tensors:
     renamed: Tensors = {}
     fused = (3 * config.num_attention_heads * config.head_dim, config.hidden_size)
     for name, tensor in tensors.items():
-        for pattern, replacement in _KYUTAI:
-            name = re.sub(pattern, replacement, name)
+        for theirs, hubs in _KYUTAI:
+            name = name.replace(theirs, hubs)
+        name = _CONVOLUTION.sub(".conv.", name)
         if name.endswith(".self_attn.in_proj_weight") and tensor.shape == fused:
             q, k, v = mx.split(tensor, 3)
             weights = _half_split(q, config), _half_split(k, config), v
@@ -169,3 +203,9 @@ def _half_split(weight: mx.array, config: MimiConfig) -> mx.array:
     """Rows of a query or key projection, from interleaved pairs to one half after the other."""
     pairs = weight.reshape(config.num_attention_heads, -1, 2, weight.shape[-1])
     return pairs.swapaxes(1, 2).reshape(weight.shape)
+
+
+def _interleaved(weight: mx.array, config: MimiConfig) -> mx.array:
+    """The inverse of :func:`_half_split`."""
+    halves = weight.reshape(config.num_attention_heads, 2, -1, weight.shape[-1])
+    return halves.swapaxes(1, 2).reshape(weight.shape)

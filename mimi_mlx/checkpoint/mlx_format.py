@@ -64,6 +64,16 @@ def recipe(paths: Iterable[Path]) -> precision.Recipe | None:
     Raises:
         ValueError: Such a file names no recipe that there is.
     """
+    said = about_files(paths)
+    return said.recipe if said else None
+
+
+def about_files(paths: Iterable[Path]) -> About | None:
+    """What files that :func:`save` wrote say of themselves; None for all others.
+
+    Raises:
+        ValueError: Such a file says what cannot be.
+    """
     for path in paths:
         try:
             with files.open_safetensors(path, "Download it again.") as file:
@@ -71,7 +81,7 @@ def recipe(paths: Iterable[Path]) -> precision.Recipe | None:
         except ValueError:
             continue  # loading it says what is wrong
         if said is not None:
-            return about(said, str(path)).recipe
+            return about(said, str(path))
     return None
 
 
@@ -92,6 +102,14 @@ def origin(path: Path) -> Origin | None:
         return None
     is_whole = isinstance(found.name, str) and isinstance(found.revision, (str, type(None)))
     return found if is_whole else None
+
+
+def is_trained(path: Path) -> bool:
+    """Whether the config.json beside a file says that it was trained here, and so is no copy."""
+    try:
+        return "finetuned" in files.read_json(path.with_name("config.json"), "")[KEY]
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def load(

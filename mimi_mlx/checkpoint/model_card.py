@@ -1,9 +1,12 @@
-"""The README.md of a converted folder: what the Hub shows of it."""
+"""The README.md of a converted or exported folder: what the Hub shows of it."""
 
 import re
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from .. import extras
+from ..model.config import MimiConfig
 
 _SNIPPETS = {
     None: "codes = mimi.encode(pcm)  # int32 [1, {num_quantizers}, 13]\npcm = mimi.decode(codes)",
@@ -43,34 +46,91 @@ pcm = np.zeros(24000, np.float32)  # your speech: 24 kHz, one channel, in [-1, 1
 """
 
 
-def text(config: dict[str, Any], name: str) -> str:
-    """The card of a folder with this config.json; ``name`` is how it is loaded."""
-    from huggingface_hub import ModelCardData
+_LOADED = {
+    "hub": """\
+from transformers import AutoFeatureExtractor, MimiModel  # 5 or later: 4 ignores the window
 
+model = MimiModel.from_pretrained("{name}")
+feature_extractor = AutoFeatureExtractor.from_pretrained("{name}")""",
+    "kyutai": """\
+from moshi.models.loaders import get_mimi
+
+mimi = get_mimi("{name}/{file}", device="cpu", num_codebooks=8)
+
+import rustymimi
+
+tokenizer = rustymimi.Tokenizer("{name}/{file}", num_codebooks=8)""",
+}
+
+_EXPORTED_CARD = """\
+---
+{front}
+---
+
+# {title}
+
+Mimi, the streaming neural audio codec of Kyutai, for PyTorch, exported from `{source}`{commit} by \
+mimi_mlx {version}.
+
+- float32. Layer scales are in the projections before them, and each codebook entry's usage is one.
+- {num_quantizers} codebooks.
+- Licence: {licence}
+
+## Use
+
+```python
+{snippet}
+```
+"""
+
+
+def text(config: dict[str, Any], name: str) -> str:
+    """The card of a converted folder with this config.json; ``name`` is how it is loaded."""
     about = config["mimi_mlx"]
-    base = re.fullmatch(r"(?:hf://)?([\w.-]+/[\w.-]+)(?:/.*\.safetensors)?", about["source"])
-    origin = base[1] if base and about["revision"] else None  # with a commit: from the Hub
-    is_kyutais = origin is not None and origin.startswith("kyutai/")
-    front = ModelCardData(
-        base_model=origin,
-        library_name="mlx",
-        license="cc-by-4.0" if is_kyutais else None,
-        pipeline_tag="audio-to-audio",
-        tags=["mlx", "mimi", "audio", "codec"],
-    )
     return _CARD.format(
         **config,
         **about,
-        front=front,
+        **_origin(about["source"], about["revision"], "mlx"),
         title=name.rpartition("/")[2],
-        commit=f" at {about['revision']}" if about["revision"] else "",
         precision=_precision(config),
         half=f" The {about['only']} alone." if about["only"] else "",
-        licence="CC-BY 4.0, as Kyutai's weights." if is_kyutais else "that of the source.",
         name=name,
         install=extras.install(),
         snippet=_SNIPPETS[about["only"]].format(**config),
     )
+
+
+def exported(source: str, revision: str | None, config: MimiConfig, file: Path, layout: str) -> str:
+    """The card of an exported folder, with the weights in ``file``, in a layout's names."""
+    return _EXPORTED_CARD.format(
+        **_origin(source, revision, {"hub": "transformers", "kyutai": "moshi"}[layout]),
+        title=file.parent.name,
+        source=source,
+        version=version("mimi_mlx"),
+        num_quantizers=config.num_quantizers,
+        snippet=_LOADED[layout].format(name=file.parent, file=file.name),
+    )
+
+
+def _origin(source: str, revision: str | None, library: str) -> dict[str, Any]:
+    """What a card says of where its weights are from: front matter, commit and licence."""
+    from huggingface_hub import ModelCardData
+
+    base = re.fullmatch(r"(?:hf://)?([\w.-]+/[\w.-]+)(?:/.*\.safetensors)?", source)
+    origin = base[1] if base and revision else None  # with a commit: from the Hub
+    is_kyutais = origin is not None and origin.startswith("kyutai/")
+    front = ModelCardData(
+        base_model=origin,
+        library_name=library,
+        license="cc-by-4.0" if is_kyutais else None,
+        pipeline_tag="audio-to-audio",
+        tags=[*(["mlx"] if library == "mlx" else []), "mimi", "audio", "codec"],
+    )
+    return {
+        "front": front,
+        "commit": f" at {revision}" if revision else "",
+        "licence": "CC-BY 4.0, as Kyutai's weights." if is_kyutais else "that of the source.",
+    }
 
 
 def _precision(config: dict[str, Any]) -> str:

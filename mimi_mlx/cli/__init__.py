@@ -45,6 +45,8 @@ COMMANDS = {
     "stream": "Hear yourself, live, through the codec.",
     "serve": "Serve the codec over WebSocket and HTTP.",
     "convert": "Convert published weights to an MLX folder.",
+    "finetune": "Train a model's decoder on sound of your own.",
+    "export": "Export a model to a folder for PyTorch.",
     "verify": "Prove that a model is right on this machine.",
     "eval": "Measure how close audio is to its original.",
     "plot": "Draw what the codec does to a clip.",

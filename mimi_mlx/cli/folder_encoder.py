@@ -21,9 +21,6 @@ from .batches import Clip, facts_if_same, kept
 from .manifest import codes_sha256
 from .plan import Task
 
-# What is a sound file.
-_SUFFIXES = {*audio.FORMATS, *(".aifc", ".au", ".oga", ".opus", ".rf64", ".snd", ".w64")}
-
 
 class FolderEncoder:
     """Encodes clips; see :class:`~.batches.Work`.
@@ -114,7 +111,7 @@ def _begins_as_codes(path: Path) -> bool:
 
 
 TASK = Task(
-    _SUFFIXES,
+    audio.SUFFIXES,
     "sound",
     "encoded",
     ".mimi",

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from ..text import counted, printable
 
 if TYPE_CHECKING:
+    from tqdm import tqdm
+
     from ..mimi import Mimi
 
 _quiet = False
@@ -81,6 +83,21 @@ class Progress:
     def elapsed(self) -> float:
         """Seconds since the work began."""
         return time.perf_counter() - self._start
+
+
+def counter(what: str, total: int, form: str, done: int = 0) -> "tqdm":
+    """A bar of things, ``done`` of them before; ``form`` is of tqdm's, for what is behind it."""
+    from tqdm import tqdm
+
+    return tqdm(
+        total=total,
+        initial=done,
+        desc=what,
+        bar_format="{desc} {percentage:3.0f}%|{bar}| " + form,
+        leave=False,
+        dynamic_ncols=True,
+        disable=True if _quiet else None,
+    )
 
 
 def say(line: str) -> None:

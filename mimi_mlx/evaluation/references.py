@@ -78,6 +78,9 @@ def _of_conversion(
     mimi: Mimi, file: Path, recipe: precision.Recipe, device: mx.DeviceType | mx.Device | None
 ) -> Iterator[Check]:
     origin = mlx_format.origin(file)
+    if mlx_format.is_trained(file):
+        yield _not_run("its decoder was trained here")
+        return
     if origin is None:
         yield _not_run("its config.json does not say what it was converted from")
         return

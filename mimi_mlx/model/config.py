@@ -4,7 +4,7 @@ import math
 import numbers
 import reprlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 # A frame is two positions of the transformers: the downsample's stride, the upsample's factor.
@@ -156,15 +156,7 @@ class MimiConfig:
             raise _wrong("rope_parameters", rope, "a JSON object")
         known.setdefault("rope_theta", rope.get("rope_theta", cls.rope_theta))
         config = cls(**known)
-        must = {
-            "model_type": "mimi",
-            **_FIXED,
-            "num_key_value_heads": config.num_attention_heads,
-            "upsample_groups": config.hidden_size,
-            "vector_quantization_hidden_dimension": config.codebook_dim,
-            "frame_rate": config.frame_rate,
-            "rope_type": "default",
-        }
+        must = {**config._implied(), "frame_rate": config.frame_rate, "rope_type": "default"}
         found = {**values, "rope_type": rope.get("rope_type", "default")}
         for key, legal in must.items():
             if found.get(key, legal) != legal:
@@ -173,6 +165,20 @@ class MimiConfig:
                     "Give a checkpoint of Mimi's architecture."
                 )
         return config
+
+    def to_dict(self) -> dict[str, Any]:
+        """What a config.json of this model says, in transformers' words and in full."""
+        return {**self._implied(), **asdict(self)}
+
+    def _implied(self) -> dict[str, Any]:
+        """Keys of config.json that the fields leave no choice."""
+        return {
+            "model_type": "mimi",
+            **_FIXED,
+            "num_key_value_heads": self.num_attention_heads,
+            "upsample_groups": self.hidden_size,
+            "vector_quantization_hidden_dimension": self.codebook_dim,
+        }
 
     @property
     def latent_size(self) -> int:

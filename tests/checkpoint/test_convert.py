@@ -18,7 +18,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from mimi_mlx import Mimi, cli
-from mimi_mlx.checkpoint import convert, mlx_format, precision
+from mimi_mlx.checkpoint import destination, mlx_format, precision
 from mimi_mlx.checkpoint.load import load
 from mimi_mlx.evaluation import quality
 from mimi_mlx.model.ops import device
@@ -230,7 +230,7 @@ def test_a_folder_is_not_replaced_by_itself(run, tmp_path):
 
 def test_too_little_disk_is_found_before(run, tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(convert.shutil, "disk_usage", lambda path: usage(0, 0, 10**6))
+    monkeypatch.setattr(destination.shutil, "disk_usage", lambda path: usage(0, 0, 10**6))
     assert "Make room" in refused(run, tmp_path)
 
 

@@ -47,3 +47,11 @@ def test_gradients_where_an_exponential_overflows(function):
     x = mx.array([-1e30, -425.0, -89.0, 89.0, 425.0, 1e30])
     slope = mx.grad(lambda x: function(x).sum())(x)
     np.testing.assert_array_equal(slope, [0, 0, 0, 1, 1, 1])
+
+
+def test_the_elu_of_training_is_the_same_and_has_its_slope():
+    x = mx.array([-30.0, -3.0, -1e-3, 1e-3, 2.0, 90.0])
+    assert mx.array_equal(activations.TrainedELU()(x), activations.ELU()(x))
+    slope = np.array(mx.grad(lambda x: activations.TrainedELU()(x).sum())(x))
+    expected = np.exp(np.minimum(np.array(x, np.float64), 0))
+    np.testing.assert_allclose(slope, expected, atol=1e-6)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import seeded
 from contract import Functions, check_streaming
-from models import model
+from models import SMALL, model
 
 from mimi_mlx import Mimi, MimiConfig
 from mimi_mlx.model.conv import (
@@ -17,25 +17,6 @@ from mimi_mlx.model.conv import (
     Downsample,
     Upsample,
 )
-
-# A Mimi whose window is 8 positions: everything in it, small enough to run hundreds of steps.
-SMALL = seeded.FULL | {
-    "num_filters": 4,
-    "upsampling_ratios": [4, 3, 2],
-    "num_residual_layers": 1,
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 2,
-    "head_dim": 16,
-    "intermediate_size": 48,
-    "sliding_window": 8,
-    "upsample_groups": 32,
-    "num_quantizers": 4,
-    "codebook_size": 64,
-    "codebook_dim": 8,
-    "vector_quantization_hidden_dimension": 8,
-}
 
 
 @pytest.fixture(scope="module")

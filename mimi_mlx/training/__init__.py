@@ -1,0 +1,1 @@
+"""Training the decoder of a Mimi whose encoder and codebooks stay: its codes stay the same."""
