@@ -87,7 +87,7 @@ def test_one_line_says_how_an_extra_is_installed():
     declared = (ROOT / "pyproject.toml").read_text()
     sources = "".join(file.read_text() for file in (ROOT / "mimi_mlx").rglob("*.py"))
     named = set(re.findall(r"extras\.install\(['\"](\w+)", sources))
-    assert named == {"aec", "mic", "plot", "metrics"}
+    assert named == {"aec", "mic", "plot", "metrics", "serve"}
     for file in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")):
         for extra in re.findall(r"['\"]\.\[([\w,]+)\]", file.read_text()):
             named |= set(extra.split(","))
