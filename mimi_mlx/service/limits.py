@@ -31,7 +31,7 @@ class Limits:
     sessions: int = 64
     """Live sessions at once."""
     idle: float = 30.0
-    """Seconds within which a session sends a whole frame, and a connection its first request."""
+    """Seconds within which a session sends a whole frame, and a connection its next request."""
     unread: float = 10.0
     """Seconds that an answer may wait because those before are not read."""
     message: int = 1 << 20

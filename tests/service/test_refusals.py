@@ -183,9 +183,30 @@ def test_an_idle_client_makes_room(tiny):
         assert asyncio.run(talk(url, "/encode", drips)).startswith(
             '1008 {"error": "no whole frame came for 0.3 s"}'
         )
-        host, port = url.removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port)), timeout=20) as silent:
-            assert not silent.recv(1)
+        request = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        for said in (b"", request[:30], request, request + request[:30]):
+            with connected(url) as silent:
+                silent.sendall(said)
+                while silent.recv(500):
+                    pass
+
+
+def test_a_connection_that_is_one_too_many_is_not_kept(tiny):
+    with serving.service(tiny, sessions=1, connections=2) as url, contextlib.ExitStack() as stack:
+        for _ in range(3):
+            stack.enter_context(connected(url))
+        with pytest.raises(ConnectionError):
+            ask(url, "GET", "/health")
+        stack.close()
+        while True:  # that they have ended is noticed a moment later
+            with contextlib.suppress(ConnectionError):
+                assert ask(url, "GET", "/health")[0] == 200
+                break
+
+
+def connected(url: str) -> socket.socket:
+    host, port = url.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout=20)
 
 
 def opened(url: str, path: str) -> socket.socket:
