@@ -43,14 +43,18 @@ def test_what_happens_is_counted(tiny):
             session(url, "encode", {}, [clip.tobytes(), END]),
             session(url, "roundtrip", {}, [clip.tobytes(), END]),
             session(url, "encode", {}, [(clip + np.nan).tobytes()]),
+            session(url, "decode", {}, [bytes(2**20 + 1)]),
         )
-        found = figures(url)
+        for _ in range(500):  # the one that was too long is closed before it is counted
+            if 'mimi_sessions_dropped_total{code="1009"}' in (found := figures(url)):
+                break
     assert found['mimi_frames_total{kind="encode"}'] == 3
     assert found['mimi_frames_total{kind="roundtrip"}'] == 3
     assert found['mimi_sessions_total{kind="encode"}'] == 2
     assert found['mimi_sessions{kind="encode"}'] == 0
     assert found['mimi_frames_waiting{half="encoder"}'] == 0
     assert found['mimi_sessions_dropped_total{code="1007"}'] == 1
+    assert found['mimi_sessions_dropped_total{code="1009"}'] == 1
     for half in ("encoder", "decoder"):
         buckets = [
             value
