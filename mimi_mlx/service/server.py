@@ -102,9 +102,13 @@ class Service:
 
     def runner(self) -> web.AppRunner:
         """Runs :meth:`app`: a connection that asks for nothing, or nothing more, is not kept."""
-        idle, end = self._limits.idle, 2 * FAREWELL
-        log = {"access_log": None, "logger": _rubbish}
-        return web.AppRunner(self.app(), keepalive_timeout=idle, shutdown_timeout=end, **log)
+        return web.AppRunner(
+            self.app(),
+            access_log=None,
+            logger=_rubbish,
+            keepalive_timeout=self._limits.idle,
+            shutdown_timeout=2 * FAREWELL,
+        )
 
     def connection(self, runner: web.AppRunner) -> asyncio.Protocol:
         """For a new connection."""

@@ -89,7 +89,7 @@ def test_a_step_that_fails_ends_those_who_are_there_and_nobody_else(tiny, rows, 
     async def use(encoder, push) -> None:
         first, other = encoder.take(), encoder.take()
         await push(first, frames[0])
-        with pytest.raises(ValueError, match="shape|dimension"):
+        with pytest.raises(ValueError, match=r"shape|dimension"):
             await encoder.push(other, np.zeros((3, 1920), np.float32), 8)
         for row in (first, other):
             with pytest.raises(RuntimeError, match="a step has failed"):

@@ -254,6 +254,22 @@ def test_what_is_sent_by_one_that_does_not_read_is_not_kept(tiny, path, message)
     assert sent < 3_000_000
 
 
+def test_who_does_not_read_is_told_as_soon_as_he_does(tiny, monkeypatch):
+    """What he has kept waiting comes before that."""
+    monkeypatch.setattr("mimi_mlx.service.server.FAREWELL", 20)
+    with serving.service(tiny, unread=0.1) as url, opened(url, "/decode") as client:
+        client.sendall(masked(2, bytes(16 * 60)))
+        for _ in range(500):
+            if b'dropped_total{code="1008"} 1' in ask(url, "GET", "/metrics")[1]:
+                break
+            time.sleep(0.02)
+        client.settimeout(20)
+        said = b""
+        while b'"answers were not read for 0.1 s"' not in said:
+            assert (more := client.recv(1 << 20))
+            said = said[-100:] + more
+
+
 def test_the_end_of_the_service_is_said(tiny):
     """To who speaks; who does not read is cut off."""
 
