@@ -11,8 +11,9 @@ from mimi_mlx import listening
 RATE = 8000  # the lowest that browsers play: least work
 NAME = "</script><b>a.wav"
 
-# The page's own player on a context that renders at once: it starts, and changes twice.
-PLAYED = """async ([first, second]) => {
+# The page's own player on a context that renders at once: it starts, changes twice, and once as
+# the blind test does, to what is heard.
+PLAYED = """async ([first, second, blind]) => {
   const { buffers } = listen.player;
   const { length, sampleRate } = buffers[0];
   const context = new OfflineAudioContext(1, length, sampleRate);
@@ -22,6 +23,7 @@ PLAYED = """async ([first, second]) => {
   player.play();
   player.choose(2, first);
   player.choose(1, second);
+  player.choose(1, blind, true);
   const rendered = await context.startRendering();
   return [rendered, ...buffers].map((each) => Array.from(each.getChannelData(0)));
 }"""
@@ -65,15 +67,15 @@ def chosen(tab: Tab) -> int:
 def test_a_change_is_a_fade_of_5_ms_between_two_sounds_at_the_same_sample(browser, url):
     with browser.tab(url) as tab:
         tab.wait("listen.player !== null")
-        out, *versions = map(np.array, tab.evaluate(PLAYED, [0.25, 0.5]))
+        out, *versions = map(np.array, tab.evaluate(PLAYED, [0.25, 0.5, 0.75]))
     for found, seed in zip(versions, (0, 4, 8, 16), strict=True):
         # Chromium's full scale is 32767 upwards; no step of 16 bits is lost.
         np.testing.assert_allclose(found, noise(seed, 1), atol=0.4 / 32768)
-    start, first, second, ramp = (int(RATE * x) for x in (0.02, 0.25, 0.5, 0.005))
+    start, first, second, blind, ramp = (int(RATE * x) for x in (0.02, 0.25, 0.5, 0.75, 0.005))
     assert not out[:start].any()
     out = out[start:]
     heard = [x[: len(out)] for x in versions]
-    first, second = first - start, second - start
+    first, second, blind = first - start, second - start, blind - start
     up = np.linspace(0, 1, ramp, endpoint=False)
 
     def fade(old, new, at):
@@ -85,7 +87,12 @@ def test_a_change_is_a_fade_of_5_ms_between_two_sounds_at_the_same_sample(browse
     fade(heard[0][first : first + ramp], heard[2][first : first + ramp], first)
     np.testing.assert_array_equal(out[first + ramp : second], heard[2][first + ramp : second])
     fade(heard[2][second : second + ramp], heard[1][second : second + ramp], second)
-    np.testing.assert_array_equal(out[second + ramp :], heard[1][second + ramp :])
+    np.testing.assert_array_equal(out[second + ramp : blind], heard[1][second + ramp : blind])
+    silence = np.zeros(ramp)
+    fade(heard[1][blind : blind + ramp], silence, blind)
+    blind += ramp
+    fade(silence, heard[1][blind : blind + ramp], blind)
+    np.testing.assert_array_equal(out[blind + ramp :], heard[1][blind + ramp :])
 
 
 def test_keys_choose_play_and_seek(browser, url):
@@ -143,6 +150,9 @@ def test_ten_rounds_of_the_blind_test_are_counted_and_tell_nothing_before(browse
             if number == 4:
                 tab.press("3")  # would choose a version
                 assert tab.evaluate("listen.player.heard") == 1
+                free = tab.evaluate("listen.player.take.free")
+                tab.press("a")  # which X is: that nothing changes must not be heard
+                assert tab.evaluate("listen.player.take.free") > free
                 tab.press("b")
                 assert tab.evaluate("listen.player.heard") == 2
                 tab.press(" ")

@@ -266,7 +266,8 @@ def test_who_does_not_read_is_told_as_soon_as_he_does(tiny, monkeypatch):
         client.settimeout(20)
         said = b""
         while b'"answers were not read for 0.1 s"' not in said:
-            assert (more := client.recv(1 << 20))
+            more = client.recv(1 << 20)
+            assert more
             said = said[-100:] + more
 
 
