@@ -7,26 +7,12 @@ import numpy as np
 import pytest
 import soundfile
 from browser import Tab
-from live_page import microphone
 from serving import service
 
 from mimi_mlx.service.limits import Limits
 from mimi_mlx.tiny import SPEECH
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    noise = np.random.default_rng(0).normal(0, 0.1, 24000)
-    with microphone(noise, 24000, tmp_path_factory.mktemp("microphone")) as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def url(tiny):
-    with service(tiny) as url:
-        yield url
 
 
 def is_live(tab: Tab) -> None:

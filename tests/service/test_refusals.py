@@ -21,12 +21,6 @@ FRAME = bytes(4 * 1920)
 END = {"end": True}
 
 
-@pytest.fixture(scope="module")
-def url(tiny):
-    with serving.service(tiny) as url:
-        yield url
-
-
 def ask(url: str, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=20)
     connection.request(method, path, body, {k.replace("_", "-"): v for k, v in headers.items()})
@@ -128,18 +122,24 @@ LOUD = np.full(1920, -11, "<f4").tobytes()
         ("roundtrip", {"rate": "9" * 4096}, END, 1009, "at most 4096 characters"),
     ],
 )
-def test_what_is_not_understood_ends_its_own_session_alone(
-    tiny, url, speech, kind, options, message, code, says
-):
-    pcm = speech("kathleen-1")[:3840]
-    good, bad = run(
-        session(url, "encode", {}, [pcm[:1920].tobytes(), pcm[1920:].tobytes(), END]),
-        session(url, kind, options, [message]),
-    )
-    np.testing.assert_array_equal(np.stack(good.codes, -1), np.array(tiny.encode(pcm, 8))[0])
+def test_what_is_not_understood_ends_its_session(url, kind, options, message, code, says):
+    (bad,) = run(session(url, kind, options, [message]))
     assert bad.code == code
     if says:
         assert says in bad.said[-1]["error"] and "\n" not in bad.said[-1]["error"]
+
+
+def test_nobody_else_notices(tiny, url, speech):
+    """What is wrong comes in the same steps as what is not."""
+    pcm = speech("kathleen-1")[:3840]
+    wrong = [FRAME, NAN]
+    good, *bad = run(
+        session(url, "encode", {}, [pcm[:1920].tobytes(), pcm[1920:].tobytes(), END]),
+        *(session(url, kind, {}, wrong) for kind in ("encode", "roundtrip")),
+        session(url, "encode", {}, [FRAME, b"abc"]),
+    )
+    np.testing.assert_array_equal(np.stack(good.codes, -1), np.array(tiny.encode(pcm, 8))[0])
+    assert [each.code for each in bad] == [1007] * 3
 
 
 async def talk(url: str, path: str, then) -> str:

@@ -11,6 +11,8 @@ import numpy as np
 import soundfile
 from browser import Browser, Tab, chromium
 
+from mimi_mlx.tiny import SPEECH
+
 QUANTUM = 128  # samples that Web Audio plays at once
 
 # What a page connects to its destination goes to a tap too, and beside it the microphone.
@@ -47,11 +49,16 @@ AudioNode.prototype.connect = function (to, ...rest) {
 _TAPPED = "tapped.map((each) => btoa(String.fromCharCode(...new Uint8Array(each.buffer))))"
 
 
+def spoken() -> np.ndarray:
+    """What the microphone hears: ``[T]`` at 24 kHz, to -7 dB of full scale."""
+    return 3 * soundfile.read(SPEECH, dtype="float32")[0]
+
+
 @contextmanager
-def microphone(clip: np.ndarray, rate: int, folder: Path) -> Iterator[Browser]:
-    """A Chromium whose microphone hears a clip ``[T]`` once, and is allowed."""
+def microphone(folder: Path) -> Iterator[Browser]:
+    """A Chromium whose microphone hears that once, and is allowed."""
     path = folder / "microphone.wav"
-    soundfile.write(path, clip, rate, subtype="PCM_16")
+    soundfile.write(path, spoken(), 24000, subtype="PCM_16")
     with chromium(
         "--use-fake-ui-for-media-stream",
         "--use-fake-device-for-media-stream",
