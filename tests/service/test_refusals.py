@@ -41,6 +41,7 @@ UPGRADE = {
         ("GET", "/", {}),
         ("GET", "/metrics", {}),
         ("POST", "/encode", {}),
+        ("POST", "/listen", {}),
         ("GET", "/encode", UPGRADE),
     ],
 )
@@ -67,6 +68,8 @@ def test_the_own_page_is_not_foreign(url):
     host = url.removeprefix("http://").replace("127.0.0.1", "localhost")
     assert ask(url, "GET", "/health", Origin=f"http://{host}", Host=host)[0] == 200
     assert ask(url, "GET", "/health", Origin=url)[0] == 200
+    for host in ("[::1]:8788", "LocalHost:8788", "127.0.0.2"):
+        assert ask(url, "GET", "/health", Origin=f"http://{host}".lower(), Host=host)[0] == 200
     assert b"<html" in ask(url, "GET", "/")[1]
 
 
@@ -193,7 +196,7 @@ def test_an_idle_client_makes_room(tiny):
 
 def test_a_connection_that_is_one_too_many_is_not_kept(tiny):
     with serving.service(tiny, sessions=1, connections=2) as url, contextlib.ExitStack() as stack:
-        for _ in range(3):
+        for _ in range(4):  # two sessions', and two more
             stack.enter_context(connected(url))
         with pytest.raises(ConnectionError):
             ask(url, "GET", "/health")
