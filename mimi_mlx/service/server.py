@@ -113,7 +113,7 @@ class Service:
     def connection(self, runner: web.AppRunner) -> asyncio.Protocol:
         """For a new connection."""
         assert runner.server
-        return _Door(runner.server, self._limits.sessions + self._limits.connections)
+        return _Door(runner.server, 2 * self._limits.sessions + self._limits.connections)
 
     async def _health(self, _: web.Request) -> web.Response:
         return web.json_response({"status": "ok", "model": self._mimi.fingerprint})
