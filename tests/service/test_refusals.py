@@ -262,10 +262,10 @@ def test_who_does_not_read_is_told_as_soon_as_he_does(tiny, monkeypatch):
     monkeypatch.setattr("mimi_mlx.service.server.FAREWELL", 20)
     with serving.service(tiny, unread=0.1) as url, opened(url, "/decode") as client:
         client.sendall(masked(2, bytes(16 * 60)))
-        for _ in range(500):
+        for _ in range(200):
             if b'dropped_total{code="1008"} 1' in ask(url, "GET", "/metrics")[1]:
                 break
-            time.sleep(0.02)
+            time.sleep(0.05)
         client.settimeout(20)
         said = b""
         while b'"answers were not read for 0.1 s"' not in said:

@@ -19,10 +19,11 @@ QUANTUM = 128  # samples that Web Audio plays at once
 _BEFORE = """
 window.tapped = [];
 const tap = `registerProcessor("tap", class extends AudioWorkletProcessor {
+  some = [];
   process(inputs) {
     const both = new Float32Array(256);
     inputs.forEach(([samples], i) => samples && both.set(samples, 128 * i));
-    this.port.postMessage(both);
+    if (this.some.push(both) === 8) this.port.postMessage(this.some.splice(0));
     return true;
   }
 });`;
@@ -39,7 +40,7 @@ AudioNode.prototype.connect = function (to, ...rest) {
   if (to instanceof AudioDestinationNode) {
     const ends = { numberOfInputs: 2, numberOfOutputs: 0 };
     const tap = new AudioWorkletNode(this.context, "tap", ends);
-    tap.port.onmessage = ({ data }) => tapped.push(data);
+    tap.port.onmessage = ({ data }) => tapped.push(...data);
     connect.call(this, tap, 0, 0);
     connect.call(microphone, tap, 0, 1);
   }
