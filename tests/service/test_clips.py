@@ -97,6 +97,20 @@ def test_mono_is_asked_for(url):
     assert post(url, "/encode?mono=1", sound(np.stack([SILENCE] * 2, 1)))[0] == 200
 
 
+def test_a_body_that_is_not_encoded_as_it_says_or_breaks_off_is_no_fault(url, caplog):
+    host, port = url.removeprefix("http://").split(":")
+    for header in (b"Content-Encoding: gzip\r\nContent-Length: 4", b"Transfer-Encoding: chunked"):
+        with socket.create_connection((host, int(port)), timeout=20) as client:
+            client.sendall(
+                b"POST /encode HTTP/1.1\r\nHost: localhost\r\n%b\r\n\r\nwxyz\r\n" % header
+            )
+            assert b" 400 " in client.recv(1000)
+    with socket.create_connection((host, int(port)), timeout=20) as client:
+        client.sendall(b"POST /encode HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nx")
+    assert post(url, "/encode", sound(SILENCE))[0] == 200
+    assert caplog.messages == []
+
+
 def test_a_slow_upload_is_ended_and_holds_up_nobody(url):
     host, port = url.removeprefix("http://").split(":")
     with contextlib.ExitStack() as slow:
