@@ -18,7 +18,8 @@ from mimi_mlx.evaluation import verify
 from mimi_mlx.model.ops.device import named
 
 # isort: split
-from browser import Browser, chromium
+from browser import Browser
+from live_page import microphone
 from paths import SPEECH, TINY
 
 # isort: split
@@ -61,9 +62,9 @@ def speech():
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """A Chromium; the test is skipped where there is none."""
-    with chromium() as found:
+def browser(tmp_path_factory) -> Iterator[Browser]:
+    """A Chromium whose microphone hears speech; the test is skipped where there is none."""
+    with microphone(tmp_path_factory.mktemp("microphone")) as found:
         yield found
 
 

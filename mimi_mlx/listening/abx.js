@@ -64,8 +64,8 @@ function report(test, clip, a, b) {
   ].join("\n");
 }
 
-// The test's part of the page. `page` has `choose(version)`, `play()`, `clip` and `title(version)`;
-// `hide(hidden)` hides what would tell which version is heard.
+// The test's part of the page. `page` has `player`, `choose(version)`, `play()`, `clip` and
+// `title(version)`; `hide(hidden)` hides what would tell which version is heard.
 class AbxPanel {
   constructor(root, page) {
     this.page = page;
@@ -110,6 +110,7 @@ class AbxPanel {
   }
 
   start() {
+    if (!this.page.player) return; // still loading
     this.test = new Abx();
     this.pair = { A: Number(this.part("first").value), B: Number(this.part("second").value) };
     this.show("rounds");

@@ -39,6 +39,7 @@ class Page {
       });
     }
     $("codes").addEventListener("click", (event) => {
+      if (!this.player) return;
       const now = this.position * this.version.frameRate;
       const { left, wide } = layTape($("codes").clientWidth, this.tape.width, now);
       this.seek((event.offsetX - left) / wide / this.version.frameRate);
@@ -68,6 +69,7 @@ class Page {
 
   async load(index) {
     const loading = ++this.loading;
+    $("problem").hidden = true;
     if (this.player) this.player.close();
     this.player = null;
     $("play").disabled = true;
@@ -145,7 +147,7 @@ class Page {
   // Hear a version, and see it unless it is the original, which is always seen.
   choose(index) {
     if (!this.player || index >= this.clip.versions.length) return;
-    this.player.choose(index);
+    this.player.choose(index, null, this.abx.running);
     if (this.abx.running) return;
     document.getElementsByName("version")[index].checked = true;
     if (index) this.shown = index;

@@ -42,6 +42,17 @@ class Take {
     this.free = at + RAMP;
   }
 
+  // By way of silence, also to the one that is heard: how it changes must not tell which it is.
+  chooseBlind(index, at) {
+    at = Math.max(at, this.free);
+    fade(this.out, 1, 0, at);
+    this.gains[this.heard].gain.setValueAtTime(0, at + RAMP);
+    this.gains[index].gain.setValueAtTime(1, at + RAMP);
+    fade(this.out, 0, 1, at + RAMP);
+    this.heard = index;
+    this.free = at + 2 * RAMP;
+  }
+
   end(at) {
     at = Math.max(at, this.free);
     fade(this.out, 1, 0, at);
@@ -96,9 +107,9 @@ class Player {
     else this.offset = position;
   }
 
-  choose(index, at = null) {
+  choose(index, at = null, blind = false) {
     this.heard = index;
-    if (this.take) this.take.choose(index, at === null ? this.soon() : at);
+    if (this.take) this.take[blind ? "chooseBlind" : "choose"](index, at ?? this.soon());
   }
 
   setLoop(loop) {

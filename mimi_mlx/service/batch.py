@@ -63,6 +63,7 @@ class Batch:
         self._most_rows = rows
         self._free, self._taken = list(range(rows)), set[int]()
         self._fresh = set[int]()  # rows that begin anew with their next frame
+        self._lost = set[int]()  # rows whose state is gone, until they are given back
         self._calls: dict[int, Call] = {}
         self._news = asyncio.Event()
         self._state: State = None
@@ -85,6 +86,7 @@ class Batch:
         """Give a row back; what waits of it is forgotten."""
         self._calls.pop(row, None)
         self._taken.discard(row)
+        self._lost.discard(row)
         heapq.heappush(self._free, row)
 
     @property
@@ -93,7 +95,13 @@ class Batch:
         return len(self._calls)
 
     async def push(self, row: int, x: np.ndarray, codebooks: int) -> np.ndarray:
-        """The output ``[C, T]`` of a row's next frame."""
+        """The output ``[C, T]`` of a row's next frame.
+
+        Raises:
+            RuntimeError: A step has failed, this one or one before it.
+        """
+        if row in self._lost:
+            raise RuntimeError("a step has failed, and with it the state of all rows is lost")
         output = asyncio.get_running_loop().create_future()
         self._calls[row] = Call(x, codebooks, output)
         self._news.set()
@@ -113,11 +121,23 @@ class Batch:
                 fresh = self._fresh & calls.keys()
                 self._fresh -= fresh
                 step = self.worker.submit(self._step, calls, fresh, max(self._taken) + 1)
-                outputs = await asyncio.wrap_future(step)
+                try:
+                    outputs = await asyncio.wrap_future(step)
+                except Exception as error:
+                    self._fail([*calls.values(), *self._calls.values()], error)
+                    continue
                 for row, call in calls.items():
                     if not call.output.done():  # its session may be over
                         call.output.set_result(outputs[row])
                 await asyncio.sleep(0)  # those who are answered may have the next one ready
+
+    def _fail(self, calls: list[Call], error: Exception) -> None:
+        """A step failed, perhaps half done: sessions that there are end, and new ones begin."""
+        self._state, self._size, self._lost = None, 0, {*self._taken}
+        self._calls.clear()
+        for call in calls:
+            if not call.output.done():
+                call.output.set_exception(error)
 
     def _warm(self, codebooks: int) -> None:
         """In the worker."""

@@ -206,6 +206,8 @@ class Clips:
             await within(self._limits.upload, copy(), _UPLOAD)
         except Fault as fault:
             raise web.HTTPRequestTimeout(text=f"{fault}") from None
+        except web.RequestPayloadError as error:  # of another encoding than it says, say
+            raise web.HTTPBadRequest(text=f"the body cannot be read ({reason(error)})") from None
         file.seek(0)
 
 

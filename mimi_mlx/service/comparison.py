@@ -8,6 +8,7 @@ from .. import audio, listening
 from ..audio.reader import FileReader
 from ..audio.resampler import pieces
 from ..evaluation import quality
+from ..listening.document import check_rate
 from ..mimi import Mimi
 from ..streaming.worker import MimiWorker
 from .limits import AT_ONCE, Limits
@@ -41,6 +42,7 @@ class Comparer:
             ValueError: It is silent, too long, damaged, or has a rate that browsers do not play.
         """
         mimi, rate, most = self._mimi, source.sample_rate, self._limits.compared_seconds
+        check_rate(source.name, rate)
         if source.samples > most * rate:
             raise ValueError(
                 f"{source.name} has {source.samples / rate:.1f} s; a page compares up to "

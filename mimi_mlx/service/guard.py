@@ -11,7 +11,7 @@ _OPEN = {"/health"}  # and the page, whose files hold no secret
 
 def is_loopback(host: str) -> bool:
     """Whether what listens at a host is reached from this machine alone."""
-    if host == "localhost":
+    if host.lower() == "localhost":
         return True
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback

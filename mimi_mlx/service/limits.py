@@ -29,9 +29,9 @@ class Limits:
     """What clients may cost; who costs more is told which limit it was."""
 
     sessions: int = 64
-    """Live sessions at once."""
+    """Live sessions at once that encode, and as many that decode."""
     idle: float = 30.0
-    """Seconds within which a session sends a whole frame, and a connection its first request."""
+    """Seconds within which a session sends a whole frame, and a connection its next request."""
     unread: float = 10.0
     """Seconds that an answer may wait because those before are not read."""
     message: int = 1 << 20

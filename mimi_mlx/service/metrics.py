@@ -60,7 +60,7 @@ class Metrics:
             lines += [f"# HELP {name} {help}", f"# TYPE {name} {kind}"]
             lines += [f'{name}{{{label}="{key}"}} {values[key]}' for key in values]
         name = "mimi_step_seconds"
-        lines += [f"# HELP {name} Seconds of a step of all rows.", f"# TYPE {name} histogram"]
+        lines += [f"# HELP {name} Seconds of a step.", f"# TYPE {name} histogram"]
         for half, histogram in steps.items():
             lines += histogram.lines(name, f'half="{half}"')
         return "\n".join([*lines, ""])

@@ -60,7 +60,6 @@ class Service:
         self.ending = asyncio.Event()
         workers = self.encoder.worker, self.decoder.worker
         self._clips = Clips(mimi, name, codebooks, *workers, limits, self.metrics)
-        self._silent = set[asyncio.BaseProtocol]()  # connections that no request came by
 
     def app(self) -> web.Application:
         """All paths."""
@@ -84,7 +83,6 @@ class Service:
     @web.middleware
     async def _answer(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
         """What goes wrong is one line of JSON."""
-        self._silent.discard(request.protocol)
         try:
             self._guard.check(request)
             response = await handler(request)
@@ -102,22 +100,20 @@ class Service:
             response = web.json_response({"error": _FAILED}, status=500)
         return response
 
+    def runner(self) -> web.AppRunner:
+        """Runs :meth:`app`: a connection that asks for nothing, or nothing more, is not kept."""
+        return web.AppRunner(
+            self.app(),
+            access_log=None,
+            logger=_rubbish,
+            keepalive_timeout=self._limits.idle,
+            shutdown_timeout=2 * FAREWELL,
+        )
+
     def connection(self, runner: web.AppRunner) -> asyncio.Protocol:
-        """A new connection: one that asks for nothing is not kept, nor is one too many."""
+        """For a new connection."""
         assert runner.server
-        most = self._limits.sessions + self._limits.connections
-        if len(runner.server.connections) >= most:
-            return _Refused()
-        protocol = runner.server()
-
-        def end() -> None:
-            if protocol in self._silent and protocol.transport:
-                protocol.transport.abort()
-            self._silent.discard(protocol)
-
-        self._silent.add(protocol)
-        asyncio.get_running_loop().call_later(self._limits.idle, end)
-        return protocol
+        return _Door(runner.server, 2 * self._limits.sessions + self._limits.connections)
 
     async def _health(self, _: web.Request) -> web.Response:
         return web.json_response({"status": "ok", "model": self._mimi.fingerprint})
@@ -177,12 +173,20 @@ async def _farewell(
             transport.abort()
 
 
-class _Refused(asyncio.Protocol):
-    """A connection that is one too many."""
+class _Door(asyncio.Protocol):
+    """Lets a connection in, unless there are ``most`` already."""
+
+    def __init__(self, server: web.Server, most: int):
+        self._server, self._most = server, most
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
-        transport.abort()
+        if len(self._server.connections) >= self._most:
+            transport.abort()
+            return
+        protocol = self._server()
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
 
 
 async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
@@ -196,9 +200,7 @@ async def listening(service: Service, host: str, port: int) -> AsyncIterator[tup
     Raises:
         ValueError: It cannot listen there.
     """
-    runner = web.AppRunner(
-        service.app(), access_log=None, logger=_rubbish, shutdown_timeout=2 * FAREWELL
-    )
+    runner = service.runner()
     await runner.setup()
     loop = asyncio.get_running_loop()
     try:

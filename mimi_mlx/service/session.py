@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Coroutine, Iterable, Iterator
 from typing import Any, TypeVar
 
 import numpy as np
-from aiohttp import WSMessage, WSMsgType, web
+from aiohttp import WebSocketError, WSMessage, WSMsgType, web
 
 from ..files import parse_json, reason
 from ..mimi import Mimi
@@ -151,6 +151,8 @@ class CodecSession:
                 return message
             if message.type is WSMsgType.PING:
                 await self._within_reading(self._socket.pong(message.data))
+            elif isinstance(message.data, WebSocketError):  # too long, say; aiohttp has closed it
+                raise Fault(message.data.code, "")
             elif message.type is not WSMsgType.PONG:
                 raise Gone
 

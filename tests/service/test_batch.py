@@ -83,3 +83,21 @@ def test_what_waits_of_a_row_that_is_given_back_is_forgotten(tiny, rows, frames)
         np.testing.assert_array_equal(np.stack(codes, -1), expected)
 
     rows(use)
+
+
+def test_a_step_that_fails_ends_those_who_are_there_and_nobody_else(tiny, rows, frames):
+    async def use(encoder, push) -> None:
+        first, other = encoder.take(), encoder.take()
+        await push(first, frames[0])
+        with pytest.raises(ValueError, match=r"shape|dimension"):
+            await encoder.push(other, np.zeros((3, 1920), np.float32), 8)
+        for row in (first, other):
+            with pytest.raises(RuntimeError, match="a step has failed"):
+                await push(row, frames[1])
+            encoder.release(row)
+        assert encoder.take() == first
+        codes = [await push(first, frame) for frame in frames[:2]]
+        expected = np.array(tiny.encode(frames[:2].ravel(), 8))[0]
+        np.testing.assert_array_equal(np.stack(codes, -1), expected)
+
+    rows(use)

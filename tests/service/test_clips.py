@@ -20,7 +20,7 @@ from mimi_mlx.tiny import SPEECH
 
 @pytest.fixture(scope="module")
 def url(tiny):
-    with serving.service(tiny, body=2**20, clip_seconds=12.0, upload=0.5) as url:
+    with serving.service(tiny, body=2**20, clip_seconds=2.0, upload=0.5) as url:
         yield url
 
 
@@ -72,7 +72,7 @@ SILENCE = np.zeros(4800, np.float32)
         ("/encode?codebooks=17", sound(SILENCE), 400, "codebooks is from 1 to 16"),
         ("/encode?codebooks=many", sound(SILENCE), 400, "codebooks is from 1 to 16"),
         ("/encode", bytes(2**20 + 1), 413, "at most 1048576 bytes"),
-        ("/encode", sound(np.zeros(24000 * 13), format="FLAC", subtype="PCM_16"), 413, "12 sec"),
+        ("/encode", sound(np.zeros(24000 * 3), format="FLAC", subtype="PCM_16"), 413, "2 sec"),
         ("/decode", b"rubbish" * 100, 400, "begins with"),
         ("/decode?format=mp3", b"", 400, "format is one of wav, flac"),
         ("/listen-to-this", b"", 404, "Not Found"),
@@ -95,6 +95,20 @@ def test_codes_of_another_model_or_cut_off_are_not_decoded(url):
 
 def test_mono_is_asked_for(url):
     assert post(url, "/encode?mono=1", sound(np.stack([SILENCE] * 2, 1)))[0] == 200
+
+
+def test_a_body_that_is_not_encoded_as_it_says_or_breaks_off_is_no_fault(url, caplog):
+    host, port = url.removeprefix("http://").split(":")
+    for header in (b"Content-Encoding: gzip\r\nContent-Length: 4", b"Transfer-Encoding: chunked"):
+        with socket.create_connection((host, int(port)), timeout=20) as client:
+            client.sendall(
+                b"POST /encode HTTP/1.1\r\nHost: localhost\r\n%b\r\n\r\nwxyz\r\n" % header
+            )
+            assert b" 400 " in client.recv(1000)
+    with socket.create_connection((host, int(port)), timeout=20) as client:
+        client.sendall(b"POST /encode HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nx")
+    assert post(url, "/encode", sound(SILENCE))[0] == 200
+    assert caplog.messages == []
 
 
 def test_a_slow_upload_is_ended_and_holds_up_nobody(url):

@@ -12,7 +12,7 @@ from mimi_mlx.service.limits import Limits
 
 def test_short_steps_make_the_page_that_listen_makes(tiny, speech, tmp_path, monkeypatch):
     monkeypatch.setattr(quality, "row_of", lambda *args: {})  # the figures take long
-    clip = np.stack([speech("kathleen-1")[:20001]] * 2, axis=1)
+    clip = np.stack([speech("kathleen-1")[:16001]] * 2, axis=1)
     soundfile.write(tmp_path / "a.wav", clip, 24000, subtype="FLOAT")
     seconds: list[float] = []
     with MimiWorker() as encoder, MimiWorker() as decoder:

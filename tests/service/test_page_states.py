@@ -7,26 +7,12 @@ import numpy as np
 import pytest
 import soundfile
 from browser import Tab
-from live_page import microphone
 from serving import service
 
 from mimi_mlx.service.limits import Limits
 from mimi_mlx.tiny import SPEECH
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    noise = np.random.default_rng(0).normal(0, 0.1, 24000)
-    with microphone(noise, 24000, tmp_path_factory.mktemp("microphone")) as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def url(tiny):
-    with service(tiny) as url:
-        yield url
 
 
 def is_live(tab: Tab) -> None:
@@ -70,6 +56,24 @@ def test_a_page_from_elsewhere_without_encryption_says_how_to_get_a_microphone(b
         assert tab.is_disabled("#play") and tab.is_enabled("#file")
 
 
+ASKS = """
+const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+const asked = new Promise((resolve) => (window.allow = resolve));
+navigator.mediaDevices.getUserMedia = async (what) => (await asked, window.got = await open(what));
+"""
+
+
+def test_what_is_stopped_before_it_began_stays_so(browser, url):
+    with browser.tab(url, before=ASKS) as tab:
+        tab.click("#play")
+        tab.click("#play")
+        tab.evaluate("allow()")
+        tab.wait("window.got?.getTracks().every(({ readyState }) => readyState === 'ended')")
+        tab.wait_for_timeout(200)
+        assert tab.get_attribute("#play", "aria-label") == "Start"
+        assert not [each for each in tab.requests if each.startswith("ws:")]
+
+
 def test_the_next_one_is_told_that_all_sessions_are_taken(tiny, browser):
     with (
         service(tiny, sessions=1) as url,
@@ -106,6 +110,9 @@ def test_the_token_comes_with_the_address_of_the_page(tiny, browser):
                 tab.click("#play")
                 assert "#token=TOKEN" in problem(tab)
                 tab.errors.clear()
+                tab.evaluate("location.hash = 'token=good%20one'")
+                tab.click("#play")
+                is_live(tab)
         for end in ("?token=good%20one", "#token=good%20one"):
             with browser.tab(url + "/" + end) as tab:
                 tab.click("#play")

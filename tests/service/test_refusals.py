@@ -21,12 +21,6 @@ FRAME = bytes(4 * 1920)
 END = {"end": True}
 
 
-@pytest.fixture(scope="module")
-def url(tiny):
-    with serving.service(tiny) as url:
-        yield url
-
-
 def ask(url: str, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=20)
     connection.request(method, path, body, {k.replace("_", "-"): v for k, v in headers.items()})
@@ -47,6 +41,7 @@ UPGRADE = {
         ("GET", "/", {}),
         ("GET", "/metrics", {}),
         ("POST", "/encode", {}),
+        ("POST", "/listen", {}),
         ("GET", "/encode", UPGRADE),
     ],
 )
@@ -73,6 +68,8 @@ def test_the_own_page_is_not_foreign(url):
     host = url.removeprefix("http://").replace("127.0.0.1", "localhost")
     assert ask(url, "GET", "/health", Origin=f"http://{host}", Host=host)[0] == 200
     assert ask(url, "GET", "/health", Origin=url)[0] == 200
+    for host in ("[::1]:8788", "LocalHost:8788", "127.0.0.2"):
+        assert ask(url, "GET", "/health", Origin=f"http://{host}".lower(), Host=host)[0] == 200
     assert b"<html" in ask(url, "GET", "/")[1]
 
 
@@ -128,18 +125,24 @@ LOUD = np.full(1920, -11, "<f4").tobytes()
         ("roundtrip", {"rate": "9" * 4096}, END, 1009, "at most 4096 characters"),
     ],
 )
-def test_what_is_not_understood_ends_its_own_session_alone(
-    tiny, url, speech, kind, options, message, code, says
-):
-    pcm = speech("kathleen-1")[:3840]
-    good, bad = run(
-        session(url, "encode", {}, [pcm[:1920].tobytes(), pcm[1920:].tobytes(), END]),
-        session(url, kind, options, [message]),
-    )
-    np.testing.assert_array_equal(np.stack(good.codes, -1), np.array(tiny.encode(pcm, 8))[0])
+def test_what_is_not_understood_ends_its_session(url, kind, options, message, code, says):
+    (bad,) = run(session(url, kind, options, [message]))
     assert bad.code == code
     if says:
         assert says in bad.said[-1]["error"] and "\n" not in bad.said[-1]["error"]
+
+
+def test_nobody_else_notices(tiny, url, speech):
+    """What is wrong comes in the same steps as what is not."""
+    pcm = speech("kathleen-1")[:3840]
+    wrong = [FRAME, NAN]
+    good, *bad = run(
+        session(url, "encode", {}, [pcm[:1920].tobytes(), pcm[1920:].tobytes(), END]),
+        *(session(url, kind, {}, wrong) for kind in ("encode", "roundtrip")),
+        session(url, "encode", {}, [FRAME, b"abc"]),
+    )
+    np.testing.assert_array_equal(np.stack(good.codes, -1), np.array(tiny.encode(pcm, 8))[0])
+    assert [each.code for each in bad] == [1007] * 3
 
 
 async def talk(url: str, path: str, then) -> str:
@@ -183,9 +186,30 @@ def test_an_idle_client_makes_room(tiny):
         assert asyncio.run(talk(url, "/encode", drips)).startswith(
             '1008 {"error": "no whole frame came for 0.3 s"}'
         )
-        host, port = url.removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port)), timeout=20) as silent:
-            assert not silent.recv(1)
+        request = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        for said in (b"", request[:30], request, request + request[:30]):
+            with connected(url) as silent:
+                silent.sendall(said)
+                while silent.recv(500):
+                    pass
+
+
+def test_a_connection_that_is_one_too_many_is_not_kept(tiny):
+    with serving.service(tiny, sessions=1, connections=2) as url, contextlib.ExitStack() as stack:
+        for _ in range(4):  # two sessions', and two more
+            stack.enter_context(connected(url))
+        with pytest.raises(ConnectionError):
+            ask(url, "GET", "/health")
+        stack.close()
+        while True:  # that they have ended is noticed a moment later
+            with contextlib.suppress(ConnectionError):
+                assert ask(url, "GET", "/health")[0] == 200
+                break
+
+
+def connected(url: str) -> socket.socket:
+    host, port = url.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout=20)
 
 
 def opened(url: str, path: str) -> socket.socket:
@@ -231,6 +255,23 @@ def test_what_is_sent_by_one_that_does_not_read_is_not_kept(tiny, path, message)
                 client.send(message)
                 time.sleep(0.05)
     assert sent < 3_000_000
+
+
+def test_who_does_not_read_is_told_as_soon_as_he_does(tiny, monkeypatch):
+    """What he has kept waiting comes before that."""
+    monkeypatch.setattr("mimi_mlx.service.server.FAREWELL", 20)
+    with serving.service(tiny, unread=0.1) as url, opened(url, "/decode") as client:
+        client.sendall(masked(2, bytes(16 * 60)))
+        for _ in range(200):
+            if b'dropped_total{code="1008"} 1' in ask(url, "GET", "/metrics")[1]:
+                break
+            time.sleep(0.05)
+        client.settimeout(20)
+        said = b""
+        while b'"answers were not read for 0.1 s"' not in said:
+            more = client.recv(1 << 20)
+            assert more
+            said = said[-100:] + more
 
 
 def test_the_end_of_the_service_is_said(tiny):

@@ -11,16 +11,19 @@ import numpy as np
 import soundfile
 from browser import Browser, Tab, chromium
 
+from mimi_mlx.tiny import SPEECH
+
 QUANTUM = 128  # samples that Web Audio plays at once
 
 # What a page connects to its destination goes to a tap too, and beside it the microphone.
 _BEFORE = """
 window.tapped = [];
 const tap = `registerProcessor("tap", class extends AudioWorkletProcessor {
+  some = [];
   process(inputs) {
     const both = new Float32Array(256);
     inputs.forEach(([samples], i) => samples && both.set(samples, 128 * i));
-    this.port.postMessage(both);
+    if (this.some.push(both) === 8) this.port.postMessage(this.some.splice(0));
     return true;
   }
 });`;
@@ -37,7 +40,7 @@ AudioNode.prototype.connect = function (to, ...rest) {
   if (to instanceof AudioDestinationNode) {
     const ends = { numberOfInputs: 2, numberOfOutputs: 0 };
     const tap = new AudioWorkletNode(this.context, "tap", ends);
-    tap.port.onmessage = ({ data }) => tapped.push(data);
+    tap.port.onmessage = ({ data }) => tapped.push(...data);
     connect.call(this, tap, 0, 0);
     connect.call(microphone, tap, 0, 1);
   }
@@ -47,11 +50,16 @@ AudioNode.prototype.connect = function (to, ...rest) {
 _TAPPED = "tapped.map((each) => btoa(String.fromCharCode(...new Uint8Array(each.buffer))))"
 
 
+def spoken() -> np.ndarray:
+    """What the microphone hears: ``[T]`` at 24 kHz, to -7 dB of full scale."""
+    return 3 * soundfile.read(SPEECH, dtype="float32")[0]
+
+
 @contextmanager
-def microphone(clip: np.ndarray, rate: int, folder: Path) -> Iterator[Browser]:
-    """A Chromium whose microphone hears a clip ``[T]`` once, and is allowed."""
+def microphone(folder: Path) -> Iterator[Browser]:
+    """A Chromium whose microphone hears that once, and is allowed."""
     path = folder / "microphone.wav"
-    soundfile.write(path, clip, rate, subtype="PCM_16")
+    soundfile.write(path, spoken(), 24000, subtype="PCM_16")
     with chromium(
         "--use-fake-ui-for-media-stream",
         "--use-fake-device-for-media-stream",

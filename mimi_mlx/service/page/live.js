@@ -18,7 +18,8 @@ export class Live {
   async start(device, codebooks) {
     try {
       this.microphone = await openMicrophone(device);
-      await this.openContext();
+      if (!this.ended) await this.openContext();
+      if (this.ended) return this.release(); // what came after it was stopped
       this.session = new Session(this.context.sampleRate, codebooks);
       this.session.onclosed = (error) => this.stop(error);
       const service = await this.session.ready;
@@ -27,7 +28,7 @@ export class Live {
     } catch (error) {
       this.stop(error);
     }
-    if (this.ended) this.release(); // what came after it was stopped
+    if (this.ended) this.release();
   }
 
   async openContext() {

@@ -26,7 +26,7 @@ export class Picture {
     let sum = 0;
     for (const sample of samples) sum += sample * sample;
     // The fourth root of the power, so that quiet speech is seen; full height at -12 dB.
-    const loudness = Math.min(1, 2 * (sum / samples.length) ** 0.25);
+    const loudness = Math.min(1, 2 * (sum / (samples.length || 1)) ** 0.25);
     this.frames.push({ codes: codes.slice(), loudness });
     if (this.frames.length > FRAMES) this.frames.shift();
     this.changed = true;

@@ -1,6 +1,7 @@
 // Where the service is, and the token that it wants: `#token=...` or `?token=...` of the page.
 
-const token =
+// Read each time, for another `#...` loads no page anew.
+const token = () =>
   new URLSearchParams(location.hash.slice(1)).get("token") ??
   new URLSearchParams(location.search).get("token");
 
@@ -8,13 +9,13 @@ const token =
 export function address(path) {
   const url = new URL(path, location.href);
   url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
-  url.search = token ? `?token=${encodeURIComponent(token)}` : "";
+  url.search = token() ? `?token=${encodeURIComponent(token())}` : "";
   url.hash = "";
   return url.href;
 }
 
 export function request(path, options = {}) {
-  const headers = token ? { Authorization: `Bearer ${token}` } : {};
+  const headers = token() ? { Authorization: `Bearer ${token()}` } : {};
   return fetch(path, { ...options, headers });
 }
 
