@@ -121,6 +121,11 @@ def test_a_lag_follows_sound_that_was_lost_within_a_second(seconds):
     assert lag.jumps == 2 and lag.doubts > 10 and lag.late < 0.015
 
 
+def test_blocks_that_fill_a_device_when_it_begins_are_not_late_ones():
+    _, lag = followed(5 + JITTER + np.maximum(0, 0.2 - 2 * TIMES))
+    assert lag.late < 0.012 and lag.jumps == 1
+
+
 @pytest.mark.parametrize(("rate", "near_rate"), [(48000, 48000), (44100, 48000), (96000, 16000)])
 def test_the_far_end_is_read_between_its_samples_at_any_rate(rate, near_rate):
     far, tone = FarEnd(rate, near_rate), lambda seconds: np.sin(2 * np.pi * 997 * seconds)

@@ -42,12 +42,12 @@ class Lag:
         self.grown = 0  # how many times ``late`` was, after the first span
         self.doubts = 0  # blocks that came so late, or early, that sound may be lost
         self._spans = 0
-        self._late = 0.0  # of the span before, until it is known that no sound was lost in it
+        self._before = 0.0  # as ``late``, of the span before: was sound lost in it?
         self._begin(0.0)
 
     def _begin(self, now: float) -> None:
         self._since, self._blocks = now, 0
-        self._least, self._most = math.inf, -math.inf
+        self._least, self._late = math.inf, 0.0
 
     def take(self, value: float, now: float) -> None:
         """Take what it is at a block, and the seconds of the clock."""
@@ -58,26 +58,26 @@ class Lag:
             self._end(now - self._since)
             self._begin(now)
         self._blocks += 1
-        self._least, self._most = min(self._least, value), max(self._most, value)
+        self._least = min(self._least, value)
+        self._late = max(self._late, value - self._least)  # not what came before: a buffer fills
         if not self._spans:
-            self.value, self.late = self._least, self._most - self._least + _ROOM
+            self.value, self.late = self._least, self._late + _ROOM
         elif not -_JUMP < value - self.value < self.late + _JUMP:
             self.doubts += 1
 
     def _end(self, seconds: float) -> None:
         """A span of so many seconds is over."""
-        moved, late = self._least - self.value, self._most - self._least
+        moved, most = self._least - self.value, _PACE * seconds
         if abs(moved) > _JUMP:
             self.value, self.jumps = self._least, self.jumps + 1
             if self._spans == 1:  # what the first one said of it may not hold
-                self.late = late + _ROOM
-            late = 0.0
+                self.late = self._late + _ROOM
+            self._late = 0.0
         else:
-            most = _PACE * seconds
             self.value += min(most, max(-most, moved))
-            if self._late > self.late:
-                self.late, self.grown = self._late + _ROOM, self.grown + 1
-        self._late = late
+            if self._before > self.late:
+                self.late, self.grown = self._before + _ROOM, self.grown + 1
+        self._before = self._late
         self._spans += 1
 
 
