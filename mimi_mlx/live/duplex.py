@@ -86,18 +86,19 @@ class Duplex:
             raise self._failure
 
     def say(self, pcm: ArrayLike) -> None:
-        """Have samples of 24 kHz said, after all that waits; returns at once.
+        """Have samples of 24 kHz said, after all that waits; returns at once. Once closed: nothing.
 
         Args:
             pcm: ``[T]``, ``[1, T]`` or ``[1, 1, T]``, as a decoder gives it, float32 in [-1, 1].
 
         Raises:
-            ValueError: ``pcm`` is something else.
+            ValueError: ``pcm`` is something else, or more than 10 minutes would wait.
         """
         samples = host("pcm", validation.pcm(pcm))
         validation.rows("pcm", len(samples), 1)
         validation.finite(samples)
-        self._dialogue.voice.say(samples[0, 0])
+        if not self._closed:
+            self._dialogue.voice.say(samples[0, 0])
 
     def hush(self) -> None:
         """Fade what is being said, within 20 ms at the device's door, and drop what waits."""
@@ -111,7 +112,7 @@ class Duplex:
     @property
     def waiting(self) -> int:
         """Samples that are still to be played; 0: nothing is being said."""
-        return self._dialogue.voice.waiting
+        return 0 if self._closed else self._dialogue.voice.waiting
 
     def close(self) -> None:
         """Close the devices, at once. Again: nothing."""

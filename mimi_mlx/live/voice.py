@@ -12,6 +12,9 @@ from .devices.stretch import rise
 # Seconds before a piece is needed that it is handed over: two turns of the loop.
 _EARLY = 0.005
 
+# Seconds that may wait to be said.
+_MOST = 600
+
 # Samples over which sound begins and ends, 5 ms: what is said may have a gap anywhere.
 _RISING = rise(120)
 
@@ -29,7 +32,8 @@ class Voice:
     def __init__(self, speaker: Speaker, rate: int, piece: int):
         self._speaker, self._rate, self._piece = speaker, rate, piece
         self._lock = threading.Lock()
-        self._queue = np.zeros(0, np.float32)
+        self._queue: deque[np.ndarray] = deque()
+        self._queued = 0  # samples in it
         self._fed = 0  # samples, silence included
         # What was fed and is not yet heard to its end: where among all that was fed.
         self._spans: deque[tuple[int, int]] = deque()
@@ -43,17 +47,29 @@ class Voice:
         """Samples that are still to be heard; 0: nothing is being said."""
         with self._lock:
             spans = 0 if self._hushed else sum(end - start for start, end in self._spans)
-            return len(self._queue) + max(0, spans - (self.heard - self._before))
+            return self._queued + max(0, spans - (self.heard - self._before))
 
     def say(self, pcm: np.ndarray) -> None:
-        """Have ``pcm [T]`` said, after all that waits."""
+        """Have ``pcm [T]`` said, after all that waits.
+
+        Raises:
+            ValueError: More would wait than may.
+        """
         with self._lock:
-            self._queue = np.concatenate([self._queue, pcm])
+            if self._queued + len(pcm) > _MOST * self._rate:
+                seconds = (self._queued + len(pcm)) / self._rate
+                raise ValueError(
+                    f"{seconds:.0f} s would wait to be said; it is at most {_MOST}. Say the rest "
+                    "when less is waiting."
+                )
+            self._queue.append(pcm.copy())
+            self._queued += len(pcm)
 
     def hush(self) -> None:
         """Fade what is being said, and drop what waits."""
         with self._lock:
-            self._queue = self._queue[:0]
+            self._queue.clear()
+            self._queued = 0
             if self._spans and not self._hushed:
                 self._hushed = self._speaker.playout
                 self._hushed.hushing = True
@@ -69,13 +85,25 @@ class Voice:
                 self._feed()
 
     def _feed(self) -> None:
-        piece, self._queue = self._queue[: self._piece], self._queue[self._piece :]
+        piece = self._take()
         if len(piece):
             joins = self._spans and self._spans[-1][1] == self._fed
             start = self._spans.pop()[0] if joins else self._fed
             self._spans.append((start, self._fed + len(piece)))
         self._fed += self._piece
         self._speaker.feed(self._faded(piece))
+
+    def _take(self) -> np.ndarray:
+        """The next piece from the queue ``[T]``, or what there is of it."""
+        parts, room = [np.zeros(0, np.float32)], self._piece
+        while self._queue and room:
+            part = self._queue.popleft()
+            if len(part) > room:
+                self._queue.appendleft(part[room:])
+            parts.append(part[:room])
+            room -= len(parts[-1])
+        self._queued -= self._piece - room
+        return np.concatenate(parts)
 
     def _faded(self, piece: np.ndarray) -> np.ndarray:
         """A piece that goes on after the one before, filled up with silence."""

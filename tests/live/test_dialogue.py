@@ -124,14 +124,25 @@ def test_who_speaks_over_it_is_noticed_within_400_ms(voices, near, noticed):
 
 
 @pytest.mark.slow
-def test_its_own_voice_never_interrupts_it_in_10_minutes(voices):
-    for minute in range(10):
-        random = np.random.default_rng(minute)
-        scene = Scene(61, ppm=100 * (minute % 2), seed=100 + minute)
-        for number in random.integers(0, 6, 24):
-            sentence = voices(("kathleen", "kerstin")[number % 2], [number])[0]
-            pause = np.zeros(int(random.uniform(0, 1.5) * RATE), np.float32)
-            scene.dialogue.voice.say(np.concatenate([sentence, pause]))
-        scene.go(60.0)
-        assert scene.dialogue.voice.heard > 59 * RATE
-        assert not scene.interrupted()
+@pytest.mark.parametrize("minute", range(10))
+def test_its_own_voice_never_interrupts_it_in_10_minutes(voices, minute):
+    random = np.random.default_rng(minute)
+    scene = Scene(61, ppm=100 * (minute % 2), seed=100 + minute, echo_db=(-6, 6)[minute // 5])
+    for number in random.integers(0, 6, 24):
+        sentence = voices(("kathleen", "kerstin")[number % 2], [number])[0]
+        pause = np.zeros(int(random.uniform(0, 1.5) * RATE), np.float32)
+        scene.dialogue.voice.say(np.concatenate([sentence, pause]))
+    scene.go(60.0)
+    assert scene.dialogue.voice.heard > 59 * RATE
+    assert not scene.interrupted()
+
+
+@pytest.mark.slow
+def test_an_echo_that_is_louder_than_the_voice_does_not_interrupt_it_either(voices):
+    """The detector of speech hears it in what is left, which has to be a share of the whole."""
+    scene = Scene(16, ppm=100, seed=101, echo_db=6)
+    clips = voices("kathleen", [*range(6)]) + voices("kerstin", [*range(6)])
+    order = np.random.default_rng(101).integers(0, 12, 8)
+    scene.dialogue.voice.say(np.concatenate([clips[number] for number in order]))
+    scene.go(15.0)
+    assert not scene.interrupted()

@@ -39,7 +39,8 @@ def test_a_program_hears_says_and_hushes():
         next(frames)
         assert duplex.heard == heard and duplex.dropped == 0
     duplex.close()
-    assert not audio.ports
+    duplex.say(said)
+    assert not audio.ports and duplex.waiting == 0
     assert told[0] == "input: 0 mic (fake), 48000 Hz" and len(told) == 2
     _, played = audio.ear()
     assert np.sum(np.abs(played) > 1e-3) / 2 == pytest.approx(heard, abs=500)

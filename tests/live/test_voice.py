@@ -96,6 +96,19 @@ def test_a_gap_in_what_is_said_does_not_click():
     assert np.abs(np.diff(heard)).max() < 0.04  # of the tone: 0.03
 
 
+def test_what_is_said_in_small_parts_is_copied_once_and_has_an_end():
+    talk, part = Talk(), tone(0.08)
+    talk.go(0.5)
+    talk.voice.say(part)
+    part[:] = 0  # the caller's own again
+    talk.go(0.3)
+    assert len(talk.sounding()) > 1800
+    for _ in range(7499):
+        talk.voice.say(part)
+    with pytest.raises(ValueError, match="600 s would wait to be said; it is at most 600"):
+        talk.voice.say(tone(0.4))
+
+
 def test_a_hush_while_nothing_is_said_is_nothing():
     talk = Talk()
     talk.go(1.0)

@@ -6,7 +6,7 @@ from mimi_mlx.live.devices.polyphase import apply, filters
 
 RATE = 24000
 _HALF, _PHASES = 16, 1024  # of the interpolation between a device's samples and the room's
-_HOP = 480  # samples that are convolved at once: less than the echo's delay
+_HOP = 900  # samples that are convolved at once: less than the echo's delay
 
 
 class Room:
@@ -46,7 +46,7 @@ class Room:
         tail /= np.sqrt(np.sum(tail**2))
         response = np.concatenate([[10 ** (direct_db / 20)], tail])
         response *= 10 ** (echo_db / 20) / np.sqrt(np.sum(response**2))
-        self._length = 1 << (len(response) + _HOP).bit_length()
+        self._length = -(-(len(response) + _HOP) // 600) * 600  # a product of small primes
         self._response = np.fft.rfft(response, self._length)
         self._taps = filters(_PHASES, _HALF, 0.5)
 

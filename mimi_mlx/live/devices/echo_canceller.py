@@ -37,7 +37,7 @@ class CleanBlock(NamedTuple):
     near: float  # power of what the microphone heard
     far: float  # of what the speaker played
     clean: float  # of what came out, which is ``EchoCanceller.delay`` late
-    learnt: float  # seconds of the speaker's sound that the canceller has had to learn the room
+    learnt: float  # seconds of the speaker's sound before it from which the room could be learnt
 
 
 class EchoCanceller:
@@ -91,6 +91,10 @@ class EchoCanceller:
     def reset(self) -> None:
         """Forget the room. What waits for its block's rest stays, so no sound is lost."""
         self._processor.reset()
+        self.doubt()
+
+    def doubt(self) -> None:
+        """What it learnt may be wrong from here on."""
         self._learnt = 0.0
 
     def process(self, near: np.ndarray, far: np.ndarray) -> np.ndarray:
@@ -123,8 +127,8 @@ class EchoCanceller:
         powers = [self._powers(samples) for samples in (near, far, clean)]
         self._measure(*powers)
         for voice, heard, played, left in zip(speech, *powers, strict=True):
-            self._learnt += 0.01 if played > _PLAYED else 0.0
             self.blocks.append(CleanBlock(voice, heard, played, left, self._learnt))
+            self._learnt += 0.01 if played > _PLAYED else 0.0
         return self._pass(near, powers[1], clean) if self._passes else clean
 
     def _pass(self, near: np.ndarray, played: np.ndarray, clean: np.ndarray) -> np.ndarray:

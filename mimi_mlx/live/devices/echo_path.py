@@ -17,44 +17,68 @@ RATE = 48000
 # Seconds of what was played that are kept until they are read, and then.
 _KEPT, _SPARE = 1.0, 0.1
 
-# A device's count of samples is held against the clock, and the least is followed: it may rise by
-# 200 ppm, which the canceller does not mind. What is less by more than 20 ms is a block that comes
-# late, and costs less if it is left alone; for 0.1 s it is sound that was lost, and so is what is
-# more by that for 4 s.
-_RISE, _JUMP, _LOST, _GAINED = 2e-4, 0.02, 0.1, 4.0
+# Blocks come late, never early: the least that a device lags behind the clock in a span of so many
+# seconds, and blocks, is its own. Clocks change it slowly, by at most 200 ppm, which the canceller
+# does not mind; sound that was lost changes it at once. A busy machine alone makes 5 ms.
+_SPAN, _BLOCKS, _PACE, _JUMP = 0.5, 10, 2e-4, 0.008
+
+# Seconds to allow for blocks that come later still: at each change of that, all is learnt anew.
+_ROOM = 0.003
 
 # Of the filters that read between samples: taps on either side, and places in a sample.
 _HALF, _PHASES = 16, 256
 
 
-class Least:
-    """The least that a value in seconds was of late; it may rise slowly. For a callback."""
+class Lag:
+    """The clock less the sound that a device has had, in seconds: late blocks do not change it.
+
+    :meth:`take` is its callback's.
+    """
 
     def __init__(self) -> None:
         self.value = 0.0
-        self.falls = 0  # how many times it was set or fell at once; 0: nothing is known yet
-        self._taken = self._near = self._risen = 0.0  # when: the newest; was near it; last rose
-        self._above = math.inf  # how near it came since then
+        self.late = 0.0  # how much later than that blocks are, at most, while no sound is lost
+        self.jumps = 0  # how many times the value was set anew; 0: nothing is known yet
+        self.grown = 0  # how many times ``late`` was, after the first span
+        self.doubts = 0  # blocks that came so late, or early, that sound may be lost
+        self._spans = 0
+        self._before = 0.0  # as ``late``, of the span before: was sound lost in it?
+        self._begin(0.0)
+
+    def _begin(self, now: float) -> None:
+        self._since, self._blocks = now, 0
+        self._least, self._late = math.inf, 0.0
 
     def take(self, value: float, now: float) -> None:
-        """Take its newest value, and the seconds of the clock."""
-        is_late = value < self.value - _JUMP
-        if not self.falls or (is_late and now - self._near > _LOST):
-            self.falls += 1
-            self._restart(value, now)
-        self.value += _RISE * (now - self._taken)
-        self._taken = now
-        if value < self.value - _JUMP:
-            return
-        self._near, self.value = now, min(value, self.value)
-        self._above = min(self._above, value - self.value)
-        if now - self._risen > _GAINED:
-            self._restart(self.value + (self._above if self._above > _JUMP else 0.0), now)
+        """Take what it is at a block, and the seconds of the clock."""
+        if not self.jumps:
+            self.jumps = 1
+            self._begin(now)
+        elif self._blocks >= _BLOCKS and now - self._since >= _SPAN:
+            self._end(now - self._since)
+            self._begin(now)
+        self._blocks += 1
+        self._least = min(self._least, value)
+        self._late = max(self._late, value - self._least)  # not what came before: a buffer fills
+        if not self._spans:
+            self.value, self.late = self._least, self._late + _ROOM
+        elif not -_JUMP < value - self.value < self.late + _JUMP:
+            self.doubts += 1
 
-    def _restart(self, value: float, now: float) -> None:
-        self.value = value
-        self._taken = self._near = self._risen = now
-        self._above = math.inf
+    def _end(self, seconds: float) -> None:
+        """A span of so many seconds is over."""
+        moved, most = self._least - self.value, _PACE * seconds
+        if abs(moved) > _JUMP:
+            self.value, self.jumps = self._least, self.jumps + 1
+            if self._spans == 1:  # what the first one said of it may not hold
+                self.late = self._late + _ROOM
+            self._late = 0.0
+        else:
+            self.value += min(most, max(-most, moved))
+            if self._before > self.late:
+                self.late, self.grown = self._before + _ROOM, self.grown + 1
+        self._before = self._late
+        self._spans += 1
 
 
 class FarEnd:
@@ -68,7 +92,7 @@ class FarEnd:
     def __init__(self, rate: int, near_rate: int):
         self.rate = rate
         self.ring = Ring(int(_KEPT * rate))
-        self.given = Least()  # seconds of sound that the speaker has been given, less the clock
+        self.lag = Lag()
         self._held = np.zeros(0, np.float32)
         self._start = 0  # the number of the first one that is held
         self.set_near_rate(near_rate)
@@ -84,6 +108,8 @@ class FarEnd:
         self._take()
         places = start * self.rate - self._start + self._step * np.arange(count)
         whole = np.floor(places).astype(int)
+        if self._step == 1:  # the same place between two samples, however it is rounded
+            whole = whole[0] + np.arange(count)
         first, end = whole[0] - self._half + 1, whole[-1] + self._half + 1
         part = self._held[max(0, first) : max(0, end)]
         before = min(max(0, -first), end - first)
@@ -130,19 +156,19 @@ class EchoPath:
         self._canceller: EchoCanceller | None = None
         self._far: FarEnd | None = None
         self._near_rate, self._next = RATE, 0
-        self._lag = Least()  # the clock, less the seconds that the microphone has given
-        self._falls: tuple[int, int] | None = None  # of both, that are known of
+        self._lag = Lag()  # the microphone's
+        self._jumps, self._doubts = (0, 0, 0), (0, 0)  # of both, that are known of
         self._spent = 0.0
         self.problem: str | None = None  # why nothing is taken out of this microphone's sound
 
     def set_speaker(self, rate: int) -> None:
         """A speaker was opened at a rate in Hz."""
         self._far = FarEnd(rate, self._near_rate)
-        self._falls = None
+        self._jumps = (0, 0, 0)
 
     def set_microphone(self, rate: int) -> None:
         """A microphone was opened at a rate in Hz; if it does not do, see :attr:`problem`."""
-        self._near_rate, self._lag = rate, Least()
+        self._near_rate, self._lag = rate, Lag()
         if self._far:
             self._far.set_near_rate(rate)
         try:
@@ -152,15 +178,15 @@ class EchoPath:
 
     def restart(self) -> None:
         """What the devices have done so far says nothing of what they do."""
-        self._lag = Least()
+        self._lag = Lag()
         if self._far:
-            self._far.given = Least()
+            self._far.lag = Lag()
 
     def played(self, block: np.ndarray) -> None:
         """The speaker is given samples ``[T]``."""
         far, now = self._far, self._clock()
         assert far is not None
-        far.given.take(far.ring.written / far.rate - now, now)
+        far.lag.take(now - far.ring.written / far.rate, now)
         far.ring.write(block)
 
     def heard(self, written: int) -> None:
@@ -209,8 +235,12 @@ class EchoPath:
         """
         if not self._far or not self._canceller:
             return np.zeros(count, np.float32)
-        given, lag = self._far.given, self._lag
-        if self._falls != (given.falls, lag.falls):
-            self._falls = given.falls, lag.falls
+        far, near = self._far.lag, self._lag
+        jumps, doubts = (far.jumps, near.jumps, far.grown), (far.doubts, near.doubts)
+        if jumps != self._jumps:
             self._canceller.reset()
-        return self._far.read(first / self._near_rate + given.value + lag.value, count)
+        elif doubts != self._doubts:
+            self._canceller.doubt()
+        self._jumps, self._doubts = jumps, doubts
+        start = first / self._near_rate + near.value - far.value - far.late
+        return self._far.read(start, count)
