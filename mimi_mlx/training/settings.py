@@ -78,6 +78,11 @@ class Settings:
         except ValueError:
             return None
 
+    @property
+    def folders(self) -> list[Path]:
+        """The folders of sound."""
+        return [Path(self.data), *([] if self.share is not None else [Path(self.held_out)])]
+
     def frames(self, config: MimiConfig) -> int:
         """Frames of a segment: 38 for 3 s."""
         return math.ceil(self.seconds * config.frame_rate)
@@ -105,8 +110,8 @@ class Settings:
         Raises:
             ValueError: One is not.
         """
-        for path in [self.data] if self.share is not None else [self.data, self.held_out]:
-            if not Path(path).is_dir():
+        for path in self.folders:
+            if not path.is_dir():
                 raise ValueError(
                     f"{path} is no folder; sound to train on is in one. Check the path."
                 )

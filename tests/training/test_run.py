@@ -1,5 +1,6 @@
 """Runs, from the command line: what they write, that they go on, and what they refuse."""
 
+import functools
 import importlib.util
 import json
 import os
@@ -8,15 +9,19 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import mlx.core as mx
 import numpy as np
 import pytest
 from mlx.utils import tree_flatten
 from sounds import noise
 
-from mimi_mlx import Mimi, audio, cli
+from mimi_mlx import Mimi, audio, cli, files
 from mimi_mlx.checkpoint import hub, mlx_format
+from mimi_mlx.checkpoint.load import load
 from mimi_mlx.evaluation import references
+from mimi_mlx.training.discriminator import MultiScaleDiscriminator
 from mimi_mlx.training.heldout import HeldOut
+from mimi_mlx.training.run_folder import RunFolder
 from mimi_mlx.training.trainer import Trainer
 
 SHORT = ("--codebooks", 3, "--seconds", 0.3, "--batch-size", 1, "--held-out", 0.4)
@@ -164,6 +169,51 @@ def test_minutes_become_steps(finetune, run, sound, small, tmp_path):
     assert (settings["steps"], settings["minutes"]) == (1, None)
 
 
+def test_minutes_are_those_of_steps_that_a_discriminator_judges(run, sound, small, monkeypatch):
+    """Those before are quicker by far."""
+    found = []
+
+    def compiled(_: Trainer, judged: bool) -> Callable[[object], dict[str, mx.array]]:
+        return lambda _: found.append(judged) or {"loss": mx.array(1.0)}
+
+    few = functools.partial(MultiScaleDiscriminator, channels=2, windows=(256,))
+    monkeypatch.setattr("mimi_mlx.training.adversary.MultiScaleDiscriminator", few)
+    monkeypatch.setattr(Trainer, "_compiled", compiled)
+    rest = [arg for arg in SHORT if arg not in ("--steps", 4)]
+    args = ("--model", small, *rest, "--minutes", 1e-9, "--adversarial", "-q")
+    assert run("finetune", sound, "-o", "out", *args)[::2] == (0, "")
+    assert len(found) > 2 and all(found)
+
+
+def test_a_kill_leaves_no_half_of_a_model(trained, small, tmp_path, run, monkeypatch):
+    """What it kept from its place is put there when the run goes on."""
+    out, (config, paths) = shutil.copytree(trained, tmp_path / "out"), hub.find(small)
+    model, plain = out / "model.safetensors", Path.replace
+
+    def killed(path: Path, target: Path) -> Path:
+        if Path(target) == model:
+            raise KeyboardInterrupt
+        return plain(path, target)
+
+    about = json.loads((out / "config.json").read_text())["mimi_mlx"]["finetuned"]
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "replace", killed)
+        RunFolder(out).write_model(load(paths, config), about)
+    assert run("finetune", "-o", "out", "--resume")[0] == 0
+    assert mlx_format.checksum(model) == files.sha256(model)
+    base, found = weights(small), weights(out)
+    assert all(np.array_equal(base[name], found[name]) for name in base)
+    assert not (out / "training" / "next").exists()
+
+
+def test_a_full_disk_is_told_in_one_line(finetune, monkeypatch):
+    def full(*_: object) -> None:
+        raise RuntimeError("[write] Unable to write 9 bytes to file.")
+
+    monkeypatch.setattr(mx, "save_safetensors", full)
+    assert "out/model.safetensors cannot be written" in refused(finetune())
+
+
 def test_a_loss_that_is_no_number_ends_a_run(finetune, monkeypatch):
     monkeypatch.setattr(Trainer, "step", lambda *_: {"loss": float("nan")})
     code, err = finetune()
@@ -186,6 +236,8 @@ def test_wrong_uses_are_told_in_one_line(finetune, run, small, sound, tmp_path):
     assert "nothing is left to train on" in refused(finetune("--held-out", sound))
     inside = shutil.copytree(sound, tmp_path / "inside")
     assert "is inside" in refused(run("finetune", inside, "-o", inside / "out")[::2])
+    held_out = ("--held-out", inside)
+    assert "is inside" in refused(run("finetune", sound, "-o", inside / "out", *held_out)[::2])
     for flag, said in (
         ("--decoder-only", "has no encoder"),
         ("--encoder-only", "has no decoder"),
