@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import mlx.core as mx
 from mlx.utils import tree_flatten
@@ -104,12 +104,12 @@ def origin(path: Path) -> Origin | None:
     return found if is_whole else None
 
 
-def is_trained(path: Path) -> bool:
-    """Whether the config.json beside a file says that it was trained here, and so is no copy."""
+def trained(path: Path) -> dict[str, Any] | None:
+    """What the config.json beside a file says of its training; None if it was not trained here."""
     try:
-        return "finetuned" in files.read_json(path.with_name("config.json"), "")[KEY]
+        return dict(files.read_json(path.with_name("config.json"), "")[KEY]["finetuned"])
     except (ValueError, KeyError, TypeError):
-        return False
+        return None
 
 
 def load(

@@ -4,6 +4,7 @@ import functools
 import importlib.util
 import json
 import os
+import re
 import shutil
 import signal
 from collections.abc import Callable
@@ -99,6 +100,10 @@ def test_a_trained_model_is_described_and_can_be_converted(trained, run, small, 
     mimi = Mimi.from_pretrained(trained)
     (check,) = references.of_weights(mimi, files, mlx_format.recipe(files), None)
     assert check.passed is None and "its decoder was trained here" in check.figure
+    said = "from model: step [24] on 3 sound files, for 3 codebooks"
+    assert re.search(f"^trained +{said}$", run("info", trained)[1], re.MULTILINE)
+    assert re.fullmatch(said, json.loads(run("info", trained, "--json")[1])["trained"])
+    assert json.loads(run("info", small, "--json")[1])["trained"] is None
 
 
 def test_what_a_run_leaves_beside_its_model(trained):
@@ -169,7 +174,9 @@ def test_minutes_become_steps(finetune, run, sound, small, tmp_path):
     assert (settings["steps"], settings["minutes"]) == (1, None)
 
 
-def test_minutes_are_those_of_steps_that_a_discriminator_judges(run, sound, small, monkeypatch):
+def test_minutes_are_those_of_steps_that_a_discriminator_judges(
+    finetune, run, sound, small, monkeypatch
+):
     """Those before are quicker by far."""
     found = []
 
@@ -183,6 +190,17 @@ def test_minutes_are_those_of_steps_that_a_discriminator_judges(run, sound, smal
     args = ("--model", small, *rest, "--minutes", 1e-9, "--adversarial", "-q")
     assert run("finetune", sound, "-o", "out", *args)[::2] == (0, "")
     assert len(found) > 2 and all(found)
+
+
+@pytest.mark.slow
+def test_a_discriminator_learns_in_a_run(finetune, tmp_path):
+    """Its sizes are those of any run, and it judges from the first step on."""
+    assert finetune("--adversarial", "--every", 1)[0] == 0
+    lines = [json.loads(x) for x in (tmp_path / "out/training/log.jsonl").read_text().splitlines()]
+    found = [line["train"] for line in lines[1:]]
+    assert len(found) == 4 and np.isfinite([list(each.values()) for each in found]).all()
+    assert found[3]["discriminator"] < found[0]["discriminator"] - 0.2
+    assert (tmp_path / "out" / "model.safetensors").exists()
 
 
 def test_a_kill_leaves_no_half_of_a_model(trained, small, tmp_path, run, monkeypatch):
