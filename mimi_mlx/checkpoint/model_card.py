@@ -55,11 +55,11 @@ feature_extractor = AutoFeatureExtractor.from_pretrained("{name}")""",
     "kyutai": """\
 from moshi.models.loaders import get_mimi
 
-mimi = get_mimi("{name}/{file}", device="cpu", num_codebooks=8)
+mimi = get_mimi("{name}/{file}", device="cpu", num_codebooks={books})
 
 import rustymimi
 
-tokenizer = rustymimi.Tokenizer("{name}/{file}", num_codebooks=8)""",
+tokenizer = rustymimi.Tokenizer("{name}/{file}", num_codebooks={books})""",
 }
 
 _EXPORTED_CARD = """\
@@ -108,7 +108,9 @@ def exported(source: str, revision: str | None, config: MimiConfig, file: Path, 
         source=source,
         version=version("mimi_mlx"),
         num_quantizers=config.num_quantizers,
-        snippet=_LOADED[layout].format(name=file.parent, file=file.name),
+        snippet=_LOADED[layout].format(
+            name=file.parent, file=file.name, books=min(8, config.num_quantizers)
+        ),
     )
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from .. import extras
+from ..text import counted
 
 FIGURES = {
     "loss": "loss that is trained",
@@ -29,7 +30,7 @@ either decode with both. Fingerprint {fingerprint}.
 {seconds:g} s{adversarial}.
 - Licence: {licence} A voice belongs to whoever speaks: share this only if they agree.
 
-Of {clips} clips that it was not trained on, coded with {codebooks} codebooks:
+Of {heard} that it was not trained on, coded with {codebooks} codebooks:
 
 | | base | trained |
 |---|---|---|
@@ -78,6 +79,7 @@ def text(config: dict[str, Any], name: str) -> str:
         **said,
         "commit": f" at {said['revision']}" if said["revision"] else "",
         "adversarial": ", with a discriminator" if said["adversarial"] else "",
+        "heard": counted(said["clips"], "clip"),
         "licence": f"{source}, and what the sound's owner allows.",
     }
     return _CARD.format(

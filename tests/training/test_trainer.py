@@ -110,6 +110,16 @@ def test_layers_that_are_computed_twice_give_the_same(small, segments, monkeypat
         np.testing.assert_allclose(np.array(a), np.array(b), atol=1e-6, err_msg=name)
 
 
+def test_a_step_is_one_graph(codec, segments, monkeypatch):
+    """On a GPU it is compiled: nothing in it asks for a value, also of the discriminator."""
+    few = functools.partial(MultiScaleDiscriminator, channels=2, windows=(256,))
+    monkeypatch.setattr(adversary, "MultiScaleDiscriminator", few)
+    monkeypatch.setattr(training, "is_gpu", lambda: True)
+    trainer = Trainer(codec, replace(SETTINGS, adversarial=True))
+    for step in trainer._steps.values():  # traced; to compile it for a CPU would take minutes
+        assert {x.shape for x in step(segments.batch(0)).values()} == {()}
+
+
 def test_too_little_memory_says_what_to_lower(codec, segments, monkeypatch):
     trainer = Trainer(codec, SETTINGS)
     for error in (MemoryError(), RuntimeError("[metal::malloc] Attempting to allocate 9 bytes")):
