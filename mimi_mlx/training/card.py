@@ -3,6 +3,7 @@
 from typing import Any
 
 from .. import extras
+from ..checkpoint import model_card
 from ..text import counted
 
 FIGURES = {
@@ -36,22 +37,7 @@ Of {heard} that it was not trained on, coded with {codebooks} codebooks:
 |---|---|---|
 {table}
 
-## Use
-
-```bash
-{install}  # of mimi_mlx, where its source is
-```
-
-```python
-import numpy as np
-from mimi_mlx import Mimi
-
-mimi = Mimi.from_pretrained("{name}")
-pcm = np.zeros(24000, np.float32)  # your speech: 24 kHz, one channel, in [-1, 1]
-codes = mimi.encode(pcm, {codebooks})
-pcm = mimi.decode(codes)
-```
-
+{use}
 `training/` beside this file holds the recordings and the run's state. Leave it out of what you \
 share: `hf upload OWNER/NAME {name} . --exclude "training/*"`
 """
@@ -88,5 +74,9 @@ def text(config: dict[str, Any], name: str) -> str:
         title=name.rpartition("/")[2],
         table="\n".join(rows),
         name=name,
-        install=extras.install(),
+        use=model_card.USE.format(
+            install=extras.install(),
+            name=name,
+            snippet=f"codes = mimi.encode(pcm, {said['codebooks']})\npcm = mimi.decode(codes)",
+        ),
     )

@@ -22,6 +22,7 @@ from mimi_mlx.checkpoint.load import load
 from mimi_mlx.evaluation import references
 from mimi_mlx.training.discriminator import MultiScaleDiscriminator
 from mimi_mlx.training.heldout import HeldOut
+from mimi_mlx.training.run import resume
 from mimi_mlx.training.run_folder import RunFolder
 from mimi_mlx.training.trainer import Trainer
 
@@ -100,6 +101,9 @@ def test_a_trained_model_is_described_and_can_be_converted(trained, run, small, 
     mimi = Mimi.from_pretrained(trained)
     (check,) = references.of_weights(mimi, files, mlx_format.recipe(files), None)
     assert check.passed is None and "its decoder was trained here" in check.figure
+    assert run("export", trained, "-o", "hub")[0] == 0
+    card = Path("hub/README.md").read_text()
+    assert "exported from `model`" in card and "Its decoder was trained on other sound" in card
     said = "from model: step [24] on 3 sound files, for 3 codebooks"
     assert re.search(f"^trained +{said}$", run("info", trained)[1], re.MULTILINE)
     assert re.fullmatch(said, json.loads(run("info", trained, "--json")[1])["trained"])
@@ -110,6 +114,7 @@ def test_what_a_run_leaves_beside_its_model(trained):
     assert {path.name for path in trained.iterdir()} == {
         *("config.json", "model.safetensors", "README.md", "training")
     }
+    assert resume(str(trained)).step == 4  # there is nothing left to do, and nobody looks on
     lines = [json.loads(x) for x in (trained / "training/log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [0, 2, 4]
     assert all(line["held_out"]["loss"] > 0 for line in lines) and lines[1]["train"]["loss"] > 0
