@@ -169,7 +169,8 @@ def test_the_best_is_kept_of_a_run_that_gets_worse(finetune, small, tmp_path, mo
     assert all(np.array_equal(base[name], kept[name]) for name in base)
 
 
-def test_minutes_become_steps(finetune, run, sound, small, tmp_path):
+def test_minutes_become_steps(finetune, run, sound, small, tmp_path, monkeypatch):
+    monkeypatch.setattr("mimi_mlx.training.run._TIMED", 2)
     assert "not allowed with" in refused(finetune("--minutes", 1))
     length = SHORT.index("--steps")
     rest = SHORT[:length] + SHORT[length + 2 :]
