@@ -40,7 +40,7 @@ class Settings:
     """Segments in a step."""
     seconds: float = 3.0
     """Of a segment."""
-    learning_rate: float = 3e-4
+    learning_rate: float = 3e-5
     """How far a step moves a weight at most, relative to its tensor's RMS."""
     every: int | None = None
     """Steps from one look at what is held out to the next; None is a 20th of all."""
