@@ -2,11 +2,14 @@
 
 import functools
 import importlib.util
+import io
 import json
 import os
 import re
 import shutil
 import signal
+import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,15 +33,20 @@ SHORT = ("--codebooks", 3, "--seconds", 0.3, "--batch-size", 1, "--held-out", 0.
 SHORT += ("--steps", 4, "--every", 2, "--lr", 0.01)
 
 
-FIGURES = "mimi_mlx.training.heldout.quality.row_of"  # PESQ takes long
+FIGURES = "mimi_mlx.training.heldout.quality.row_of"
+
+
+def hasten(patch: pytest.MonkeyPatch) -> None:
+    """PESQ and pictures take long."""
+    patch.setattr(FIGURES, lambda *_: {"log_mel_db": 1.0, "si_sdr_db": -np.inf})
+    drawing = types.SimpleNamespace(draw=lambda file, *_: file.write(b"\x89PNG"))
+    patch.setitem(sys.modules, "mimi_mlx.training.picture", drawing)
 
 
 @pytest.fixture
 def finetune(run, small, sound, monkeypatch) -> Callable[..., tuple[int, str]]:
     """Run ``mimi-mlx finetune SOUND -o out --model SMALL``, short, with more."""
-    monkeypatch.setattr(FIGURES, lambda *_: {"log_mel_db": 1.0, "si_sdr_db": -np.inf})
-    if importlib.util.find_spec("matplotlib"):
-        monkeypatch.setattr("mimi_mlx.training.picture.draw", lambda *_: None)
+    hasten(monkeypatch)
 
     def finetune(*args: object, data: object = sound, model: object = small) -> tuple[int, str]:
         code, _, err = run("finetune", data, "-o", "out", "--model", model, *SHORT, *args)
@@ -52,7 +60,7 @@ def trained(small, sound, tmp_path_factory) -> Path:
     """The folder of such a run."""
     out = tmp_path_factory.mktemp("trained") / "out"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(FIGURES, lambda *_: {"log_mel_db": 1.0, "si_sdr_db": -np.inf})
+        hasten(patch)
         args = ("finetune", sound, "-o", out, "--model", small, *SHORT)
         assert cli.main([str(arg) for arg in args]) == 0
     return out
@@ -114,14 +122,23 @@ def test_what_a_run_leaves_beside_its_model(trained):
     assert {path.name for path in trained.iterdir()} == {
         *("config.json", "model.safetensors", "README.md", "training")
     }
+    if importlib.util.find_spec("matplotlib"):
+        assert (trained / "training/progress.png").read_bytes().startswith(b"\x89PNG")
     assert resume(str(trained)).step == 4  # there is nothing left to do, and nobody looks on
     lines = [json.loads(x) for x in (trained / "training/log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [0, 2, 4]
     assert all(line["held_out"]["loss"] > 0 for line in lines) and lines[1]["train"]["loss"] > 0
-    if importlib.util.find_spec("matplotlib"):
-        assert (trained / "training/progress.png").read_bytes().startswith(b"\x89PNG")
     names = sorted(path.name.split("-")[-1] for path in (trained / "training/clips").iterdir())
     assert names == ["after.wav"] * 2 + ["before.wav"] * 2 + ["original.wav"] * 2
+
+
+@pytest.mark.slow
+def test_a_picture_is_drawn_of_a_log(trained):
+    picture = pytest.importorskip("mimi_mlx.training.picture")
+    lines = [json.loads(x) for x in (trained / "training/log.jsonl").read_text().splitlines()]
+    file = io.BytesIO()
+    picture.draw(file, lines, "out")
+    assert file.getvalue().startswith(b"\x89PNG") and len(file.getvalue()) > 20000
 
 
 def weights(folder: Path) -> dict[str, np.ndarray]:
