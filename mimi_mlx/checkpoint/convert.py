@@ -60,7 +60,7 @@ def convert(
     recipe = wanted.recipe
     precision.check(recipe)
     found = hub.find(wanted.source, wanted.revision)
-    if mlx_format.recipe(found.files) is not None and not mlx_format.is_trained(found.files[0]):
+    if mlx_format.recipe(found.files) is not None and not mlx_format.trained(found.files[0]):
         raise ValueError(
             f"{wanted.source} is converted already; a conversion starts from published weights, or "
             "its losses would add up. Give what it was made from, such as kyutai/mimi."

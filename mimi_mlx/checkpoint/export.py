@@ -75,7 +75,8 @@ def export(
         mx.save_safetensors(str(beside / FILES[layout]), tensors, {"format": "pt"})
         for name, values in _described(found.config, layout).items():
             (beside / name).write_text(json.dumps(values, indent=1) + "\n")
-        card = model_card.exported(*base, found.config, folder / FILES[layout], layout)
+        is_trained = mlx_format.trained(found.files[0]) is not None
+        card = model_card.exported(*base, is_trained, found.config, folder / FILES[layout], layout)
         (beside / "README.md").write_text(card)
     dtype = said.recipe.dtype if said else "float32"
     has_kyutais_sizes = found.config == MimiConfig()

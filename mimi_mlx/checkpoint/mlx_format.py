@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import mlx.core as mx
 from mlx.utils import tree_flatten
@@ -34,7 +34,7 @@ _NAMES = {
 
 
 class Origin(NamedTuple):
-    """What a folder was converted from, as its config.json says."""
+    """What a folder was converted or trained from, as its config.json says."""
 
     name: str
     revision: str | None
@@ -94,22 +94,24 @@ def checksum(path: Path) -> str | None:
 
 
 def origin(path: Path) -> Origin | None:
-    """What a converted file was made from; None if the config.json beside it does not say."""
+    """What a file was made from; None if the config.json beside it does not say."""
+    base = trained(path)
     try:
-        said = files.read_json(path.with_name("config.json"), "")[KEY]
-        found = Origin(said["source"], said["revision"], dict(said["source_sha256"]))
+        said = base or files.read_json(path.with_name("config.json"), "")[KEY]
+        name, sums = ("base", "base_sha256") if base else ("source", "source_sha256")
+        found = Origin(said[name], said["revision"], dict(said[sums]))
     except (ValueError, KeyError, TypeError):
         return None
     is_whole = isinstance(found.name, str) and isinstance(found.revision, (str, type(None)))
     return found if is_whole else None
 
 
-def is_trained(path: Path) -> bool:
-    """Whether the config.json beside a file says that it was trained here, and so is no copy."""
+def trained(path: Path) -> dict[str, Any] | None:
+    """What the config.json beside a file says of its training; None if it was not trained here."""
     try:
-        return "finetuned" in files.read_json(path.with_name("config.json"), "")[KEY]
+        return dict(files.read_json(path.with_name("config.json"), "")[KEY]["finetuned"])
     except (ValueError, KeyError, TypeError):
-        return False
+        return None
 
 
 def load(

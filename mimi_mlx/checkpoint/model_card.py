@@ -15,20 +15,7 @@ _SNIPPETS = {
     "pcm = mimi.decode(codes)",
 }
 
-_CARD = """\
----
-{front}
----
-
-# {title}
-
-Mimi, the streaming neural audio codec of Kyutai, for MLX, converted from `{source}`{commit} by \
-mimi_mlx {version}.
-
-- Precision: {precision}. Codebooks, distances, norms and residual streams are float32.
-- {num_quantizers} codebooks; fingerprint {fingerprint}.{half}
-- Licence: {licence}
-
+USE = """\
 ## Use
 
 ```bash
@@ -44,6 +31,23 @@ pcm = np.zeros(24000, np.float32)  # your speech: 24 kHz, one channel, in [-1, 1
 {snippet}
 ```
 """
+"""The part of a card on how a model is loaded: of ``install``, ``name`` and ``snippet``."""
+
+_CARD = """\
+---
+{front}
+---
+
+# {title}
+
+Mimi, the streaming neural audio codec of Kyutai, for MLX, converted from `{source}`{commit} by \
+mimi_mlx {version}.
+
+- Precision: {precision}. Codebooks, distances, norms and residual streams are float32.
+- {num_quantizers} codebooks; fingerprint {fingerprint}.{half}
+- Licence: {licence}
+
+{use}"""
 
 
 _LOADED = {
@@ -55,11 +59,11 @@ feature_extractor = AutoFeatureExtractor.from_pretrained("{name}")""",
     "kyutai": """\
 from moshi.models.loaders import get_mimi
 
-mimi = get_mimi("{name}/{file}", device="cpu", num_codebooks=8)
+mimi = get_mimi("{name}/{file}", device="cpu", num_codebooks={books})
 
 import rustymimi
 
-tokenizer = rustymimi.Tokenizer("{name}/{file}", num_codebooks=8)""",
+tokenizer = rustymimi.Tokenizer("{name}/{file}", num_codebooks={books})""",
 }
 
 _EXPORTED_CARD = """\
@@ -70,7 +74,7 @@ _EXPORTED_CARD = """\
 # {title}
 
 Mimi, the streaming neural audio codec of Kyutai, for PyTorch, exported from `{source}`{commit} by \
-mimi_mlx {version}.
+mimi_mlx {version}.{trained}
 
 - float32. Layer scales are in the projections before them, and each codebook entry's usage is one.
 - {num_quantizers} codebooks.
@@ -94,21 +98,26 @@ def text(config: dict[str, Any], name: str) -> str:
         title=name.rpartition("/")[2],
         precision=_precision(config),
         half=f" The {about['only']} alone." if about["only"] else "",
-        name=name,
-        install=extras.install(),
-        snippet=_SNIPPETS[about["only"]].format(**config),
+        use=USE.format(
+            install=extras.install(), name=name, snippet=_SNIPPETS[about["only"]].format(**config)
+        ),
     )
 
 
-def exported(source: str, revision: str | None, config: MimiConfig, file: Path, layout: str) -> str:
+def exported(
+    source: str, revision: str | None, is_trained: bool, config: MimiConfig, file: Path, layout: str
+) -> str:
     """The card of an exported folder, with the weights in ``file``, in a layout's names."""
     return _EXPORTED_CARD.format(
         **_origin(source, revision, {"hub": "transformers", "kyutai": "moshi"}[layout]),
         title=file.parent.name,
         source=source,
         version=version("mimi_mlx"),
+        trained=" Its decoder was trained on other sound before." if is_trained else "",
         num_quantizers=config.num_quantizers,
-        snippet=_LOADED[layout].format(name=file.parent, file=file.name),
+        snippet=_LOADED[layout].format(
+            name=file.parent, file=file.name, books=min(8, config.num_quantizers)
+        ),
     )
 
 

@@ -29,13 +29,14 @@ def run(args: argparse.Namespace) -> None:
     made = export.export(source, args.output, args.layout, args.revision, args.force)
     kept = f", with the values that {made.dtype} left" if made.dtype != "float32" else ""
     say(f"{made.file}: {made.bytes / 1e6:.1f} MB, {made.tensors} tensors, float32{kept}")
+    path = str(made.file)
     if args.layout == "hub":
         say(f"load it: transformers.MimiModel.from_pretrained({str(made.file.parent)!r})")
-        return
-    path = str(made.file)
-    if not made.has_kyutais_sizes:
+    elif made.has_kyutais_sizes:
+        say(f"load it: moshi.models.loaders.get_mimi({path!r}) or rustymimi.Tokenizer({path!r})")
+    else:
         warn(
             "rustymimi and moshi take kyutai/mimi's sizes for granted, and this model has others; "
-            "only moshi can be told: give get_mimi a mimi_config with them"
+            "only moshi can be told"
         )
-    say(f"load it: moshi.models.loaders.get_mimi({path!r}) or rustymimi.Tokenizer({path!r})")
+        say(f"load it: moshi.models.loaders.get_mimi({path!r}, mimi_config), which has the sizes")

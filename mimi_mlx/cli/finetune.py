@@ -113,7 +113,7 @@ def _stopping() -> Iterator[list[int]]:
         signal.signal(signal.SIGINT, before)
 
 
-class _Screen:
+class _Screen(training.Watcher):
     """What a person sees of a run."""
 
     def __init__(self, stop: list[int], out: str):

@@ -23,6 +23,8 @@ from .progress import warn
 # Tensors of a checkpoint that count how often entries were used; they are no parameters.
 _COUNTERS = (".cluster_usage", ".initialized", "._initialized")
 
+_TRAINED = ("base", "step", "sound", "codebooks")  # what is told of what config.json says of it
+
 
 class Description(NamedTuple):
     """What something is: for people, lines by their names; for programs, facts."""
@@ -204,7 +206,8 @@ def _model(name: str) -> Description:
     }
     facts = {
         **{"kind": "model", "name": name, "bytes": size, "files": [str(file) for file in files]},
-        **{"layout": lines["layout"], "fingerprint": codec.fingerprint},
+        **{"layout": lines["layout"], "trained": lines.get("trained")},
+        "fingerprint": codec.fingerprint,
         **{"sample_rate": config.sampling_rate, "frame_rate": rate},
         **{"frame_size": config.frame_size, "codebooks": count},
         **{"semantic_codebooks": config.num_semantic_quantizers},
@@ -225,7 +228,11 @@ def _tensors(files: list[Path]) -> dict[str, str]:
     if mlx_format.KEY in about:
         said = mlx_format.about(about[mlx_format.KEY], str(files[0]))
         alone = f", the {said.only} alone" if said.only else ""
-        return {"layout": f"converted: {said.recipe}{alone}", "tensors": str(len(shapes))}
+        lines = {"layout": f"converted: {said.recipe}{alone}", "tensors": str(len(shapes))}
+        if trained := mlx_format.trained(files[0]):
+            base, step, sound, books = (trained.get(x) for x in _TRAINED)
+            lines["trained"] = f"from {base}: step {step} on {sound}, for {books} codebooks"
+        return lines
     layout, within = layouts.layout_of(shapes)
     shapes = {name: s for name, s in shapes.items() if name.startswith(within)}
     count = sum(math.prod(s) for name, s in shapes.items() if not name.endswith(_COUNTERS))

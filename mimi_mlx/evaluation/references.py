@@ -78,7 +78,7 @@ def _of_conversion(
     mimi: Mimi, file: Path, recipe: precision.Recipe, device: mx.DeviceType | mx.Device | None
 ) -> Iterator[Check]:
     origin = mlx_format.origin(file)
-    if mlx_format.is_trained(file):
+    if mlx_format.trained(file):
         yield _not_run("its decoder was trained here")
         return
     if origin is None:

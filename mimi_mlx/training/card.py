@@ -3,6 +3,8 @@
 from typing import Any
 
 from .. import extras
+from ..checkpoint import model_card
+from ..text import counted
 
 FIGURES = {
     "loss": "loss that is trained",
@@ -29,28 +31,13 @@ either decode with both. Fingerprint {fingerprint}.
 {seconds:g} s{adversarial}.
 - Licence: {licence} A voice belongs to whoever speaks: share this only if they agree.
 
-Of {clips} clips that it was not trained on, coded with {codebooks} codebooks:
+Of {heard} that it was not trained on, coded with {codebooks} codebooks:
 
 | | base | trained |
 |---|---|---|
 {table}
 
-## Use
-
-```bash
-{install}  # of mimi_mlx, where its source is
-```
-
-```python
-import numpy as np
-from mimi_mlx import Mimi
-
-mimi = Mimi.from_pretrained("{name}")
-pcm = np.zeros(24000, np.float32)  # your speech: 24 kHz, one channel, in [-1, 1]
-codes = mimi.encode(pcm, {codebooks})
-pcm = mimi.decode(codes)
-```
-
+{use}
 `training/` beside this file holds the recordings and the run's state. Leave it out of what you \
 share: `hf upload OWNER/NAME {name} . --exclude "training/*"`
 """
@@ -78,6 +65,7 @@ def text(config: dict[str, Any], name: str) -> str:
         **said,
         "commit": f" at {said['revision']}" if said["revision"] else "",
         "adversarial": ", with a discriminator" if said["adversarial"] else "",
+        "heard": counted(said["clips"], "clip"),
         "licence": f"{source}, and what the sound's owner allows.",
     }
     return _CARD.format(
@@ -86,5 +74,9 @@ def text(config: dict[str, Any], name: str) -> str:
         title=name.rpartition("/")[2],
         table="\n".join(rows),
         name=name,
-        install=extras.install(),
+        use=model_card.USE.format(
+            install=extras.install(),
+            name=name,
+            snippet=f"codes = mimi.encode(pcm, {said['codebooks']})\npcm = mimi.decode(codes)",
+        ),
     )

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import mlx.core as mx
 import numpy as np
 
-# Windows in samples, and bands of mel: those of DAC that have no band without a bin at 24 kHz.
+# Windows in samples, and bands of mel: DAC's, but that it has 160 and 320 of the longest two, many
+# of which would be of one bin alone at 24 kHz.
 _MEL = {32: 5, 64: 10, 128: 20, 256: 40, 512: 80, 1024: 120, 2048: 160}
 _STFT = (512, 1024, 2048)
 

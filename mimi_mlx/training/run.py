@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,11 +30,12 @@ _TIMED = 5  # steps, whose speed says how many fit into the minutes; the first o
 # is not counted
 
 
-class Watcher(Protocol):
-    """Who looks on while a run is at work."""
+class Watcher:
+    """Who looks on while a run is at work. This one lets it run, and says nothing."""
 
     def is_stopped(self) -> bool:
         """Whether the run is to stop after this step, and be saved."""
+        return False
 
     def coded(self, done: int, files: int) -> None:
         """So many of the sound files are coded."""
@@ -57,7 +58,12 @@ class TrainingResult(NamedTuple):
     last: dict[str, float]
 
 
-def begin(settings: Settings, out: Path, watcher: Watcher, force: bool = False) -> TrainingResult:
+_NOBODY = Watcher()
+
+
+def begin(
+    settings: Settings, out: str | Path, watcher: Watcher = _NOBODY, force: bool = False
+) -> TrainingResult:
     """Train into a new folder.
 
     Args:
@@ -69,21 +75,21 @@ def begin(settings: Settings, out: Path, watcher: Watcher, force: bool = False) 
     Raises:
         ValueError: The model, the sound or the folder is none for this.
     """
-    folder = RunFolder(out)
-    folder.check_new(force, Path(settings.data))
+    folder = RunFolder(Path(out))
+    folder.check_new(force, settings.folders)
     sources = _Sources(settings)
     folder.check_base(sources.checkpoint.files)
     folder.create(settings)
     return _Run(settings, folder, sources, watcher).finish()
 
 
-def resume(out: Path, watcher: Watcher) -> TrainingResult:
+def resume(out: str | Path, watcher: Watcher = _NOBODY) -> TrainingResult:
     """Go on with the run in a folder; its numbers are those that it would have had.
 
     Raises:
         ValueError: There is no run, or its sound or its model are no longer what they were.
     """
-    folder = RunFolder(out)
+    folder = RunFolder(Path(out))
     settings = folder.settings()
     return _Run(settings, folder, _Sources(settings), watcher).finish()
 
@@ -168,7 +174,8 @@ class _Run:
 
     def _steps_in(self, codec: Codec, minutes: float) -> int:
         """How many steps take so many minutes at the speed of the first ones of a codec."""
-        trainer = Trainer(codec, replace(self.settings, steps=1000, minutes=None))
+        # A run so short has no steps in which a discriminator does not judge, which are quicker.
+        trainer = Trainer(codec, replace(self.settings, steps=_TIMED, minutes=None))
         times = []
         for step in range(_TIMED):
             start = time.perf_counter()

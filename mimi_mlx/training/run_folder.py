@@ -6,7 +6,9 @@ has ``run.json`` (the settings), ``state.safetensors`` (what goes on), ``log.jso
 of what is trained on).
 """
 
+import contextlib
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, fields
 from importlib.metadata import version
 from pathlib import Path
@@ -43,19 +45,21 @@ class RunFolder:
         self.picture = self._training / "progress.png"
         self._run, self._log = self._training / "run.json", self._training / "log.jsonl"
         self._state = self._training / "state.safetensors"
+        self._next = self._training / "next"  # a whole model that is to take the place of the last
 
-    def check_new(self, force: bool, data: Path) -> None:
-        """A run on the sound in the folder ``data`` may begin here.
+    def check_new(self, force: bool, sound: list[Path]) -> None:
+        """A run on the sound in folders may begin here.
 
         Raises:
             ValueError: It is there, without ``force``; it holds other things than a run; or it is
-                inside the sound's folder, where the clips that are written would be sound, too.
+                inside a folder of sound, where the clips that are written would be sound, too.
         """
-        if data.resolve() in (self.path.resolve(), *self.path.resolve().parents):
-            raise ValueError(
-                f"{self.path} is inside {data}, whose sound files are trained on; what is written "
-                "would be among them. Give another -o."
-            )
+        for each in sound:
+            if each.resolve() in (self.path.resolve(), *self.path.resolve().parents):
+                raise ValueError(
+                    f"{self.path} is inside {each}, whose sound files are used; what is written "
+                    "would be among them. Give another -o."
+                )
         if not self.path.parent.is_dir():
             raise ValueError(
                 f"{self.path} cannot be written: there is no folder {self.path.parent}. Create it "
@@ -115,7 +119,7 @@ class RunFolder:
     def save(self, state: dict[str, mx.array], saved: Saved, digest: str) -> None:
         """Keep where a run is; ``digest`` is that of its clips."""
         facts = {"saved": json.dumps(saved._asdict()), "clips": digest}
-        with atomic.replacing(self._state) as file:
+        with atomic.replacing(self._state) as file, _writing(self._state):
             mx.save_safetensors(file, state, facts)
 
     def load(self, digest: str) -> tuple[dict[str, mx.array], Saved] | None:
@@ -124,6 +128,7 @@ class RunFolder:
         Raises:
             ValueError: The file is damaged, or the clips are no longer the same.
         """
+        self._take_next()  # that a kill kept from it
         if not self._state.exists():
             return None
         with files.open_safetensors(self._state, "Begin anew with -f.") as file:
@@ -163,7 +168,8 @@ class RunFolder:
         path, beside = self.path / "model.safetensors", self._training / "model"
         beside.mkdir(exist_ok=True)
         facts = mlx_format.About(precision.Recipe(), None, codec.fingerprint)
-        mlx_format.save(beside / path.name, codec, facts)
+        with _writing(path):
+            mlx_format.save(beside / path.name, codec, facts)
         config = {"model_type": "mimi", **asdict(codec.config), "torch_dtype": "float32"}
         config["mimi_mlx"] = {
             "version": version("mimi_mlx"),
@@ -174,9 +180,31 @@ class RunFolder:
         }
         _write_json(beside / "config.json", config)
         (beside / "README.md").write_text(card.text(config, str(self.path)))
-        for name in _MODEL:
-            (beside / name).replace(self.path / name)
-        beside.rmdir()
+        beside.rename(self._next)
+        self._take_next()
+
+    def _take_next(self) -> None:
+        """Have the files of the next model, if there is any, be the model's."""
+        if self._next.exists():
+            for file in self._next.iterdir():
+                file.replace(self.path / file.name)
+            self._next.rmdir()
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Inside, tensors are written: MLX does not say why they could not be.
+
+    Raises:
+        ValueError: They could not be.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        raise ValueError(
+            f"{path} cannot be written ({files.reason(error)}). Make room on its disk, and go on "
+            "with --resume."
+        ) from error
 
 
 def _write_json(path: Path, values: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ class SegmentBatch(NamedTuple):
     codes: mx.array
     """``[B, K, S]``."""
     begins: mx.array
-    """``[B]``, true where a segment begins its clip and has no context."""
+    """``[B]``, true where a segment begins its clip and its context is none."""
     target: mx.array
     """``[B, 1920 S]``."""
 
@@ -50,27 +50,33 @@ class Segments:
             )
         self._starts = np.cumsum([clip.frames - frames + 1 for clip in self._clips])
         self._frames, self._rows, self._frame_size = frames, batch_size, frame_size
-        # Frames between a beginning and the context would else be in no segment.
-        self.context = min(CONTEXT, frames)
+        self.context = min(CONTEXT, frames)  # no clip has fewer
         self._seed = seed
 
     def batch(self, step: int) -> SegmentBatch:
-        """The batch of a step. A segment that has not all its context before it begins a clip."""
+        """The batch of a step."""
         draw = np.random.default_rng([self._seed, step])
         rows = [self._row(draw) for _ in range(self._rows)]
         context, codes, begins, target = (np.stack(x) for x in zip(*rows, strict=True))
         return SegmentBatch(mx.array(context), mx.array(codes), mx.array(begins), mx.array(target))
 
     def _row(self, draw: np.random.Generator) -> tuple[np.ndarray, ...]:
+        """A segment. Near a clip's beginning, every other one is its beginning itself.
+
+        The others there have the clip's end before the little that is before them: a stream goes
+        on, too, and so nothing in a short clip is left out.
+        """
         at = int(draw.integers(self._starts[-1]))
         which = int(np.searchsorted(self._starts, at, side="right"))
-        start = at - int(self._starts[which - 1] if which else 0)
+        clip, start = self._clips[which], at - int(self._starts[which - 1] if which else 0)
         variant = int(draw.integers(VARIANTS))
-        start = start if start >= self.context else 0
-        codes, samples = read(self._clips[which], start, self._frames, variant, self._frame_size)
-        if start:
-            first, clip = start - self.context, self._clips[which]
-            context, _ = read(clip, first, self.context, variant, self._frame_size)
-        else:
-            context = np.zeros((len(codes), self.context), np.int32)
+        if start < self.context and draw.integers(2):
+            start = 0
+        about = variant, self._frame_size
+        codes, samples = read(clip, start, self._frames, *about)
+        missing = max(0, self.context - start)
+        context, _ = read(clip, start + missing - self.context, self.context - missing, *about)
+        if missing:
+            end, _ = read(clip, clip.frames - missing, missing, *about)
+            context = np.concatenate([end, context], axis=1)
         return context, codes, np.array(start == 0), samples

@@ -40,7 +40,7 @@ class Settings:
     """Segments in a step."""
     seconds: float = 3.0
     """Of a segment."""
-    learning_rate: float = 3e-4
+    learning_rate: float = 3e-5
     """How far a step moves a weight at most, relative to its tensor's RMS."""
     every: int | None = None
     """Steps from one look at what is held out to the next; None is a 20th of all."""
@@ -78,6 +78,11 @@ class Settings:
         except ValueError:
             return None
 
+    @property
+    def folders(self) -> list[Path]:
+        """The folders of sound."""
+        return [Path(self.data), *([] if self.share is not None else [Path(self.held_out)])]
+
     def frames(self, config: MimiConfig) -> int:
         """Frames of a segment: 38 for 3 s."""
         return math.ceil(self.seconds * config.frame_rate)
@@ -105,8 +110,8 @@ class Settings:
         Raises:
             ValueError: One is not.
         """
-        for path in [self.data] if self.share is not None else [self.data, self.held_out]:
-            if not Path(path).is_dir():
+        for path in self.folders:
+            if not path.is_dir():
                 raise ValueError(
                     f"{path} is no folder; sound to train on is in one. Check the path."
                 )

@@ -14,7 +14,7 @@ from mimi_mlx.checkpoint.load import load
 from mimi_mlx.model.codec import Codec
 
 STEP = 1e-3  # of a parameter: straight within CLOSE, and with digits enough
-CLOSE = 0.02  # of the slope, in float32; 0.0055 was the worst
+CLOSE = 0.01  # of the slope, in float32; the worst is below 0.005
 
 
 @pytest.fixture(scope="module")
@@ -48,13 +48,11 @@ def test_every_parameter_of_the_decoder_has_the_gradient_of_its_effect(codec):
         return np.array(waveform(codec, codes), np.float64)
 
     for name in trained:
-        value = values[name]
-        found, expected = [], []
-        for _ in range(2):
-            along = draw.standard_normal(value.shape).astype(np.float32)
-            after, before = (sound(name, value + h * mx.array(along)) for h in (STEP, -STEP))
-            expected.append(np.vdot(weights, after - before) / (2 * STEP))
-            found.append(np.vdot(np.array(gradients[name], np.float64), along))
-        sound(name, value)
-        error = np.linalg.norm(np.subtract(found, expected)) / np.linalg.norm(expected)
-        assert error <= CLOSE, (name, found, expected)
+        value, gradient = values[name], np.array(gradients[name], np.float64)
+        # Any direction, but not so that the slope is small by chance.
+        along = draw.standard_normal(value.shape) + 3 * gradient / np.linalg.norm(gradient)
+        moved = (value + h * mx.array(along.astype(np.float32)) for h in (STEP, -STEP))
+        after, before = (sound(name, x) for x in moved)
+        codec.load_weights([(name, value)], strict=False)
+        expected = np.vdot(weights, after - before) / (2 * STEP)
+        assert np.vdot(gradient, along) == pytest.approx(expected, rel=CLOSE), name

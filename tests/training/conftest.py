@@ -1,6 +1,7 @@
 """A small model and sound to train it on."""
 
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,23 @@ def small(tmp_path_factory) -> Path:
 def sound(tmp_path_factory, speech) -> Path:
     """A folder of five files."""
     return make_sound(tmp_path_factory.mktemp("sound") / "sound", speech("kerstin-3"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def code_once() -> Iterator[None]:
+    """The same sound is coded once for all runs of a session."""
+    made, plain = {}, clips._write
+
+    def write(target: Path, *args: object) -> None:
+        if target.name in made:
+            target.write_bytes(made[target.name])
+        else:
+            plain(target, *args)
+            made[target.name] = target.read_bytes()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clips, "_write", write)
+        yield
 
 
 @pytest.fixture(scope="session")

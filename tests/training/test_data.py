@@ -102,3 +102,21 @@ def test_segments_are_drawn_from_everywhere_and_the_same_for_a_seed(coded):
     assert 0 < np.array(first.begins).sum() < 40
     rows = {row.tobytes() for row in np.array(first.target)}
     assert len(rows) > 40
+
+
+def test_all_of_a_short_clip_is_trained_on(coded):
+    """Where it has too little before a segment, its end is before that."""
+    clip = coded[0]
+    assert clip.frames == 12
+    codes, samples = clips.read(clip, 0, 12, 0, 1920)
+    segments = Segments([clip._replace(gains=(1.0,) * 4)], 8, 200, 0, 1920)
+    found = set()
+    for context, row, begins, target in zip(*map(np.array, segments.batch(0)), strict=True):
+        for start in range(5):
+            if np.array_equal(target, samples[start * 1920 :][: 8 * 1920]):
+                found.add(start)
+                np.testing.assert_array_equal(row, codes[:, start : start + 8])
+                before = np.take(codes, range(start - 8, start), axis=1, mode="wrap")
+                np.testing.assert_array_equal(context, before)
+                assert begins == (start == 0)
+    assert found == set(range(5))

@@ -1,37 +1,52 @@
 """Runs, from the command line: what they write, that they go on, and what they refuse."""
 
+import functools
 import importlib.util
+import io
 import json
 import os
+import re
 import shutil
 import signal
+import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 
+import mlx.core as mx
 import numpy as np
 import pytest
 from mlx.utils import tree_flatten
 from sounds import noise
 
-from mimi_mlx import Mimi, audio, cli
+from mimi_mlx import Mimi, audio, cli, files
 from mimi_mlx.checkpoint import hub, mlx_format
+from mimi_mlx.checkpoint.load import load
 from mimi_mlx.evaluation import references
+from mimi_mlx.training.discriminator import MultiScaleDiscriminator
 from mimi_mlx.training.heldout import HeldOut
+from mimi_mlx.training.run import resume
+from mimi_mlx.training.run_folder import RunFolder
 from mimi_mlx.training.trainer import Trainer
 
 SHORT = ("--codebooks", 3, "--seconds", 0.3, "--batch-size", 1, "--held-out", 0.4)
 SHORT += ("--steps", 4, "--every", 2, "--lr", 0.01)
 
 
-FIGURES = "mimi_mlx.training.heldout.quality.row_of"  # PESQ takes long
+FIGURES = "mimi_mlx.training.heldout.quality.row_of"
+
+
+def hasten(patch: pytest.MonkeyPatch) -> None:
+    """PESQ and pictures take long."""
+    patch.setattr(FIGURES, lambda *_: {"log_mel_db": 1.0, "si_sdr_db": -np.inf})
+    drawing = types.SimpleNamespace(draw=lambda file, *_: file.write(b"\x89PNG"))
+    patch.setitem(sys.modules, "mimi_mlx.training.picture", drawing)
 
 
 @pytest.fixture
 def finetune(run, small, sound, monkeypatch) -> Callable[..., tuple[int, str]]:
     """Run ``mimi-mlx finetune SOUND -o out --model SMALL``, short, with more."""
-    monkeypatch.setattr(FIGURES, lambda *_: {"log_mel_db": 1.0, "si_sdr_db": -np.inf})
-    if importlib.util.find_spec("matplotlib"):
-        monkeypatch.setattr("mimi_mlx.training.picture.draw", lambda *_: None)
+    hasten(monkeypatch)
 
     def finetune(*args: object, data: object = sound, model: object = small) -> tuple[int, str]:
         code, _, err = run("finetune", data, "-o", "out", "--model", model, *SHORT, *args)
@@ -45,7 +60,7 @@ def trained(small, sound, tmp_path_factory) -> Path:
     """The folder of such a run."""
     out = tmp_path_factory.mktemp("trained") / "out"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(FIGURES, lambda *_: {"log_mel_db": 1.0, "si_sdr_db": -np.inf})
+        hasten(patch)
         args = ("finetune", sound, "-o", out, "--model", small, *SHORT)
         assert cli.main([str(arg) for arg in args]) == 0
     return out
@@ -94,19 +109,36 @@ def test_a_trained_model_is_described_and_can_be_converted(trained, run, small, 
     mimi = Mimi.from_pretrained(trained)
     (check,) = references.of_weights(mimi, files, mlx_format.recipe(files), None)
     assert check.passed is None and "its decoder was trained here" in check.figure
+    assert run("export", trained, "-o", "hub")[0] == 0
+    card = Path("hub/README.md").read_text()
+    assert "exported from `model`" in card and "Its decoder was trained on other sound" in card
+    said = "from model: step [24] on 3 sound files, for 3 codebooks"
+    assert re.search(f"^trained +{said}$", run("info", trained)[1], re.MULTILINE)
+    assert re.fullmatch(said, json.loads(run("info", trained, "--json")[1])["trained"])
+    assert json.loads(run("info", small, "--json")[1])["trained"] is None
 
 
 def test_what_a_run_leaves_beside_its_model(trained):
     assert {path.name for path in trained.iterdir()} == {
         *("config.json", "model.safetensors", "README.md", "training")
     }
+    if importlib.util.find_spec("matplotlib"):
+        assert (trained / "training/progress.png").read_bytes().startswith(b"\x89PNG")
+    assert resume(str(trained)).step == 4  # there is nothing left to do, and nobody looks on
     lines = [json.loads(x) for x in (trained / "training/log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [0, 2, 4]
     assert all(line["held_out"]["loss"] > 0 for line in lines) and lines[1]["train"]["loss"] > 0
-    if importlib.util.find_spec("matplotlib"):
-        assert (trained / "training/progress.png").read_bytes().startswith(b"\x89PNG")
     names = sorted(path.name.split("-")[-1] for path in (trained / "training/clips").iterdir())
     assert names == ["after.wav"] * 2 + ["before.wav"] * 2 + ["original.wav"] * 2
+
+
+@pytest.mark.slow
+def test_a_picture_is_drawn_of_a_log(trained):
+    picture = pytest.importorskip("mimi_mlx.training.picture")
+    lines = [json.loads(x) for x in (trained / "training/log.jsonl").read_text().splitlines()]
+    file = io.BytesIO()
+    picture.draw(file, lines, "out")
+    assert file.getvalue().startswith(b"\x89PNG") and len(file.getvalue()) > 20000
 
 
 def weights(folder: Path) -> dict[str, np.ndarray]:
@@ -154,7 +186,8 @@ def test_the_best_is_kept_of_a_run_that_gets_worse(finetune, small, tmp_path, mo
     assert all(np.array_equal(base[name], kept[name]) for name in base)
 
 
-def test_minutes_become_steps(finetune, run, sound, small, tmp_path):
+def test_minutes_become_steps(finetune, run, sound, small, tmp_path, monkeypatch):
+    monkeypatch.setattr("mimi_mlx.training.run._TIMED", 2)
     assert "not allowed with" in refused(finetune("--minutes", 1))
     length = SHORT.index("--steps")
     rest = SHORT[:length] + SHORT[length + 2 :]
@@ -162,6 +195,64 @@ def test_minutes_become_steps(finetune, run, sound, small, tmp_path):
     assert code == 0, err
     settings = json.loads((tmp_path / "out/training/run.json").read_text())
     assert (settings["steps"], settings["minutes"]) == (1, None)
+
+
+def test_minutes_are_those_of_steps_that_a_discriminator_judges(
+    finetune, run, sound, small, monkeypatch
+):
+    """Those before are quicker by far."""
+    found = []
+
+    def compiled(_: Trainer, judged: bool) -> Callable[[object], dict[str, mx.array]]:
+        return lambda _: found.append(judged) or {"loss": mx.array(1.0)}
+
+    few = functools.partial(MultiScaleDiscriminator, channels=2, windows=(256,))
+    monkeypatch.setattr("mimi_mlx.training.adversary.MultiScaleDiscriminator", few)
+    monkeypatch.setattr(Trainer, "_compiled", compiled)
+    rest = [arg for arg in SHORT if arg not in ("--steps", 4)]
+    args = ("--model", small, *rest, "--minutes", 1e-9, "--adversarial", "-q")
+    assert run("finetune", sound, "-o", "out", *args)[::2] == (0, "")
+    assert len(found) > 2 and all(found)
+
+
+@pytest.mark.slow
+def test_a_discriminator_learns_in_a_run(finetune, tmp_path):
+    """Its sizes are those of any run, and it judges from the first step on."""
+    assert finetune("--adversarial", "--every", 1)[0] == 0
+    lines = [json.loads(x) for x in (tmp_path / "out/training/log.jsonl").read_text().splitlines()]
+    found = [line["train"] for line in lines[1:]]
+    assert len(found) == 4 and np.isfinite([list(each.values()) for each in found]).all()
+    assert found[3]["discriminator"] < found[0]["discriminator"] - 0.2
+    assert (tmp_path / "out" / "model.safetensors").exists()
+
+
+def test_a_kill_leaves_no_half_of_a_model(trained, small, tmp_path, run, monkeypatch):
+    """What it kept from its place is put there when the run goes on."""
+    out, (config, paths) = shutil.copytree(trained, tmp_path / "out"), hub.find(small)
+    model, plain = out / "model.safetensors", Path.replace
+
+    def killed(path: Path, target: Path) -> Path:
+        if Path(target) == model:
+            raise KeyboardInterrupt
+        return plain(path, target)
+
+    about = json.loads((out / "config.json").read_text())["mimi_mlx"]["finetuned"]
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "replace", killed)
+        RunFolder(out).write_model(load(paths, config), about)
+    assert run("finetune", "-o", "out", "--resume")[0] == 0
+    assert mlx_format.checksum(model) == files.sha256(model)
+    base, found = weights(small), weights(out)
+    assert all(np.array_equal(base[name], found[name]) for name in base)
+    assert not (out / "training" / "next").exists()
+
+
+def test_a_full_disk_is_told_in_one_line(finetune, monkeypatch):
+    def full(*_: object) -> None:
+        raise RuntimeError("[write] Unable to write 9 bytes to file.")
+
+    monkeypatch.setattr(mx, "save_safetensors", full)
+    assert "out/model.safetensors cannot be written" in refused(finetune())
 
 
 def test_a_loss_that_is_no_number_ends_a_run(finetune, monkeypatch):
@@ -186,6 +277,8 @@ def test_wrong_uses_are_told_in_one_line(finetune, run, small, sound, tmp_path):
     assert "nothing is left to train on" in refused(finetune("--held-out", sound))
     inside = shutil.copytree(sound, tmp_path / "inside")
     assert "is inside" in refused(run("finetune", inside, "-o", inside / "out")[::2])
+    held_out = ("--held-out", inside)
+    assert "is inside" in refused(run("finetune", sound, "-o", inside / "out", *held_out)[::2])
     for flag, said in (
         ("--decoder-only", "has no encoder"),
         ("--encoder-only", "has no decoder"),
