@@ -189,7 +189,9 @@ def keys(found: object) -> set[str]:
     return set().union(*map(keys, found)) if isinstance(found, list) else set()
 
 
-@pytest.mark.parametrize("command", ["bench", "verify", "eval"])
+@pytest.mark.parametrize(
+    "command", ["bench", *(pytest.param(c, marks=pytest.mark.slow) for c in ("verify", "eval"))]
+)
 def test_json_has_keys_for_programs(run, not_paced, monkeypatch, command):
     monkeypatch.setattr(bench, "read_rate", lambda mimi: 1e9)
     monkeypatch.setattr(bench, "offline", functools.partial(bench.offline, seconds=0.4, runs=1))

@@ -59,6 +59,7 @@ def test_tables(quick, kernels, capsys):
         assert word in out
 
 
+@pytest.mark.slow
 def test_json(quick, capsys):
     arguments = ["bench", "--model", "tiny", "--json", "--num-codebooks", "2", "--device", "cpu"]
     assert cli.main(arguments) == 0

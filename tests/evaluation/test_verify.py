@@ -64,6 +64,7 @@ def test_one_second_of_three_without_a_late_frame_is_a_pass(tiny, monkeypatch):
     assert verify.paced(tiny, 0.1).verdict == "pass"
 
 
+@pytest.mark.slow
 def test_what_was_not_run_is_no_pass_and_no_failure(run, monkeypatch):
     monkeypatch.setattr(verify.device_of, "has_gpu", lambda: False)
     code, out, _ = run("verify", "tiny")

@@ -104,6 +104,7 @@ def test_whole_decoder(small):
     check_streaming(decoder(small), mx.array(codes.astype(np.int32)), axis=2)
 
 
+@pytest.mark.slow
 def test_the_trained_model(tiny, speech):
     pcm = mx.array(speech("kathleen-1")[: 3 * 20 * 1920].reshape(3, 1, -1))
     check_streaming(encoder(tiny), pcm, unit=1920, axis=2)

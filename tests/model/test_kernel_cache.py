@@ -66,7 +66,10 @@ def test_what_is_ones_own_is_used(folder):
     assert {path: path.stat().st_ino for path in before} == before
 
 
-@pytest.mark.parametrize("open_to", ["mlx", "mlx/*/cpu", "mlx/*/cpu/*.so", "."])
+SHUT = [pytest.param(path, marks=pytest.mark.slow) for path in ("mlx", "mlx/*/cpu")]
+
+
+@pytest.mark.parametrize("open_to", ["mlx/*/cpu/*.so", ".", *SHUT])
 def test_what_others_may_have_put_there_is_not_run(folder, open_to):
     ran = folder / "ran"
     source = f'#include <stdio.h>\n__attribute__((constructor)) void f() {{ fopen("{ran}", "w"); }}'

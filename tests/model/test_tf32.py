@@ -180,6 +180,7 @@ def test_verify_tells(gpu, not_paced, capsys):
     assert "reduced, which the codec avoids" in figure and figure.count("e-0") == 2
 
 
+@pytest.mark.slow
 def test_verify_fails_without_protection(gpu, not_paced, capsys):
     matrix_units.unprotected(gpu)
     assert cli.main(["verify", "tiny", "--json"]) == 1

@@ -109,6 +109,7 @@ def test_long_pushes_with_rows_that_take_no_part(tiny, pcm):
     np.testing.assert_array_equal(*alone_and_together(push))
 
 
+@pytest.mark.slow
 def test_threads_take_turns(tiny, pcm):
     """One is on two streams, the others on their own; each gets what it would get alone."""
     expected, found = np.array(tiny.encode(pcm)), {}
