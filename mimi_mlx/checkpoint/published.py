@@ -67,7 +67,7 @@ def _convolution(path: str, module: Convolution) -> Parameters:
         weight = weight.transpose(0, 2, 1)
     yield f"{path}.conv.weight", weight
     if "bias" in module.conv:
-        yield f"{path}.conv.bias", module.conv.bias
+        yield f"{path}.conv.bias", module.conv["bias"]
 
 
 def _transformer_layer(path: str, module: TransformerLayer) -> Parameters:

@@ -10,6 +10,8 @@ import signal
 from .. import extras
 from ..checkpoint import hub
 from ..mimi import Mimi
+from ..model.ops import linux
+from ..model.ops.device import cores
 from ..streaming import validation
 from . import options, signals
 from .progress import warn
@@ -60,9 +62,10 @@ def run(args: argparse.Namespace) -> int:
     def said(address: str) -> None:
         print(f"{args.model} is served at {address}", flush=True)
 
-    number = asyncio.run(
-        _until_signal(serve(*what, args.host, args.port, codebooks, token, limits, said))
-    )
+    serving = serve(*what, args.host, args.port, codebooks, token, limits, said)
+    # Both halves compute at once: where there are few cores, each has but one anyway.
+    with linux.one_blas_thread if cores() < 4 else contextlib.nullcontext():
+        number = asyncio.run(_until_signal(serving))
     return 0 if number == signal.SIGINT else signals.code(number)
 
 

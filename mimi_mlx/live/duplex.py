@@ -53,11 +53,10 @@ class Duplex:
         latency = LATENCY if latency is None else latency
         if not 0.001 <= latency <= 0.5:
             raise ValueError(f"latency is {latency}; it is 0.001 to 0.5 seconds. Try {LATENCY}.")
-        names: tuple[tuple[Kind, str | int | None], ...] = (
-            ("input", input_device),
-            ("output", output_device),
-        )
-        wanted = {kind: None if name is None else str(name) for kind, name in names}
+        wanted: dict[Kind, str | None] = {
+            "input": None if input_device is None else str(input_device),
+            "output": None if output_device is None else str(output_device),
+        }
         audio = PortAudio() if audio is None else audio
         self._dialogue = Dialogue(audio, wanted, latency, inform or _print)
         self._frames: deque[DuplexFrame] = deque()

@@ -58,7 +58,7 @@ class Metrics:
         lines = []
         for name, kind, help, label, values in table:
             lines += [f"# HELP {name} {help}", f"# TYPE {name} {kind}"]
-            lines += [f'{name}{{{label}="{key}"}} {values[key]}' for key in values]
+            lines += [f'{name}{{{label}="{key}"}} {value}' for key, value in values.items()]
         name = "mimi_step_seconds"
         lines += [f"# HELP {name} Seconds of a step.", f"# TYPE {name} histogram"]
         for half, histogram in steps.items():

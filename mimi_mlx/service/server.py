@@ -5,7 +5,6 @@ import contextlib
 import json
 import logging
 import mimetypes
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from socket import SO_RCVBUF, SO_SNDBUF, SOL_SOCKET
@@ -13,7 +12,6 @@ from socket import SO_RCVBUF, SO_SNDBUF, SOL_SOCKET
 from aiohttp import web
 
 from ..mimi import Mimi
-from ..model.ops import linux
 from . import batch, web_page
 from .clips import Clips
 from .frames import Kind
@@ -255,15 +253,6 @@ async def serve(
     """
     guard = Guard(token, {*web_page.FILES})
     service = Service(mimi, name, codebooks, guard, limits)
-    # Both halves compute at once: where there are few cores, each has but one anyway.
-    few = (os.cpu_count() or 1) < 4
-    with linux.one_blas_thread if few else contextlib.nullcontext():
-        await _listen(service, host, port, codebooks, said)
-
-
-async def _listen(
-    service: Service, host: str, port: int, codebooks: int, said: Callable[[str], None]
-) -> None:
     async with listening(service, host, port) as (address, port):
         await asyncio.gather(service.encoder.warm(codebooks), service.decoder.warm(codebooks))
         said(f"http://{f'[{address}]' if ':' in address else address}:{port}")

@@ -47,7 +47,8 @@ class CodecSession:
         limits: Limits,
         metrics: Metrics,
     ):
-        self._socket, self._kind, self._mimi, self._limits = socket, kind, mimi, limits
+        self._kind: Kind = kind
+        self._socket, self._mimi, self._limits = socket, mimi, limits
         self._encoder, self._decoder = batches
         self._metrics = metrics
         self._framing: Framing

@@ -8,6 +8,7 @@ import mlx.core as mx
 import mlx.nn as nn
 import mlx.optimizers as optim
 import numpy as np
+from mlx.nn.utils import checkpoint
 from mlx.utils import tree_flatten, tree_map, tree_unflatten
 
 from ..model.codec import Codec
@@ -70,7 +71,7 @@ class Trainer:
         Raises:
             ValueError: The memory does not hold it.
         """
-        judged = self._adversary is not None and self.optimiser.step.item() >= self._alone
+        judged = self._adversary is not None and bool(self.optimiser.step >= self._alone)
         try:
             found = self._steps[judged](batch)
             mx.eval(found, self._state)
@@ -164,7 +165,7 @@ def _compute_twice(codec: Codec) -> None:
     """
     for layer in codec.decoder.layers:
         if hasattr(layer, "step"):
-            layer.step = nn.utils.checkpoint(layer, layer.step)
+            layer.step = checkpoint(layer, layer.step)
 
 
 def _is_about_memory(error: RuntimeError) -> bool:
