@@ -21,7 +21,11 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
     [
         ("two_streams", r"first call: 5.68 s, .* off the whole clip"),
         ("batch_server", r"64 calls on 16 lines: .*; each as if alone"),
-        ("latents", r"latents: 9\d of 103 pieces.*\nquantised: 10\d of.*\nspectrum: 103 of"),
+        pytest.param(
+            "latents",
+            r"latents: 9\d of 103 pieces.*\nquantised: 10\d of.*\nspectrum: 103 of",
+            marks=pytest.mark.slow,
+        ),
         ("transcode_folder", r"13 files, 68 s of sound, .* 11065 bytes"),
     ],
 )
