@@ -43,7 +43,7 @@ def test_two_hundred_cuttings(tiny, tiny_tensors, speech):
     choices = []
     for seed in range(100, 300):
         rng = np.random.default_rng(seed)
-        pcm = excerpt(speech, rng, 4 * 24000)
+        pcm = excerpt(speech, rng, 2 * 24000)
         codes, pushed = cut_and_whole(tiny, pcm, int(rng.integers(1, 17)), rng)
         if (codes != pushed).any():
             latents = np.array(tiny.encode_to_latent(pcm))
@@ -136,7 +136,7 @@ def test_interleaved_streams(tiny, speech):
 
 @pytest.mark.slow
 def test_two_hundred_interleaved_streams(tiny, speech):
-    clips = [speech(name)[i * 3000 :][:45000] for i, name in enumerate(CLIPS)]
+    clips = [speech(name)[i * 3000 :][:25000] for i, name in enumerate(CLIPS)]
     interleave(tiny, clips, streams=200, seed=2)
 
 
