@@ -107,9 +107,9 @@ class Batch:
         self._news.set()
         return await output
 
-    async def warm(self, codebooks: int) -> None:
+    async def warm(self) -> None:
         """Compile the steps, so that no session waits for that."""
-        await asyncio.wrap_future(self.worker.submit(self._warm, codebooks))
+        await asyncio.wrap_future(self.worker.submit(self._warm))
 
     async def run(self) -> None:
         """Step for ever, with the rows that have a frame: who has waited longest comes first."""
@@ -139,12 +139,12 @@ class Batch:
             if not call.output.done():
                 call.output.set_exception(error)
 
-    def _warm(self, codebooks: int) -> None:
+    def _warm(self) -> None:
         """In the worker."""
-        level = self._level(codebooks)
-        half, blank = self._half_of(level), self._blank(level)
-        for size in (size for size in _SIZES if size <= self._most_rows):
-            x = np.repeat(blank[None], size, axis=0)
+        sizes = [size for size in _SIZES if size <= self._most_rows]
+        for level, size in itertools.product(self._levels, sizes):
+            half = self._half_of(level)
+            x = np.repeat(self._blank(level)[None], size, axis=0)
             self._runner.advance(half, x, self._runner.init_state(half, size))
 
     def _step(self, calls: dict[int, Call], fresh: set[int], rows: int) -> dict[int, np.ndarray]:

@@ -254,7 +254,7 @@ async def serve(
     guard = Guard(token, {*web_page.FILES})
     service = Service(mimi, name, codebooks, guard, limits)
     async with listening(service, host, port) as (address, port):
-        await asyncio.gather(service.encoder.warm(codebooks), service.decoder.warm(codebooks))
+        await asyncio.gather(service.encoder.warm(), service.decoder.warm())
         said(f"http://{f'[{address}]' if ':' in address else address}:{port}")
         await service.run()
 

@@ -6,6 +6,8 @@ import threading
 import numpy as np
 import pytest
 
+from mimi_mlx import Mimi
+from mimi_mlx.model.codec import Codec
 from mimi_mlx.service import batch
 from mimi_mlx.service.limits import Fault
 
@@ -101,3 +103,22 @@ def test_a_step_that_fails_ends_those_who_are_there_and_nobody_else(tiny, rows, 
         np.testing.assert_array_equal(np.stack(codes, -1), expected)
 
     rows(use)
+
+
+def test_no_session_waits_for_a_compilation(frames, monkeypatch):
+    """However many codebooks it asks for."""
+    traces, step = [], Codec.encode_step
+    monkeypatch.setattr(Codec, "encode_step", lambda *args: traces.append(1) or step(*args))
+
+    async def main() -> None:
+        encoder = batch.encoder(Mimi.from_pretrained("tiny"), 1)
+        running = asyncio.ensure_future(encoder.run())
+        await encoder.warm()
+        before, row = len(traces), encoder.take()
+        for codebooks in (8, 16):
+            await encoder.push(row, frames[:1], codebooks)
+        assert len(traces) == before
+        running.cancel()
+        encoder.worker.close()
+
+    asyncio.run(asyncio.wait_for(main(), 60))
