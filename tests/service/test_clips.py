@@ -20,7 +20,7 @@ from mimi_mlx.tiny import SPEECH
 
 @pytest.fixture(scope="module")
 def url(tiny):
-    with serving.service(tiny, body=2**20, clip_seconds=2.0, upload=0.5) as url:
+    with serving.service(tiny, body=2**20, clip_seconds=2.0, upload=3.0) as url:
         yield url
 
 
