@@ -1,6 +1,7 @@
 """What models make of a clip with so many codebooks."""
 
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -54,15 +55,13 @@ def compare(
         ValueError: The clip is silent, or a model has not so many codebooks.
     """
     check(name, sound)
-    versions = []
+    found = []
     for model, mimi in models.items():
-        clip = audio.resample(sound.samples, sound.sample_rate, mimi.sample_rate)
-        codes = np.array(mimi.encode(clip, max(codebooks)))[0]
-        for count in codebooks:
-            decoded = np.array(mimi.decode(codes[:count], length=len(clip)))[0, 0]
-            versions.append(version(mimi, model, sound, clip, codes[:count], decoded))
-            advance(len(clip) / mimi.sample_rate)
-    return Comparison(name, sound.sample_rate, sound.samples, versions)
+        whole = functools.partial(_encoded, mimi), functools.partial(_decoded, mimi)
+        for version in versions(mimi, model, sound, codebooks, *whole):
+            found.append(version)
+            advance(len(sound.samples) / sound.sample_rate)
+    return Comparison(name, sound.sample_rate, sound.samples, found)
 
 
 def check(name: str, sound: audio.Sound) -> None:
@@ -76,32 +75,43 @@ def check(name: str, sound: audio.Sound) -> None:
         raise ValueError(f"{name} is silent; there is nothing to hear. Choose another clip.")
 
 
-def version(
+def versions(
     mimi: Mimi,
     model: str,
     sound: audio.Sound,
-    clip: np.ndarray,
-    codes: np.ndarray,
-    decoded: np.ndarray,
-) -> Version:
-    """What became of a clip.
+    codebooks: Sequence[int],
+    encode: Callable[[np.ndarray, int], np.ndarray],
+    decode: Callable[[np.ndarray], np.ndarray],
+) -> Iterator[Version]:
+    """What becomes of a clip with so many codebooks, one after the other.
 
     Args:
         mimi: The model.
         model: What the page calls it.
         sound: The clip.
-        clip: ``[T]``, the same at the model's rate.
-        codes: ``[K, F]``, those of ``clip``.
-        decoded: ``[T]``, what they decode to.
+        codebooks: Numbers of them.
+        encode: Samples ``[T]`` and how many codebooks to codes ``[K, F]``.
+        decode: Codes to samples, whole frames.
     """
-    length = len(sound.samples)
-    return Version(
-        label=counted(len(codes), "codebook"),
-        model=model,
-        samples=audio.resample(decoded, mimi.sample_rate, sound.sample_rate, length),
-        codes=codes,
-        codebook_size=mimi.codebook_size,
-        frame_rate=mimi.frame_rate,
-        kbps=mimi.config.kbps(len(codes)),
-        figures=quality.row_of(clip, decoded, mimi.sample_rate),
-    )
+    clip = audio.resample(sound.samples, sound.sample_rate, mimi.sample_rate)
+    codes, length = encode(clip, max(codebooks)), len(sound.samples)
+    for count in codebooks:
+        decoded = decode(codes[:count])[: len(clip)]
+        yield Version(
+            label=counted(count, "codebook"),
+            model=model,
+            samples=audio.resample(decoded, mimi.sample_rate, sound.sample_rate, length),
+            codes=codes[:count],
+            codebook_size=mimi.codebook_size,
+            frame_rate=mimi.frame_rate,
+            kbps=mimi.config.kbps(count),
+            figures=quality.row_of(clip, decoded, mimi.sample_rate),
+        )
+
+
+def _encoded(mimi: Mimi, clip: np.ndarray, codebooks: int) -> np.ndarray:
+    return np.array(mimi.encode(clip, codebooks))[0]
+
+
+def _decoded(mimi: Mimi, codes: np.ndarray) -> np.ndarray:
+    return np.array(mimi.decode(codes))[0, 0]

@@ -1,6 +1,7 @@
 """A sound file to the listening page of it, in steps short enough for live sessions beside it."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -50,14 +51,9 @@ class Comparer:
             )
         sound = audio.Sound(np.concatenate([*source]), rate)
         listening.check(source.name, sound)
-        clip = audio.resample(sound.samples, rate, mimi.sample_rate)
+        steps = partial(self._encoded, check=check), partial(self._decoded, check=check)
         counts = quality.counts(None, [mimi])
-        codes = self._encoded(clip, max(counts), check)
-        versions = []
-        for count in counts:
-            decoded = self._decoded(codes[:count], check)[: len(clip)]
-            version = listening.version(mimi, self._name, sound, clip, codes[:count], decoded)
-            versions.append(version)
+        versions = [*listening.versions(mimi, self._name, sound, counts, *steps)]
         name = f"{source.name}, mixed down to mono" if source.channels > 1 else source.name
         return listening.page([listening.Comparison(name, rate, sound.samples, versions)])
 
