@@ -79,13 +79,22 @@ def check_output(path: str | Path, force: bool = False) -> None:
     path = Path(path)
     if path.is_dir():
         raise ValueError(f"{path} is a folder; the output is a file. Add a file name.")
+    check_parent(path)
+    if os.path.lexists(path) and not force:
+        raise ValueError(f"{path} exists; nothing is overwritten unasked. Give -f to overwrite it.")
+    remove_unfinished(path.parent)
+
+
+def check_parent(path: Path) -> None:
+    """There is a folder for a file or a folder that is to be written.
+
+    Raises:
+        ValueError: There is none.
+    """
     if not path.parent.is_dir():
         raise ValueError(
             f"{path} cannot be written: there is no folder {path.parent}. Create it first."
         )
-    if os.path.lexists(path) and not force:
-        raise ValueError(f"{path} exists; nothing is overwritten unasked. Give -f to overwrite it.")
-    remove_unfinished(path.parent)
 
 
 def check_apart(inputs: Iterable[str | None], outputs: Iterable[str | None]) -> None:

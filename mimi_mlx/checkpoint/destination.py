@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Collection
 from pathlib import Path
 
-from .. import atomic
+from .. import atomic, files
 
 SPARE = 1_000_000
 """Bytes for what is written beside the tensors, and for their file's header."""
@@ -26,10 +26,7 @@ def check(
     Raises:
         ValueError: It may not.
     """
-    if not folder.parent.is_dir():
-        raise ValueError(
-            f"{folder} cannot be written: there is no folder {folder.parent}. Create it first."
-        )
+    files.check_parent(folder)
     atomic.remove_unfinished(folder.parent, holds=holds)
     if any(folder.resolve() in file.resolve().parents for file in sources):
         raise ValueError(f"{folder} is what is converted. Give another {remedy}.")

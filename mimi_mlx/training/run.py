@@ -98,7 +98,8 @@ class _Sources:
     """The base and the sound files of a run, looked at but not read yet."""
 
     def __init__(self, settings: Settings):
-        settings.check_paths()
+        for folder in settings.folders:
+            sounds.check_folder(folder)  # before the model is looked for
         found = self.checkpoint = hub.find(settings.model)
         recipe = mlx_format.recipe(found.files) or precision.Recipe()
         if recipe.bits or recipe.dtype != "float32":

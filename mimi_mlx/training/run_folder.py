@@ -60,11 +60,7 @@ class RunFolder:
                     f"{self.path} is inside {each}, whose sound files are used; what is written "
                     "would be among them. Give another -o."
                 )
-        if not self.path.parent.is_dir():
-            raise ValueError(
-                f"{self.path} cannot be written: there is no folder {self.path.parent}. Create it "
-                "first."
-            )
+        files.check_parent(self.path)
         if not self.path.exists():
             return
         if not force:

@@ -103,15 +103,3 @@ class Settings:
                 f"seconds is {self.seconds:g}; a segment must have a window of {LONGEST} samples. "
                 f"Give {LONGEST / config.sampling_rate:.2g} or more."
             )
-
-    def check_paths(self) -> None:
-        """The folders are there.
-
-        Raises:
-            ValueError: One is not.
-        """
-        for path in self.folders:
-            if not path.is_dir():
-                raise ValueError(
-                    f"{path} is no folder; sound to train on is in one. Check the path."
-                )

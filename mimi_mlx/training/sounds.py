@@ -22,6 +22,16 @@ class SoundFile(NamedTuple):
     frames: int  # whole ones of a model, in each variant
 
 
+def check_folder(folder: Path) -> None:
+    """There is a folder to take sound from.
+
+    Raises:
+        ValueError: There is none.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is no folder; the sound to train on is in one. Check the path.")
+
+
 def index(folder: Path, config: MimiConfig, frames: int, mono: bool) -> list[SoundFile]:
     """The sound files in a folder and those inside it that hold a segment of so many frames.
 
@@ -30,8 +40,7 @@ def index(folder: Path, config: MimiConfig, frames: int, mono: bool) -> list[Sou
     Raises:
         ValueError: There is no such folder, no sound in it, or none that is long enough.
     """
-    if not folder.is_dir():
-        raise ValueError(f"{folder} is no folder; the sound to train on is in one. Check the path.")
+    check_folder(folder)
     paths = sorted(path for path in folder.rglob("*") if _is_sound(path, folder))
     if not paths:
         raise ValueError(f"{folder} has no sound files. Check the path.")
