@@ -2,8 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, replace
-from importlib.metadata import version
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -90,23 +89,13 @@ def convert(
 
 
 def config(codec: Codec, wanted: Wanted, found: hub.Checkpoint, file: Path) -> dict[str, Any]:
-    """What config.json says: the sizes, the quantisation, where it all comes from, and sums."""
-    recipe = wanted.recipe
-    about: dict[str, Any] = {"model_type": "mimi", **asdict(codec.config)}
-    about["torch_dtype"] = recipe.dtype
-    if recipe.bits:
-        bits = {"bits": recipe.bits, "convolution_bits": precision.CONVOLUTION_BITS[recipe.bits]}
-        about["quantization"] = {"group_size": recipe.group_size, **bits}
-    about["mimi_mlx"] = {
-        "version": version("mimi_mlx"),
+    """What config.json says of a converted file."""
+    origin = {
         "source": wanted.source,
         "revision": found.commit or wanted.revision,
         "source_sha256": {source.name: files.sha256(source) for source in found.files},
-        "sha256": {file.name: files.sha256(file)},
-        "fingerprint": codec.fingerprint,
-        "only": wanted.only,
     }
-    return about
+    return mlx_format.config(codec, wanted.recipe, wanted.only, file, origin)
 
 
 def _cut(codec: Codec, wanted: Wanted) -> Codec:

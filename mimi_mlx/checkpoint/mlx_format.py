@@ -6,6 +6,8 @@ The file itself says how it was made, under one key of its metadata, so that a l
 import json
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,6 +58,25 @@ def save(path: Path, codec: Codec, about: About) -> None:
         said["fingerprint"] = about.fingerprint
     facts = {"format": "mlx", KEY: json.dumps(said)}
     mx.save_safetensors(str(path), named_tensors(codec), facts)
+
+
+def config(
+    codec: Codec, recipe: precision.Recipe, only: Only, file: Path, origin: dict[str, Any]
+) -> dict[str, Any]:
+    """What the config.json beside a file says: sizes, precision, where it is from, and its sum."""
+    said: dict[str, Any] = {"model_type": "mimi", **asdict(codec.config)}
+    said["torch_dtype"] = recipe.dtype
+    if recipe.bits:
+        bits = {"bits": recipe.bits, "convolution_bits": precision.CONVOLUTION_BITS[recipe.bits]}
+        said["quantization"] = {"group_size": recipe.group_size, **bits}
+    said[KEY] = {
+        "version": version("mimi_mlx"),
+        **origin,
+        "sha256": {file.name: files.sha256(file)},
+        "fingerprint": codec.fingerprint,
+        "only": only,
+    }
+    return said
 
 
 def recipe(paths: Iterable[Path]) -> precision.Recipe | None:

@@ -10,7 +10,6 @@ import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, fields
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -163,17 +162,10 @@ class RunFolder:
         """Write the model; ``about`` is what it was trained from and how good it is."""
         path, beside = self.path / "model.safetensors", self._training / "model"
         beside.mkdir(exist_ok=True)
-        facts = mlx_format.About(precision.Recipe(), None, codec.fingerprint)
+        recipe, file = precision.Recipe(), beside / path.name
         with _writing(path):
-            mlx_format.save(beside / path.name, codec, facts)
-        config = {"model_type": "mimi", **asdict(codec.config), "torch_dtype": "float32"}
-        config["mimi_mlx"] = {
-            "version": version("mimi_mlx"),
-            "sha256": {path.name: files.sha256(beside / path.name)},
-            "fingerprint": codec.fingerprint,
-            "only": None,
-            "finetuned": about,
-        }
+            mlx_format.save(file, codec, mlx_format.About(recipe, None, codec.fingerprint))
+        config = mlx_format.config(codec, recipe, None, file, {"finetuned": about})
         _write_json(beside / "config.json", config)
         (beside / "README.md").write_text(card.text(config, str(self.path)))
         beside.rename(self._next)
