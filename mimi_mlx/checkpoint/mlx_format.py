@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -64,6 +63,8 @@ def config(
     codec: Codec, recipe: precision.Recipe, only: Only, file: Path, origin: dict[str, Any]
 ) -> dict[str, Any]:
     """What the config.json beside a file says: sizes, precision, where it is from, and its sum."""
+    from importlib.metadata import version  # slow to import, and loading needs none
+
     said: dict[str, Any] = {"model_type": "mimi", **asdict(codec.config)}
     said["torch_dtype"] = recipe.dtype
     if recipe.bits:
